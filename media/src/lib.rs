@@ -1,0 +1,1 @@
+//! Any container in, MediaSource-ready segments out, without IO.

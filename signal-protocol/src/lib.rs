@@ -1,0 +1,1 @@
+//! The words that the signalling server and its clients share. Pure.

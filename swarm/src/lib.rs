@@ -1,0 +1,1 @@
+//! One peer's part in one swarm, without IO.
