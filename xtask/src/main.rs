@@ -1,1 +1,83 @@
-fn main() {}
+//! Every command of the repository: `cargo xtask build | serve | test | bench | fuzz | sim`.
+//!
+//! It finds or installs what a command needs, does nothing that is already done, and says how long each stage took.
+
+mod browsers;
+mod build;
+mod npm;
+mod report;
+mod run;
+mod serve;
+mod stamp;
+mod test;
+mod wasm;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  build [--release]           everything into target/dist/baton-server (the web app is embedded)
+  serve [--port N] [--lan]    build, then serve on http://localhost:8080; --lan: on all addresses of this machine
+  test [STAGE...]             install what the tests need and run them all, or only the stages named:
+                              lint native wasm web browsers
+  bench [NAME]                measure; without a name, list what there is to measure
+  fuzz [TARGET]               feed hostile bytes to the parsers
+  sim [SCENARIO]              a whole swarm on one event queue
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            // The causes say enough; a backtrace through xtask helps nobody.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<ExitCode> {
+    let Some((command, rest)) = arguments.split_first() else {
+        print!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    std::env::set_current_dir(run::root())?;
+    match command.as_str() {
+        "build" => {
+            let release = match rest {
+                [] => false,
+                [flag] if flag == "--release" => true,
+                _ => bail!("`cargo xtask build` takes only --release"),
+            };
+            build::everything(build::Profile::of(release))?;
+        }
+        "serve" => serve::serve(rest)?,
+        "test" => return test::test(rest),
+        "bench" => scripts("bench", rest)?,
+        "fuzz" => bail!("there is nothing to fuzz yet"),
+        "sim" => bail!("there is no simulator yet"),
+        "help" | "--help" | "-h" => print!("{USAGE}"),
+        other => bail!("no such command: {other}\n\n{USAGE}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `bench/NAME.mjs` on a fresh build, or lists the names.
+fn scripts(folder: &str, rest: &[String]) -> Result<()> {
+    let folder = run::root().join(folder);
+    let Some((name, arguments)) = rest.split_first() else {
+        println!("{}", run::names_of(&folder, "mjs")?.join("\n"));
+        return Ok(());
+    };
+    let script = folder.join(format!("{name}.mjs"));
+    if !script.is_file() {
+        bail!("no such script: {}", script.display());
+    }
+    build::everything(build::Profile::Release)?;
+    npm::install(&folder)?;
+    let browsers = browsers::ensure()?;
+    run::run(browsers.to(run::command("node")).arg(script).args(arguments))
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask build`: WASM twice, the web app, its compressed copies, the server around it.
+
+use crate::stamp::Inputs;
+use crate::{npm, run, wasm};
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// How the server is compiled. The WASM is always optimised.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Profile {
+    Dev,
+    Release,
+}
+
+impl Profile {
+    pub fn of(release: bool) -> Self {
+        if release { Self::Release } else { Self::Dev }
+    }
+}
+
+/// Folders whose content the web build makes itself.
+const WEB_PRODUCTS: [&str; 3] = ["node_modules", "dist", "test-results"];
+
+/// Builds all that has changed; returns `target/dist/baton-server`.
+pub fn everything(profile: Profile) -> Result<PathBuf> {
+    run::stage("wasm", wasm::build)?;
+    run::stage("web", web)?;
+    run::stage("server", || server(profile))?;
+    Ok(run::root().join("target/dist/baton-server"))
+}
+
+/// Vite, then .br and .gz beside each asset. Without a web app there is nothing to do.
+pub fn web() -> Result<bool> {
+    let web = run::root().join("web");
+    if !web.join("package.json").is_file() {
+        return Ok(false);
+    }
+    npm::install(&web)?;
+    let compress = run::root().join("xtask/npm/compress.mjs");
+    let dist = web.join("dist");
+    Inputs::new("vite").folder(&web, &WEB_PRODUCTS)?.file(&compress)?.unless_done("web", &[&dist], || {
+        run::run(&mut npm::script(&web, "build"))?;
+        run::run(run::command("node").arg(&compress).arg(&dist))
+    })
+}
+
+/// The server, with `web/dist` inside. Cargo knows by itself whether there is anything to do.
+fn server(profile: Profile) -> Result<bool> {
+    let dist = run::root().join("target/dist");
+    std::fs::create_dir_all(&dist)?;
+    let mut cargo = run::cargo();
+    // The same set of packages as `cargo xtask test native`, so that dependencies get the same features and are compiled once.
+    cargo.args(["build", "--quiet", "--workspace", "--exclude", "xtask", "--exclude", "baton-client-wasm"]);
+    cargo.args(["--bin", "baton-server"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    run::run(&mut cargo)?;
+    let folder = if profile == Profile::Release { "release" } else { "debug" };
+    let built = run::target().join(folder).join("baton-server");
+    let product = dist.join("baton-server");
+    Inputs::new("copy").file(&built)?.unless_done("server", &[&product], || {
+        // Not over a file that runs ("text file busy"): a new one takes its name.
+        let fresh = dist.join("baton-server.new");
+        std::fs::copy(&built, &fresh)?;
+        Ok(std::fs::rename(&fresh, &product)?)
+    })
+}

@@ -1,0 +1,228 @@
+//! The client as WebAssembly, twice: `mvp` for TV engines of 2021 (WebAssembly 1.0) and `simd` for today's browsers.
+//!
+//! rustc's precompiled standard library uses instructions that Chromium 79 lacks, whatever flags our own code gets.
+//! So the mvp build lowers them with wasm-opt before wasm-bindgen looks at the module, and a validator that knows
+//! WebAssembly 1.0 only has the last word.
+
+use crate::stamp::Inputs;
+use crate::{npm, run};
+use anyhow::{Context, Result, anyhow, ensure};
+use std::path::{Path, PathBuf};
+use wasm_bindgen_cli_support::Bindgen;
+use wasmparser::{Validator, WasmFeatures};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const PACKAGE: &str = "baton-client-wasm";
+const CRATE: &str = "baton_client_wasm";
+
+/// One of the two builds; the page chooses when it starts.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Flavour {
+    Mvp,
+    Simd,
+}
+
+/// What differs between the two.
+struct Recipe {
+    name: &'static str,
+    rustflags: &'static [&'static str],
+    features: &'static [&'static str],
+    /// wasm-opt before wasm-bindgen.
+    lower: &'static [&'static str],
+    /// wasm-opt after wasm-bindgen.
+    optimise: &'static [&'static str],
+    allowed: WasmFeatures,
+}
+
+/// Runs on Chromium 79: WebAssembly 1.0, where exported globals may be mutable.
+const MVP: Recipe = Recipe {
+    name: "mvp",
+    rustflags: &["-Ctarget-cpu=mvp", "-Ctarget-feature=+mutable-globals"],
+    features: &[],
+    lower: &[
+        "--llvm-memory-copy-fill-lowering",
+        "--llvm-nontrapping-fptoint-lowering",
+        "--signext-lowering",
+        "--strip-target-features",
+    ],
+    optimise: &["--mvp-features", "--enable-mutable-globals", "-Os"],
+    allowed: WasmFeatures::WASM1,
+};
+
+/// Runs on what has SIMD and reference types: Chromium 96, Firefox 89, Safari 16.4.
+const SIMD: Recipe = Recipe {
+    name: "simd",
+    rustflags: &["-Ctarget-feature=+simd128"],
+    features: &["simd"],
+    lower: &[],
+    optimise: &[
+        "--enable-simd",
+        "--enable-bulk-memory",
+        "--enable-bulk-memory-opt",
+        "--enable-call-indirect-overlong",
+        "--enable-mutable-globals",
+        "--enable-nontrapping-float-to-int",
+        "--enable-sign-ext",
+        "--enable-reference-types",
+        "--enable-multivalue",
+        "-Os",
+    ],
+    allowed: WasmFeatures::WASM2,
+};
+
+impl Flavour {
+    fn recipe(self) -> &'static Recipe {
+        match self {
+            Self::Mvp => &MVP,
+            Self::Simd => &SIMD,
+        }
+    }
+}
+
+/// Where the web app imports the builds from: `web/src/wasm/{mvp,simd}/`.
+fn out_dir(flavour: Flavour) -> PathBuf {
+    run::root().join("web/src/wasm").join(flavour.recipe().name)
+}
+
+/// Both builds side by side: linking is one thread's work. Returns whether anything changed.
+pub fn build() -> Result<bool> {
+    add_target()?;
+    check_bindgen_version()?;
+    npm::install(&run::root().join("xtask/npm"))?;
+    std::thread::scope(|scope| {
+        let simd = scope.spawn(|| build_one(Flavour::Simd));
+        let mvp = build_one(Flavour::Mvp);
+        let simd = simd.join().map_err(|_| anyhow!("the simd build panicked"))?;
+        Ok(mvp.context("mvp")? | simd.context("simd")?)
+    })
+}
+
+fn add_target() -> Result<()> {
+    let rustc = || run::command(&std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into()));
+    let libraries = run::output(rustc().args(["--print", "target-libdir", "--target", TARGET]))?;
+    if Path::new(libraries.trim()).is_dir() {
+        return Ok(());
+    }
+    run::run(run::command("rustup").args(["target", "add", TARGET]))
+        .with_context(|| format!("the Rust target {TARGET} is missing and rustup could not add it"))
+}
+
+/// wasm-bindgen's macro and this program must be of one version.
+fn check_bindgen_version() -> Result<()> {
+    let lock = std::fs::read_to_string(run::root().join("Cargo.lock"))?;
+    let version = |name: &str| {
+        let entry = format!("name = \"{name}\"\nversion = \"");
+        lock.split_once(&entry).and_then(|(_, rest)| rest.split('"').next()).map(str::to_owned)
+    };
+    if let Some(macros) = version("wasm-bindgen") {
+        let ours = version("wasm-bindgen-cli-support").unwrap_or_default();
+        ensure!(
+            macros == ours,
+            "Cargo.lock has wasm-bindgen {macros}, xtask has wasm-bindgen-cli-support {ours}: pin both to one version"
+        );
+    }
+    Ok(())
+}
+
+fn build_one(flavour: Flavour) -> Result<bool> {
+    let recipe = flavour.recipe();
+    let built = compile(recipe)?;
+    let out = out_dir(flavour);
+    let glue = out.join("baton.js");
+    let module = out.join("baton_bg.wasm");
+    let words = format!("3 {:?} {:?} {:?}", recipe.lower, recipe.optimise, recipe.allowed);
+    Inputs::new(&words)
+        .file(&built)?
+        .file(&run::root().join("xtask/npm/package-lock.json"))?
+        .unless_done(&format!("wasm-{}", recipe.name), &[&glue, &module], || finish(recipe, &built, &out))
+}
+
+/// rustc, in a target folder of its own: RUSTFLAGS of the two never meet.
+fn compile(recipe: &Recipe) -> Result<PathBuf> {
+    let target = run::target().join(format!("wasm-{}", recipe.name));
+    let mut cargo = run::cargo();
+    cargo
+        .args(["build", "--quiet", "--package", PACKAGE, "--lib", "--profile", "wasm", "--target", TARGET])
+        .args(["--features", &recipe.features.join(",")])
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_ENCODED_RUSTFLAGS", recipe.rustflags.join("\u{1f}"))
+        .env_remove("RUSTFLAGS");
+    run::run(&mut cargo)?;
+    Ok(target.join(TARGET).join("wasm").join(format!("{CRATE}.wasm")))
+}
+
+fn finish(recipe: &Recipe, built: &Path, out: &Path) -> Result<()> {
+    let work = run::root().join("target/wasm").join(recipe.name);
+    std::fs::create_dir_all(&work)?;
+    let mut input = built.to_owned();
+    if !recipe.lower.is_empty() {
+        input = work.join("lowered.wasm");
+        wasm_opt(built, &input, recipe.lower)?;
+        let mut bytes = std::fs::read(&input)?;
+        bytes.extend(mutable_globals_only());
+        std::fs::write(&input, bytes)?;
+    }
+    Bindgen::new()
+        .input_path(&input)
+        .out_name("baton")
+        .web(true)?
+        .typescript(true)
+        // The page names the module itself: Vite gives it a hashed address, and page and worker share one compilation.
+        .omit_default_module_path(true)
+        .remove_producers_section(true)
+        .generate(&work)
+        .context("wasm-bindgen")?;
+    let module = work.join("baton_bg.wasm");
+    wasm_opt(&module, &module, recipe.optimise)?;
+    check(&std::fs::read(&module)?, recipe)?;
+    std::fs::create_dir_all(out)?;
+    for name in ["baton_bg.wasm", "baton.d.ts", "baton.js"] {
+        std::fs::copy(work.join(name), out.join(name)).with_context(|| name.to_owned())?;
+    }
+    Ok(())
+}
+
+fn wasm_opt(input: &Path, output: &Path, passes: &[&str]) -> Result<()> {
+    let program = run::root().join("xtask/npm/node_modules/binaryen/bin/wasm-opt");
+    run::run(run::command("node").arg(program).arg(input).args(passes).arg("-o").arg(output))
+}
+
+/// The custom section `target_features` with one entry, as in the tool conventions' Linking.md:
+/// wasm-bindgen reads it and then generates nothing newer.
+fn mutable_globals_only() -> Vec<u8> {
+    let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    let content = [text("target_features"), vec![1, b'+'], text("mutable-globals")].concat();
+    [&[0, content.len() as u8], &content[..]].concat()
+}
+
+fn check(module: &[u8], recipe: &Recipe) -> Result<()> {
+    Validator::new_with_features(recipe.allowed)
+        .validate_all(module)
+        .with_context(|| format!("the {} build uses more WebAssembly than its engines have", recipe.name))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+
+    #[test]
+    fn the_features_section_is_a_section() {
+        let module = [EMPTY, &mutable_globals_only()].concat();
+        assert!(check(&module, &MVP).is_ok());
+    }
+
+    #[test]
+    fn an_instruction_newer_than_2017_is_refused_for_mvp() {
+        // (func (param i32) (result i32) local.get 0 i32.extend8_s)
+        let body: &[u8] = &[
+            0x01, 0x06, 0x01, 0x60, 0x01, 0x7f, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x0a, 0x07, 0x01, 0x05, 0x00,
+            0x20, 0x00, 0xc0, 0x0b,
+        ];
+        let module = [EMPTY, body].concat();
+        assert!(check(&module, &MVP).is_err());
+        assert!(check(&module, &SIMD).is_ok());
+    }
+}
