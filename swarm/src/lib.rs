@@ -1,1 +1,30 @@
-//! One peer's part in one swarm, without IO.
+//! One peer's part in one swarm, without IO: what happened goes in as [`Input`], what to do comes out as [`Output`].
+//!
+//! ```text
+//! let mut swarm = Swarm::new(stream, have, role, config, peer_key, seed, now, unix_now_s);
+//! swarm.handle_input(now, input);                     // never fails: a bad peer becomes a Disconnect
+//! while let Some(output) = swarm.poll_output() { … }  // in order, until None
+//! let wake_at = swarm.poll_timeout();                 // then give Input::TimedOut
+//! let stats = swarm.stats();
+//! ```
+//!
+//! What a driver must know:
+//! - Give `Writable` whenever the send buffer drained; blocks wait for it, control messages do not.
+//! - `Store` comes before any `Load` of the same block: a driver that works in order always finds it.
+//! - A publisher's `Seal` is followed by `Load`s of the same piece: keep the last few sealed pieces in memory.
+//! - `StartSet` should be given by whoever can read the manifest, publisher or viewer, as soon as it is known.
+//! - `Leaving` when the page closes: others switch at once. Nothing works after it.
+//! - `stats()` is computed when asked for: a few microseconds, so a few times a second.
+//!
+//! The bytes that peers exchange: docs/protocol-wire.md.
+
+mod config;
+mod face;
+mod timer;
+pub mod wire;
+
+pub use config::Config;
+pub use face::{
+    Binding, Channel, ConnId, Demand, Event, Flood, Input, Output, Path, PeerStats, Reason, Role, Stats, Stream,
+};
+pub use timer::Instant;

@@ -1,0 +1,120 @@
+//! Limits and defaults, each with its reason.
+
+/// What a driver may choose. The defaults are for a desktop browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Fetch everything, not only what is demanded.
+    pub background: bool,
+    /// Connections in all, incoming ones included. Chromium refuses after about 500 per page; each costs some 100 KiB.
+    pub peers_max: u16,
+    /// Connections to look for actively. Eight give eight sources and keep a random overlay connected.
+    pub peers_wanted: u16,
+    /// Attempts at once: a newcomer tries its best candidates together, and the first to answer shows the picture.
+    pub connecting_max: u16,
+    /// Credit of a connection before its first `Writable`: enough for the start set.
+    pub initial_credit_bytes: u64,
+    /// Blocks that one peer may have asked of us and not got: 512 × 16 KiB = 8 MiB, what 40 MB/s need at 200 ms.
+    pub grant_blocks: u16,
+    /// The same for a peer that has not given anything and is new: enough for the start set and two seconds of a film.
+    pub grant_new_blocks: u16,
+    /// Bytes to keep asked for from one peer at most: 8 MiB, as `grant_blocks`.
+    pub request_window_max_bytes: u64,
+    /// Bytes to keep asked for from a proven peer at least: 256 KiB keep 2.5 MB/s busy at 100 ms.
+    pub request_window_min_bytes: u64,
+    /// Bytes asked for from a peer that has not delivered yet; doubled as it delivers.
+    pub request_window_new_bytes: u64,
+    /// Uploads at the start (see `Input::Budget`).
+    pub upload_bytes_per_second: Option<u64>,
+    /// Uploads paused at the start: metered links.
+    pub upload_paused: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            background: true,
+            peers_max: 24,
+            peers_wanted: 12,
+            connecting_max: 5,
+            initial_credit_bytes: 256 * 1024,
+            grant_blocks: 512,
+            grant_new_blocks: 128,
+            request_window_max_bytes: 8 << 20,
+            request_window_min_bytes: 256 * 1024,
+            request_window_new_bytes: 1 << 20,
+            upload_bytes_per_second: None,
+            upload_paused: false,
+        }
+    }
+}
+
+/// Pieces of one stream: 1 TiB. The head is signed by the publisher, but tables must not grow to what it dreams of.
+pub(crate) const PIECES_MAX: u32 = 1 << 20;
+/// Lanes of one stream.
+pub(crate) const LANES_MAX: usize = 256;
+/// Demands of one `Demanded`: thirty seconds at 100 Mbit/s are 375 pieces.
+pub(crate) const DEMANDS_MAX: usize = 2048;
+/// Bytes of the start set, beside the manifest.
+pub(crate) const START_SET_BYTES_MAX: u64 = 256 * 1024;
+/// Blocks in one message: three and the message's head stay under 64 KiB.
+pub(crate) const BLOCKS_PER_MESSAGE: usize = 3;
+/// Blocks that overtook their header, per peer.
+pub(crate) const PENDING_PEER_BYTES_MAX: usize = 1 << 20;
+/// The same in all.
+pub(crate) const PENDING_BYTES_MAX: usize = 4 << 20;
+/// Blocks that a peer may have asked for beyond its grant before it is a flood (a smaller grant may be under way).
+pub(crate) const REQUESTED_BLOCKS_MAX: u32 = 1024;
+/// Pieces of one peer that may wait for their seal at a publisher: one being sealed, one read ahead.
+pub(crate) const COLD_SEALS_PER_PEER: usize = 2;
+/// Have is sent to one neighbour at most this often.
+pub(crate) const HAVE_INTERVAL_US: u64 = 100_000;
+/// Ack is sent at most this often.
+pub(crate) const ACK_INTERVAL_US: u64 = 50_000;
+/// Ping is sent this often when nothing else was heard, and measures the round trip.
+pub(crate) const PING_INTERVAL_US: u64 = 5_000_000;
+/// A connection on which nothing was heard for so long is gone: four pings.
+pub(crate) const SILENT_US: u64 = 20_000_000;
+/// A connection must say Hello within this time.
+pub(crate) const HELLO_TIMEOUT_US: u64 = 10_000_000;
+/// How long to wait for the answer about the start set before asking for the manifest piece by piece.
+pub(crate) const START_SET_PATIENCE_US: u64 = 600_000;
+/// Demands nearer than this are urgent whatever the round trip: asked of whoever is soonest, never put off to others.
+pub(crate) const URGENT_MIN_US: u64 = 500_000;
+/// And never more than this.
+pub(crate) const URGENT_MAX_US: u64 = 4_000_000;
+/// How long to leave blocks to the peer that a seeder named before asking the seeder again.
+pub(crate) const ASK_PEER_PATIENCE_US: u64 = 2_000_000;
+/// A peer that owes blocks and delivered none for so long is slow: others get its blocks.
+pub(crate) const STALLED_US: u64 = 4_000_000;
+/// Share of received bytes that may be asked of two peers, in thousandths.
+pub(crate) const HEDGE_PERMILLE: u64 = 50;
+/// Bytes that may be asked twice before there is a share to speak of: the start.
+pub(crate) const HEDGE_FREE_BYTES: u64 = 512 * 1024;
+/// Bytes loaded or being loaded ahead of one connection's credit: a disk read or a seal overlaps with sending.
+pub(crate) const LOAD_AHEAD_BLOCKS: usize = 48;
+/// Candidates remembered.
+pub(crate) const CANDIDATES_MAX: usize = 256;
+/// Peers remembered as thrown out.
+pub(crate) const BANNED_MAX: usize = 1024;
+/// First pause after a failed connection, doubled each time.
+pub(crate) const RETRY_MIN_US: u64 = 2_000_000;
+/// Longest pause after failed connections.
+pub(crate) const RETRY_MAX_US: u64 = 60_000_000;
+/// Neighbours named to a neighbour, and how often at most.
+pub(crate) const NEIGHBOURS_MAX: usize = 32;
+/// See `NEIGHBOURS_MAX`.
+pub(crate) const NEIGHBOURS_INTERVAL_US: u64 = 5_000_000;
+/// An introduced blob: offers are about 1 KiB, with many candidates 4 KiB.
+pub(crate) const BLOB_BYTES_MAX: usize = 8 * 1024;
+/// Introductions from one peer: a burst, and then so many microseconds each.
+pub(crate) const INTRODUCTIONS_BURST: u64 = 32;
+/// See `INTRODUCTIONS_BURST`.
+pub(crate) const INTRODUCTION_INTERVAL_US: u64 = 500_000;
+/// Control messages from one peer: a burst, and then so many per second. Bulk needs about 40 Acks and 70 Requests per second.
+pub(crate) const MESSAGES_BURST: u64 = 4_000;
+/// See `MESSAGES_BURST`.
+pub(crate) const MESSAGES_PER_SECOND: u64 = 1_000;
+/// Blocks that nobody asked for (any more): what cancelled requests leave in the pipe, 16 MiB, and nothing like a flood.
+pub(crate) const UNASKED_BYTES_MAX: u64 = 16 << 20;
+/// Report is sent at most this often.
+pub(crate) const REPORT_INTERVAL_US: u64 = 10_000_000;
