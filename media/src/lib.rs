@@ -1,1 +1,24 @@
 //! Any container in, MediaSource-ready segments out, without IO.
+//!
+//! The driver makes a [`Media`] with the file's length, fetches what [`Media::demands`] names (in any order, in
+//! pieces of any size), hands it to [`Media::handle_bytes`] and drains [`Media::poll_output`] until `None`:
+//!
+//! 1. `Ready(Info)` comes once, when the container's index is known. The first video and the first audio track are
+//!    selected and production starts at once; if MediaSource refuses a track's `mime`, call [`Media::select`] with
+//!    the others, and ignore what still comes for a track without a SourceBuffer.
+//! 2. `Init` once per selected track (make the SourceBuffer with the track's `mime`, append), then `Segment`s in
+//!    decode order, starting at a sync sample. All times are microseconds of presentation and begin at 0.
+//! 3. [`Media::seek`] raises the generation by one: drop what is still queued of older generations and call
+//!    `SourceBuffer.abort()` before appending the first segment of the new one. Init segments need not be repeated.
+//! 4. [`Media::set_playhead`] says what is playing and how far to produce. Without it nothing past the first ten
+//!    seconds after the start (or after a seek) is produced.
+//!
+//! `Failed` and `Unsupported` are final.
+
+mod error;
+mod media;
+mod types;
+
+pub use error::{Fault, MediaError, Path};
+pub use media::Media;
+pub use types::{Container, Demand, Info, Kind, Output, Reason, Support, Track, TrackId};
