@@ -38,10 +38,13 @@ pub fn web() -> Result<bool> {
     npm::install(&web)?;
     let compress = run::root().join("xtask/npm/compress.mjs");
     let dist = web.join("dist");
-    Inputs::new("vite").folder(&web, &WEB_PRODUCTS)?.file(&compress)?.unless_done("web", &[&dist], || {
-        run::run(&mut npm::script(&web, "build"))?;
-        run::run(run::command("node").arg(&compress).arg(&dist))
-    })
+    Inputs::new("vite")
+        .folder(&web, &WEB_PRODUCTS)?
+        .file(&compress)?
+        .unless_done("web", &[&dist], || {
+            run::run(&mut npm::script(&web, "build"))?;
+            run::run(run::command("node").arg(&compress).arg(&dist))
+        })
 }
 
 /// The server, with `web/dist` inside. Cargo knows by itself whether there is anything to do.
@@ -50,19 +53,33 @@ fn server(profile: Profile) -> Result<bool> {
     std::fs::create_dir_all(&dist)?;
     let mut cargo = run::cargo();
     // The same set of packages as `cargo xtask test native`, so that dependencies get the same features and are compiled once.
-    cargo.args(["build", "--quiet", "--workspace", "--exclude", "xtask", "--exclude", "baton-client-wasm"]);
+    cargo.args([
+        "build",
+        "--quiet",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--exclude",
+        "baton-client-wasm",
+    ]);
     cargo.args(["--bin", "baton-server"]);
     if profile == Profile::Release {
         cargo.arg("--release");
     }
     run::run(&mut cargo)?;
-    let folder = if profile == Profile::Release { "release" } else { "debug" };
+    let folder = if profile == Profile::Release {
+        "release"
+    } else {
+        "debug"
+    };
     let built = run::target().join(folder).join("baton-server");
     let product = dist.join("baton-server");
-    Inputs::new("copy").file(&built)?.unless_done("server", &[&product], || {
-        // Not over a file that runs ("text file busy"): a new one takes its name.
-        let fresh = dist.join("baton-server.new");
-        std::fs::copy(&built, &fresh)?;
-        Ok(std::fs::rename(&fresh, &product)?)
-    })
+    Inputs::new("copy")
+        .file(&built)?
+        .unless_done("server", &[&product], || {
+            // Not over a file that runs ("text file busy"): a new one takes its name.
+            let fresh = dist.join("baton-server.new");
+            std::fs::copy(&built, &fresh)?;
+            Ok(std::fs::rename(&fresh, &product)?)
+        })
 }

@@ -79,5 +79,10 @@ fn scripts(folder: &str, rest: &[String]) -> Result<()> {
     build::everything(build::Profile::Release)?;
     npm::install(&folder)?;
     let browsers = browsers::ensure()?;
-    run::run(browsers.to(run::command("node")).arg(script).args(arguments))
+    run::run(
+        browsers
+            .to(run::command("node"))
+            .arg(script)
+            .args(arguments),
+    )
 }

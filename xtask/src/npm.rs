@@ -21,25 +21,47 @@ pub fn install(folder: &Path) -> Result<bool> {
     if has_lock {
         inputs.file(&lock)?;
     }
-    let name = folder.strip_prefix(run::root()).unwrap_or(folder).to_string_lossy().replace('/', "-");
-    inputs.unless_done(&format!("npm-{name}"), &[&folder.join("node_modules")], || {
-        // The browsers come from the system: nothing is downloaded beside the packages themselves.
-        run::run(
-            run::command("npm")
-                .args([if has_lock { "ci" } else { "install" }, "--no-audit", "--no-fund", "--loglevel=error"])
-                .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1")
-                .current_dir(folder),
-        )
-    })
+    let name = folder
+        .strip_prefix(run::root())
+        .unwrap_or(folder)
+        .to_string_lossy()
+        .replace('/', "-");
+    inputs.unless_done(
+        &format!("npm-{name}"),
+        &[&folder.join("node_modules")],
+        || {
+            // The browsers come from the system: nothing is downloaded beside the packages themselves.
+            run::run(
+                run::command("npm")
+                    .args([
+                        if has_lock { "ci" } else { "install" },
+                        "--no-audit",
+                        "--no-fund",
+                        "--loglevel=error",
+                    ])
+                    .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1")
+                    .current_dir(folder),
+            )
+        },
+    )
 }
 
 fn check_node() -> Result<()> {
     let version = run::output(run::command("node").arg("--version"))
         .context("Node.js is needed: https://nodejs.org")?;
-    let mut numbers = version.trim().trim_start_matches('v').split('.').map(|part| part.parse().unwrap_or(0));
+    let mut numbers = version
+        .trim()
+        .trim_start_matches('v')
+        .split('.')
+        .map(|part| part.parse().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if found < NODE_MIN {
-        bail!("Node.js {}.{} or later is needed, this is {}", NODE_MIN.0, NODE_MIN.1, version.trim());
+        bail!(
+            "Node.js {}.{} or later is needed, this is {}",
+            NODE_MIN.0,
+            NODE_MIN.1,
+            version.trim()
+        );
     }
     Ok(())
 }

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 /// The repository's top folder.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the repository")
 }
 
 /// Where cargo builds: `CARGO_TARGET_DIR`, or `target/`. What people use is always in `target/dist`.
@@ -36,7 +38,9 @@ pub fn cargo() -> Command {
 }
 
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", shown(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
     if !status.success() {
         bail!("{status}: {}", shown(command));
     }
@@ -45,9 +49,16 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// What the command prints on standard output.
 pub fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {}", shown(command)))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
     if !output.status.success() {
-        bail!("{}: {}\n{}", output.status, shown(command), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{}: {}\n{}",
+            output.status,
+            shown(command),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -63,7 +74,9 @@ fn shown(command: &Command) -> String {
 /// The file on the PATH that this name starts.
 pub fn which(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// Names of the files of one kind in a folder, sorted; none when there is no folder.
@@ -75,7 +88,10 @@ pub fn names_of(folder: &Path, extension: &str) -> Result<Vec<String>> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|it| it == extension) {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            names.extend(
+                path.file_stem()
+                    .map(|stem| stem.to_string_lossy().into_owned()),
+            );
         }
     }
     names.sort();
@@ -87,6 +103,9 @@ pub fn stage(name: &str, work: impl FnOnce() -> Result<bool>) -> Result<()> {
     let started = Instant::now();
     let worked = work().with_context(|| name.to_owned())?;
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!("{name:<24} {seconds:>6.1} s{}", if worked { "" } else { "  (unchanged)" });
+    eprintln!(
+        "{name:<24} {seconds:>6.1} s{}",
+        if worked { "" } else { "  (unchanged)" }
+    );
     Ok(())
 }

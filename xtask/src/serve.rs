@@ -12,7 +12,11 @@ struct Options {
 pub fn serve(arguments: &[String]) -> Result<()> {
     let options = parse(arguments)?;
     let server = build::everything(build::Profile::Dev)?;
-    let address = if options.lan { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+    let address = if options.lan {
+        Ipv4Addr::UNSPECIFIED
+    } else {
+        Ipv4Addr::LOCALHOST
+    };
     if options.lan {
         println!("On a phone, a TV or another computer in this network type one of these:");
         for address in lan_addresses() {
@@ -22,19 +26,26 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         println!("Open http://localhost:{} (Ctrl-C ends it)", options.port);
     }
     let mut server = run::command(&server.to_string_lossy());
-    server.arg("--listen").arg(format!("{address}:{}", options.port));
+    server
+        .arg("--listen")
+        .arg(format!("{address}:{}", options.port));
     become_it(&mut server)
 }
 
 fn parse(arguments: &[String]) -> Result<Options> {
-    let mut options = Options { port: 8080, lan: false };
+    let mut options = Options {
+        port: 8080,
+        lan: false,
+    };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--lan" => options.lan = true,
             "--port" => {
                 let port = arguments.next().context("--port needs a number")?;
-                options.port = port.parse().with_context(|| format!("not a port: {port}"))?;
+                options.port = port
+                    .parse()
+                    .with_context(|| format!("not a port: {port}"))?;
             }
             other => bail!("`cargo xtask serve` takes --port N and --lan, not {other}"),
         }
@@ -59,7 +70,10 @@ fn lan_addresses() -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = outgoing_address().into_iter().collect();
     // Linux only; elsewhere the outgoing address has to do.
     let others = run::output(run::command("hostname").arg("-I")).unwrap_or_default();
-    for address in others.split_whitespace().filter_map(|word| word.parse().ok()) {
+    for address in others
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+    {
         if matches!(address, IpAddr::V4(_)) && !found.contains(&address) {
             found.push(address);
         }

@@ -38,7 +38,11 @@ impl Inputs {
             .collect::<Result<_, _>>()?;
         entries.sort();
         for path in entries {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if path.is_dir() && !except.contains(&name.as_str()) {
                 self.folder(&path, except)?;
             } else if path.is_file() {

@@ -92,7 +92,9 @@ pub fn build() -> Result<bool> {
     std::thread::scope(|scope| {
         let simd = scope.spawn(|| build_one(Flavour::Simd));
         let mvp = build_one(Flavour::Mvp);
-        let simd = simd.join().map_err(|_| anyhow!("the simd build panicked"))?;
+        let simd = simd
+            .join()
+            .map_err(|_| anyhow!("the simd build panicked"))?;
         Ok(mvp.context("mvp")? | simd.context("simd")?)
     })
 }
@@ -112,7 +114,9 @@ fn check_bindgen_version() -> Result<()> {
     let lock = std::fs::read_to_string(run::root().join("Cargo.lock"))?;
     let version = |name: &str| {
         let entry = format!("name = \"{name}\"\nversion = \"");
-        lock.split_once(&entry).and_then(|(_, rest)| rest.split('"').next()).map(str::to_owned)
+        lock.split_once(&entry)
+            .and_then(|(_, rest)| rest.split('"').next())
+            .map(str::to_owned)
     };
     if let Some(macros) = version("wasm-bindgen") {
         let ours = version("wasm-bindgen-cli-support").unwrap_or_default();
@@ -130,11 +134,16 @@ fn build_one(flavour: Flavour) -> Result<bool> {
     let out = out_dir(flavour);
     let glue = out.join("baton.js");
     let module = out.join("baton_bg.wasm");
-    let words = format!("3 {:?} {:?} {:?}", recipe.lower, recipe.optimise, recipe.allowed);
+    let words = format!(
+        "3 {:?} {:?} {:?}",
+        recipe.lower, recipe.optimise, recipe.allowed
+    );
     Inputs::new(&words)
         .file(&built)?
         .file(&run::root().join("xtask/npm/package-lock.json"))?
-        .unless_done(&format!("wasm-{}", recipe.name), &[&glue, &module], || finish(recipe, &built, &out))
+        .unless_done(&format!("wasm-{}", recipe.name), &[&glue, &module], || {
+            finish(recipe, &built, &out)
+        })
 }
 
 /// rustc, in a target folder of its own: RUSTFLAGS of the two never meet.
@@ -142,13 +151,26 @@ fn compile(recipe: &Recipe) -> Result<PathBuf> {
     let target = run::target().join(format!("wasm-{}", recipe.name));
     let mut cargo = run::cargo();
     cargo
-        .args(["build", "--quiet", "--package", PACKAGE, "--lib", "--profile", "wasm", "--target", TARGET])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            PACKAGE,
+            "--lib",
+            "--profile",
+            "wasm",
+            "--target",
+            TARGET,
+        ])
         .args(["--features", &recipe.features.join(",")])
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_ENCODED_RUSTFLAGS", recipe.rustflags.join("\u{1f}"))
         .env_remove("RUSTFLAGS");
     run::run(&mut cargo)?;
-    Ok(target.join(TARGET).join("wasm").join(format!("{CRATE}.wasm")))
+    Ok(target
+        .join(TARGET)
+        .join("wasm")
+        .join(format!("{CRATE}.wasm")))
 }
 
 fn finish(recipe: &Recipe, built: &Path, out: &Path) -> Result<()> {
@@ -184,21 +206,38 @@ fn finish(recipe: &Recipe, built: &Path, out: &Path) -> Result<()> {
 
 fn wasm_opt(input: &Path, output: &Path, passes: &[&str]) -> Result<()> {
     let program = run::root().join("xtask/npm/node_modules/binaryen/bin/wasm-opt");
-    run::run(run::command("node").arg(program).arg(input).args(passes).arg("-o").arg(output))
+    run::run(
+        run::command("node")
+            .arg(program)
+            .arg(input)
+            .args(passes)
+            .arg("-o")
+            .arg(output),
+    )
 }
 
 /// The custom section `target_features` with one entry, as in the tool conventions' Linking.md:
 /// wasm-bindgen reads it and then generates nothing newer.
 fn mutable_globals_only() -> Vec<u8> {
     let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
-    let content = [text("target_features"), vec![1, b'+'], text("mutable-globals")].concat();
+    let content = [
+        text("target_features"),
+        vec![1, b'+'],
+        text("mutable-globals"),
+    ]
+    .concat();
     [&[0, content.len() as u8], &content[..]].concat()
 }
 
 fn check(module: &[u8], recipe: &Recipe) -> Result<()> {
     Validator::new_with_features(recipe.allowed)
         .validate_all(module)
-        .with_context(|| format!("the {} build uses more WebAssembly than its engines have", recipe.name))?;
+        .with_context(|| {
+            format!(
+                "the {} build uses more WebAssembly than its engines have",
+                recipe.name
+            )
+        })?;
     Ok(())
 }
 
@@ -218,8 +257,8 @@ mod tests {
     fn an_instruction_newer_than_2017_is_refused_for_mvp() {
         // (func (param i32) (result i32) local.get 0 i32.extend8_s)
         let body: &[u8] = &[
-            0x01, 0x06, 0x01, 0x60, 0x01, 0x7f, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x0a, 0x07, 0x01, 0x05, 0x00,
-            0x20, 0x00, 0xc0, 0x0b,
+            0x01, 0x06, 0x01, 0x60, 0x01, 0x7f, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x0a, 0x07,
+            0x01, 0x05, 0x00, 0x20, 0x00, 0xc0, 0x0b,
         ];
         let module = [EMPTY, body].concat();
         assert!(check(&module, &MVP).is_err());
