@@ -97,7 +97,8 @@ impl Description {
 impl IceCandidate {
     /// Reads what `RTCIceCandidate.candidate` holds, with or without a leading `a=` or `candidate:`.
     ///
-    /// `None` for one that is of no use to a peer: another component or transport than ours, or an address family or host name we do not know.
+    /// `None` for one that is of no use to a peer: another component or transport than ours, an address family or host name we do not know, or
+    /// nothing at all (Firefox says the empty string after its last one).
     pub fn parse(line: &str) -> Result<Option<Self>, SdpError> {
         let malformed = SdpError::Malformed("candidate");
         if line.len() > LINE_MAX {
@@ -107,6 +108,9 @@ impl IceCandidate {
         let line = line.strip_prefix("candidate:").unwrap_or(line);
         if !line.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             return Err(malformed);
+        }
+        if line.is_empty() {
+            return Ok(None);
         }
         let mut words = line.split(' ');
         let mut word = || words.next().ok_or(malformed);
