@@ -51,7 +51,7 @@ impl Default for Config {
 /// Pieces of one stream: 1 TiB. The head is signed by the publisher, but tables must not grow to what it dreams of.
 pub(crate) const PIECES_MAX: u32 = 1 << 20;
 /// Lanes of one stream.
-pub(crate) const LANES_MAX: usize = 256;
+pub(crate) const LANES_MAX: usize = 64;
 /// Demands of one `Demanded`: thirty seconds at 100 Mbit/s are 375 pieces.
 pub(crate) const DEMANDS_MAX: usize = 2048;
 /// Bytes of the start set, beside the manifest.
