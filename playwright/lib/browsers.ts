@@ -1,0 +1,61 @@
+// The two browsers: the system's own Chromium and stock Firefox, headless, as people have them.
+import { chromium, firefox, type Browser, type LaunchOptions } from '@playwright/test';
+
+export type BrowserName = 'chromium' | 'firefox';
+
+/** What a test wants different from usual. It gets a browser process of its own then. */
+export interface Launch {
+  /** Further switches, for Chromium. */
+  args?: string[];
+  /** Further preferences, for Firefox. */
+  prefs?: Record<string, string | number | boolean>;
+  /** `default`: sound needs a gesture, as on any fresh profile. Tests play with sound at once otherwise. */
+  autoplay?: 'default';
+  /** `on`: Firefox hides local addresses behind mDNS names, as it comes. Chromium has no page with a camera: it always does. */
+  mdns?: 'on';
+  /** These names lead to this machine, e.g. `lan.test`, which is no secure context. */
+  hosts?: string[];
+}
+
+// Browsers refuse to start without one.
+process.env.HOME ||= '/tmp';
+
+const CHROMIUM_ARGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+export function launchOptions(name: BrowserName, launch: Launch = {}): LaunchOptions {
+  const hosts = launch.hosts ?? [];
+  if (name === 'chromium') {
+    const rules = hosts.map((host) => `MAP ${host} 127.0.0.1`).join(',');
+    return {
+      executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+      args: [
+        ...CHROMIUM_ARGS,
+        ...(launch.autoplay === 'default' ? [] : ['--autoplay-policy=no-user-gesture-required']),
+        ...(rules ? [`--host-resolver-rules=${rules}`] : []),
+        ...(launch.args ?? []),
+      ],
+    };
+  }
+  return {
+    executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
+    firefoxUserPrefs: {
+      ...(launch.autoplay === 'default' ? {} : { 'media.autoplay.default': 0 }),
+      ...(launch.mdns === 'on' ? {} : { 'media.peerconnection.ice.obfuscate_host_addresses': false }),
+      ...(hosts.length > 0 ? { 'network.dns.localDomains': hosts.join(',') } : {}),
+      ...launch.prefs,
+    },
+  };
+}
+
+export function launchBrowser(name: BrowserName, launch: Launch = {}): Promise<Browser> {
+  const options = launchOptions(name, launch);
+  return name === 'chromium' ? chromium.launch(options) : firefox.launch({ ...options, channel: 'moz-firefox' });
+}

@@ -1,0 +1,92 @@
+// Films and other files to share. All are made by ffmpeg from the one film in tests/media, or by a seeded generator, and kept.
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const CACHE = here('../../target/media');
+
+/** Big Buck Bunny, 30 s, 854×480, H.264 and AAC 5.1, moov at the start. */
+export const BUNNY = here('../../tests/media/big-buck-bunny-480p-30s.mp4');
+
+/**
+ * How each film is made. Every one of 30 s; VP9 is made small, because encoding it is most of the time of a cold run.
+ *
+ * `colours`: each second has a colour of its own (see `colourAt`), a key frame every 2 s; tells a test which second a picture is from.
+ */
+const FILMS = {
+  'moov-start.mp4': ['-i', BUNNY, '-c', 'copy', '-movflags', '+faststart'],
+  'moov-end.mp4': ['-i', BUNNY, '-c', 'copy'],
+  'fragmented.mp4': ['-i', BUNNY, '-c', 'copy', '-movflags', '+frag_keyframe+empty_moov+default_base_moof'],
+  'vp9-opus.webm': [
+    ...['-i', BUNNY, '-vf', 'scale=426:-2', '-c:v', 'libvpx-vp9', '-deadline', 'realtime', '-cpu-used', '8'],
+    ...['-b:v', '400k', '-g', '48', '-row-mt', '1', '-ac', '2', '-c:a', 'libopus', '-b:a', '96k'],
+  ],
+  'colours.mp4': colours(['-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '30', '-bf', '2', '-c:a', 'aac', '-movflags', '+faststart']),
+  'silent.mp4': ['-i', BUNNY, '-c', 'copy', '-an', '-movflags', '+faststart'],
+} satisfies Record<string, string[]>;
+
+export type FilmName = keyof typeof FILMS;
+
+function colours(codec: string[]): string[] {
+  // Red rises with the second, green falls; noise in the lower half makes it 11 MB, so that seeking has something to skip.
+  const picture =
+    'color=black:s=640x360:r=24:d=30,format=rgb24,' +
+    "geq=r='8*floor(T)+8':g='248-8*floor(T)':b='if(lt(Y,H/2),128,random(1)*255)'";
+  return [
+    ...['-f', 'lavfi', '-i', picture, '-f', 'lavfi', '-i', 'sine=440:r=48000:d=30', '-pix_fmt', 'yuv420p'],
+    ...['-g', '48', '-keyint_min', '48', '-sc_threshold', '0', '-b:a', '96k', ...codec],
+  ];
+}
+
+/** The colour of `colours.mp4` at a time, as red minus green: 16 more for each second, whatever the codec does to both. */
+export function colourAt(seconds: number): number {
+  return 16 * Math.floor(seconds) - 240;
+}
+
+/** The path of a film, made when it is not there yet. */
+export async function film(name: FilmName): Promise<string> {
+  return made(name, FILMS[name], async (path) => {
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', ...FILMS[name], path]);
+  });
+}
+
+/** A file of bytes that look random and are the same in every run. */
+export async function noise(name: string, length: number, seed = 1): Promise<string> {
+  return made(name, [String(length), String(seed)], async (path) => {
+    const bytes = Buffer.alloc(length);
+    let state = seed >>> 0 || 1;
+    for (let at = 0; at + 4 <= length; at += 4) {
+      // xorshift32 (Marsaglia 2003)
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      bytes.writeUInt32LE(state >>> 0, at);
+    }
+    writeFileSync(path, bytes);
+  });
+}
+
+/** SHA-256 of a file or of bytes, in hex. */
+export function sha256(source: string | Uint8Array): string {
+  return createHash('sha256')
+    .update(typeof source === 'string' ? readFileSync(source) : source)
+    .digest('hex');
+}
+
+/** Keeps `target/media/NAME` under a hash of its recipe; another worker that makes the same file does no harm. */
+async function made(name: string, recipe: string[], make: (path: string) => Promise<void>): Promise<string> {
+  const words = recipe.map((word) => (word === BUNNY ? `bunny ${statSync(BUNNY).size}` : word));
+  const hash = createHash('sha256').update(JSON.stringify(words)).digest('hex').slice(0, 8);
+  // The folder carries the hash, so that the file has the name that a test expects to see.
+  const path = join(CACHE, hash, name);
+  if (existsSync(path)) return path;
+  mkdirSync(dirname(path), { recursive: true });
+  const draft = join(dirname(path), `draft-${process.pid}-${basename(name, extname(name))}${extname(name)}`);
+  await make(draft);
+  renameSync(draft, path);
+  return path;
+}

@@ -1,0 +1,104 @@
+// `test` with a server and as many people as a test wants. A test fails when any of their pages complains.
+import { test as base, expect, type Browser, type TestInfo } from '@playwright/test';
+import { launchBrowser, type BrowserName } from './browsers.ts';
+import { Peer, type PeerOptions } from './peer.ts';
+import { Server } from './server.ts';
+
+export { expect };
+export { NETWORK_MESSAGES, Peer, type Stats } from './peer.ts';
+
+interface TestFixtures {
+  /** A fresh profile with one page; see `PeerOptions` for another browser or another process. */
+  newPeer(options?: PeerOptions): Promise<Peer>;
+  /** A server of the test's own, which it may stop. */
+  newServer(args?: string[]): Promise<Server>;
+}
+
+interface WorkerFixtures {
+  /** The worker's server: shared by its tests, never stopped by them. */
+  server: Server;
+  /** Browsers of the worker, by name; each is started when first asked for. */
+  browsers: (name: BrowserName) => Promise<Browser>;
+}
+
+export const test = base.extend<TestFixtures, WorkerFixtures>({
+  server: [
+    async ({}, use) => {
+      const server = await Server.start();
+      await use(server);
+      await server.stop();
+    },
+    { scope: 'worker' },
+  ],
+
+  browsers: [
+    async ({ browser, browserName }, use) => {
+      const started = new Map<BrowserName, Promise<Browser>>([[browserName as BrowserName, Promise.resolve(browser)]]);
+      await use((name) => {
+        const known = started.get(name) ?? launchBrowser(name);
+        started.set(name, known);
+        return known;
+      });
+      started.delete(browserName as BrowserName);
+      for (const other of started.values()) await (await other).close();
+    },
+    { scope: 'worker' },
+  ],
+
+  newServer: async ({}, use, info) => {
+    const servers: Server[] = [];
+    await use(async (args) => {
+      const server = await Server.start(args);
+      servers.push(server);
+      return server;
+    });
+    for (const server of servers) {
+      await server.stop();
+      if (failed(info)) await info.attach('server.log', { body: server.log });
+    }
+  },
+
+  newPeer: async ({ server, browsers, browserName }, use, info) => {
+    const peers: Peer[] = [];
+    const own: Browser[] = [];
+    await use(async (options = {}) => {
+      const name = options.browser ?? (browserName as BrowserName);
+      let browser: Browser;
+      if (options.launch) {
+        browser = await launchBrowser(name, options.launch);
+        own.push(browser);
+      } else {
+        browser = await browsers(name);
+      }
+      const peer = await Peer.open(name, browser, server.url, options);
+      peers.push(peer);
+      return peer;
+    });
+    const problems = peers.flatMap((peer, index) =>
+      peer.unexpected().map(({ kind, text, where }) => `peer ${index} (${peer.name}), ${kind}: ${text}\n  ${where}`),
+    );
+    if (failed(info) || problems.length > 0) await attach(info, peers, server);
+    for (const peer of peers) await peer.context.close().catch(() => {});
+    for (const browser of own) await browser.close().catch(() => {});
+    expect(problems, 'pages complain').toEqual([]);
+  },
+});
+
+function failed(info: TestInfo): boolean {
+  return info.status !== info.expectedStatus;
+}
+
+/** Leaves behind what somebody needs who was not there: pictures, statistics, consoles, the server's log. */
+async function attach(info: TestInfo, peers: Peer[], server: Server): Promise<void> {
+  for (const [index, peer] of peers.entries()) {
+    const name = `peer-${index}-${peer.name}`;
+    const picture = await peer.picture().catch(() => null);
+    if (picture) await info.attach(`${name}.png`, { body: picture, contentType: 'image/png' });
+    const sides = [await peer.stats('share').catch(() => null), await peer.stats('view').catch(() => null)];
+    const [share, view] = sides;
+    const text = `${peer.console.join('\n')}\n\nshare ${JSON.stringify(share, null, 1)}\nview ${JSON.stringify(view, null, 1)}`;
+    await info.attach(`${name}.txt`, { body: text, contentType: 'text/plain' });
+    console.log(`── ${name} at ${peer.page.isClosed() ? '(closed)' : new URL(peer.page.url()).pathname}\n${text.slice(-6000)}`);
+  }
+  await info.attach('server.log', { body: server.log, contentType: 'text/plain' });
+}

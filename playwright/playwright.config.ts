@@ -1,0 +1,26 @@
+// `cargo xtask test browsers` runs this; `npx playwright test` alone needs target/dist/baton-server to be built.
+import { defineConfig } from '@playwright/test';
+import { launchOptions } from './lib/browsers.ts';
+
+export default defineConfig({
+  testDir: 'tests',
+  outputDir: 'test-results',
+  reporter: [['list'], ['json', { outputFile: 'report/results.json' }]],
+  // Two browsers that play films are enough for two cores: more workers only make each other slow.
+  workers: Number(process.env.BATON_WORKERS ?? 1),
+  forbidOnly: !!process.env.CI,
+  retries: 0,
+  timeout: 60_000,
+  // A hung run ends in time for somebody to read why.
+  globalTimeout: 25 * 60_000,
+  expect: { timeout: 10_000 },
+  projects: [
+    { name: 'chromium', use: { browserName: 'chromium', launchOptions: launchOptions('chromium') } },
+    { name: 'firefox', use: { browserName: 'firefox', ...channel(), launchOptions: launchOptions('firefox') } },
+  ],
+});
+
+/** A stock Firefox is driven over WebDriver BiDi; Playwright calls that a channel. */
+function channel(): { channel: string } {
+  return { channel: 'moz-firefox' };
+}
