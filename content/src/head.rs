@@ -305,5 +305,7 @@ const HEAD_FORMAT: [u8; 8] = *b"batonhd1";
 pub const LANES_MAX: usize = 64;
 /// Link, passwords, invites, and the epochs that are still readable.
 pub const SLOTS_MAX: usize = 32;
+/// Bytes before the lanes.
+const HEAD_FIXED_LEN: usize = 104;
 /// Bytes of the longest head: fixed part, lanes, slots with full payloads, signature. It rides in a message of 64 KiB.
-pub const HEAD_LEN_MAX: usize = 108 + LANES_MAX * 8 + SLOTS_MAX * (6 + 255) + SIGNATURE_LEN;
+pub const HEAD_LEN_MAX: usize = HEAD_FIXED_LEN + LANES_MAX * 8 + SLOTS_MAX * (6 + 255) + SIGNATURE_LEN;

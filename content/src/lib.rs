@@ -7,6 +7,16 @@
 //! The walk of one block through this crate: the publisher's [`seal()`] makes sealed bytes and a
 //! [`Header`]; anybody who has the header turns bytes into a [`VerifiedBlock`] with
 //! [`Header::verify`]; who also has the link opens it with [`LaneKey::apply`].
+//!
+//! For whoever wires this up:
+//! - A link is made by [`Link::new`] and [`Link::add_server`] (which checks the origin), so that [`Link::encode`]
+//!   cannot fail. [`Link::parse`] takes a fragment, with or without `#`, or a whole link.
+//! - A [`Head`] names its swarm ([`SignedHead::parse`] checks it) and the publisher's clock. The next one begins
+//!   with [`SignedHead::next`].
+//! - [`seal_blocks`] gives the blocks of a fresh piece as [`VerifiedBlock`]s without hashing them again; what is
+//!   sealed again from disk goes through [`LaneKey::apply`] and [`Header::verify`].
+//! - An [`Entry`] names its lane, too. A piece of lane 0 says which part of which manifest it is, so
+//!   [`Manifest::from_lane`] takes those that are there, in any order.
 
 pub mod head;
 pub mod header;

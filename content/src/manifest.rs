@@ -5,7 +5,10 @@
 //! the newest version. The plaintext of a piece:
 //! `"btnmani1" | revision 4 | part 4 | record length 4 | part of the record`, numbers little-endian.
 
-use serde::{Deserialize, Serialize};
+use core::fmt;
+use core::marker::PhantomData;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -49,10 +52,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A file of which nothing more is known.
+    /// A file of which nothing more is known. What a path must not have is replaced by `_`.
     pub fn new(path: &str, size: u64) -> Self {
         Entry {
-            path: path.to_owned(),
+            path: clean_path(path),
             size,
             mime: None,
             lane: DATA_LANE,
@@ -110,23 +113,23 @@ impl Manifest {
     pub fn from_lane<'a>(pieces: impl IntoIterator<Item = (PieceIndex, &'a [u8])>) -> Result<Option<Manifest>, ManifestError> {
         let parts: BTreeMap<PieceIndex, Part<'a>> =
             pieces.into_iter().filter_map(|(index, bytes)| Some((index, Part::read(bytes)?))).collect();
-        let starts = parts.iter().filter(|(_, part)| part.part == 0);
-        let newest = starts.filter_map(|(index, first)| Some((first.revision, *index, assemble(&parts, *index, first)?))).max();
-        newest.map(|(revision, _, record)| Manifest::from_record(revision, &record)).transpose()
+        let mut starts: Vec<_> = parts.iter().filter(|(_, part)| part.part == 0).collect();
+        starts.sort_by_key(|(index, first)| (first.revision, **index));
+        let mut newest_first = starts.into_iter().rev();
+        let newest = newest_first.find_map(|(index, first)| Some((first.revision, assemble(&parts, *index, first)?)));
+        newest.map(|(revision, record)| Manifest::from_record(revision, &record)).transpose()
     }
 
     fn to_record(&self) -> Vec<u8> {
-        let entries = self.entries.iter().map(EntryRecord::write).collect();
+        let entries: Vec<Vec<u8>> = self.entries.iter().map(EntryRecord::write).collect();
+        let entries = Bounded(entries.iter().map(Vec::as_slice).collect());
         let record = Record { kind: self.kind, title: self.title.clone(), entries, poster: self.poster.clone() };
         postcard::to_allocvec(&record).expect("writing to memory does not fail")
     }
 
     fn from_record(revision: u32, bytes: &[u8]) -> Result<Manifest, ManifestError> {
-        let record: Record = postcard::from_bytes(bytes).map_err(|_| ManifestError::Malformed)?;
-        if record.entries.len() > ENTRIES_MAX {
-            return Err(ManifestError::TooManyEntries);
-        }
-        let entries = record.entries.iter().enumerate().map(|(place, bytes)| EntryRecord::read(place, bytes)).collect::<Result<_, _>>()?;
+        let record: Record<'_> = postcard::from_bytes(bytes).map_err(|_| ManifestError::Malformed)?;
+        let entries = record.entries.0.iter().enumerate().map(|(place, bytes)| EntryRecord::read(place, bytes)).collect::<Result<_, _>>()?;
         let manifest = Manifest { revision, kind: record.kind, title: record.title, entries, poster: record.poster };
         manifest.check()?;
         Ok(manifest)
@@ -136,7 +139,7 @@ impl Manifest {
         if self.entries.len() > ENTRIES_MAX {
             return Err(ManifestError::TooManyEntries);
         }
-        if self.title.len() > PATH_LEN_MAX || self.title.chars().any(char::is_control) {
+        if self.title.len() > PATH_LEN_MAX || self.title.chars().any(is_invisible) {
             return Err(ManifestError::Title);
         }
         if self.poster.as_ref().is_some_and(|poster| poster.bytes.len() > POSTER_LEN_MAX || !is_mime(&poster.mime)) {
@@ -172,13 +175,40 @@ impl Entry {
     }
 }
 
-/// A path that can be put below any folder without leaving it, on any system.
+/// A path that can be put below any folder without leaving it, on any system, and that looks like what it is.
 fn is_path(path: &str) -> bool {
-    let good = |part: &str| !part.is_empty() && part != "." && part != "..";
     path.len() <= PATH_LEN_MAX
-        && path.split('/').all(good)
-        && !path.chars().any(|character| character.is_control() || character == '\\')
+        && path.split('/').all(is_name)
         && !matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
+}
+
+fn is_name(part: &str) -> bool {
+    !part.is_empty() && part != "." && part != ".." && !part.contains(is_unfit)
+}
+
+fn is_unfit(character: char) -> bool {
+    character == '\\' || is_invisible(character)
+}
+
+/// Control characters, and those that turn the direction of writing: with them `gpj.exe` reads `exe.jpg`.
+fn is_invisible(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The nearest path that a manifest may have.
+fn clean_path(path: &str) -> String {
+    let mut clean = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != "." && *part != "..") {
+        if !clean.is_empty() {
+            clean.push('/');
+        }
+        clean.extend(part.chars().map(|character| if is_unfit(character) { '_' } else { character }));
+    }
+    if matches!(clean.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) {
+        clean.replace_range(1..2, "_");
+    }
+    clean.truncate(clean.floor_char_boundary(PATH_LEN_MAX));
+    if is_path(&clean) { clean } else { "file".to_owned() }
 }
 
 fn is_mime(mime: &str) -> bool {
@@ -217,11 +247,12 @@ fn assemble(parts: &BTreeMap<PieceIndex, Part<'_>>, first_index: PieceIndex, fir
 
 /// Postcard of the record. Fields are only appended: an older reader ignores what follows.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct Record<'a> {
     kind: Kind,
     title: String,
     /// Each a length and postcard of [`EntryRecord`], so that fields can be appended there, too.
-    entries: Vec<Vec<u8>>,
+    #[serde(borrow)]
+    entries: Bounded<&'a [u8], ENTRIES_MAX>,
     poster: Option<Poster>,
 }
 
@@ -232,7 +263,7 @@ struct EntryRecord {
     mime: Option<String>,
     lane: Lane,
     first_piece: PieceIndex,
-    start: Vec<ByteRange>,
+    start: Bounded<ByteRange, START_RANGES_MAX>,
     duration_us: Option<u64>,
     blake3: Option<[u8; 32]>,
 }
@@ -240,14 +271,50 @@ struct EntryRecord {
 impl EntryRecord {
     fn write(entry: &Entry) -> Vec<u8> {
         let Entry { path, size, mime, lane, first_piece, start, duration_us, blake3 } = entry.clone();
-        let record = EntryRecord { path, size, mime, lane, first_piece, start, duration_us, blake3 };
+        let record = EntryRecord { path, size, mime, lane, first_piece, start: Bounded(start), duration_us, blake3 };
         postcard::to_allocvec(&record).expect("writing to memory does not fail")
     }
 
     fn read(entry: usize, bytes: &[u8]) -> Result<Entry, ManifestError> {
         let malformed = |_| ManifestError::Entry { entry, fault: EntryFault::Malformed };
         let EntryRecord { path, size, mime, lane, first_piece, start, duration_us, blake3 } = postcard::from_bytes(bytes).map_err(malformed)?;
-        Ok(Entry { path, size, mime, lane, first_piece, start, duration_us, blake3 })
+        Ok(Entry { path, size, mime, lane, first_piece, start: start.0, duration_us, blake3 })
+    }
+}
+
+/// A list that stops being read at its `MAX`th element: eight megabytes of empty entries would be 200 in memory.
+struct Bounded<T, const MAX: usize>(Vec<T>);
+
+impl<T: Serialize, const MAX: usize> Serialize for Bounded<T, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(BoundedVisitor::<T, MAX>(PhantomData)).map(Bounded)
+    }
+}
+
+struct BoundedVisitor<T, const MAX: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVisitor<T, MAX> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MAX} elements")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element()? {
+            if list.len() == MAX {
+                return Err(serde::de::Error::custom("too many elements"));
+            }
+            list.push(element);
+        }
+        Ok(list)
     }
 }
 

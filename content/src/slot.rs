@@ -55,6 +55,11 @@ impl SlotKey {
         SlotKey(bytes)
     }
 
+    /// The raw key. Secret.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&self.0.into())
     }

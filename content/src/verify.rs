@@ -45,6 +45,12 @@ impl VerifiedBlock {
 impl Header {
     /// Takes the bytes that somebody sent for a block, if they are the block's.
     pub fn verify(&self, block: BlockIndex, bytes: Bytes) -> Result<VerifiedBlock, BlockError> {
+        self.check(block, &bytes)?;
+        Ok(VerifiedBlock { header: self.clone(), block, bytes })
+    }
+
+    /// Whether bytes are the block's, for whoever only asks.
+    pub fn check(&self, block: BlockIndex, bytes: &[u8]) -> Result<(), BlockError> {
         let (piece, expected) = (self.id(), self.block_len(block));
         if expected == 0 {
             return Err(BlockError::NoSuchBlock { piece, block });
@@ -52,10 +58,10 @@ impl Header {
         if bytes.len() != expected {
             return Err(BlockError::Length { piece, block, expected, got: bytes.len() });
         }
-        if !self.holds(block, &bytes) {
+        if !self.holds(block, bytes) {
             return Err(BlockError::Hash { piece, block });
         }
-        Ok(VerifiedBlock { header: self.clone(), block, bytes })
+        Ok(())
     }
 
     fn holds(&self, block: BlockIndex, bytes: &[u8]) -> bool {
