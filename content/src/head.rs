@@ -58,7 +58,10 @@ impl Head {
     }
 
     pub fn lane(&self, lane: Lane) -> Option<&LaneState> {
-        let place = self.lanes.binary_search_by_key(&lane, |state| state.lane).ok()?;
+        let place = self
+            .lanes
+            .binary_search_by_key(&lane, |state| state.lane)
+            .ok()?;
         self.lanes.get(place)
     }
 
@@ -90,7 +93,11 @@ impl Head {
     /// The content key of an epoch: of several link slots the first that opens.
     pub fn content_key_of(&self, slot_key: &SlotKey, epoch: u32) -> Result<ContentKey, SlotError> {
         let mut result = Err(SlotError::NoSlot { epoch });
-        for slot in self.slots.iter().filter(|slot| slot.kind == SLOT_LINK && slot.epoch == epoch) {
+        for slot in self
+            .slots
+            .iter()
+            .filter(|slot| slot.kind == SLOT_LINK && slot.epoch == epoch)
+        {
             result = slot.open(slot_key);
             if result.is_ok() {
                 break;
@@ -110,7 +117,12 @@ impl Head {
         bytes.extend(self.expires_unix_s.to_le_bytes());
         bytes.extend(self.clock_unix_ms.to_le_bytes());
         bytes.extend(self.epoch.to_le_bytes());
-        bytes.extend([u8::from(self.ended), self.lanes.len() as u8, self.slots.len() as u8, 0]);
+        bytes.extend([
+            u8::from(self.ended),
+            self.lanes.len() as u8,
+            self.slots.len() as u8,
+            0,
+        ]);
         for state in &self.lanes {
             bytes.extend(state.lane.0.to_le_bytes());
             bytes.extend([u8::from(state.open), 0]);
@@ -149,10 +161,24 @@ impl Head {
         if reserved != 0 {
             return Err(HeadError::Reserved);
         }
-        let lanes = (0..lane_count).map(|_| read_lane(reader)).collect::<Result<_, _>>()?;
-        let slots = (0..slot_count).map(|_| read_slot(reader)).collect::<Result<_, _>>()?;
+        let lanes = (0..lane_count)
+            .map(|_| read_lane(reader))
+            .collect::<Result<_, _>>()?;
+        let slots = (0..slot_count)
+            .map(|_| read_slot(reader))
+            .collect::<Result<_, _>>()?;
         let ended = read_bool(ended)?;
-        Ok(Head { swarm, revision, previous, lanes, ended, expires_unix_s, clock_unix_ms, epoch, slots })
+        Ok(Head {
+            swarm,
+            revision,
+            previous,
+            lanes,
+            ended,
+            expires_unix_s,
+            clock_unix_ms,
+            epoch,
+            slots,
+        })
     }
 
     fn check(&self) -> Result<(), HeadError> {
@@ -162,10 +188,18 @@ impl Head {
         if self.slots.len() > SLOTS_MAX {
             return Err(HeadError::TooManySlots);
         }
-        if self.slots.iter().any(|slot| slot.payload.len() > usize::from(u8::MAX)) {
+        if self
+            .slots
+            .iter()
+            .any(|slot| slot.payload.len() > usize::from(u8::MAX))
+        {
             return Err(HeadError::SlotTooLong);
         }
-        if self.lanes.windows(2).any(|pair| pair[0].lane >= pair[1].lane) {
+        if self
+            .lanes
+            .windows(2)
+            .any(|pair| pair[0].lane >= pair[1].lane)
+        {
             return Err(HeadError::LaneOrder);
         }
         for state in &self.lanes {
@@ -187,14 +221,25 @@ fn read_lane(reader: &mut Reader<'_>) -> Result<LaneState, HeadError> {
     if reserved != 0 {
         return Err(HeadError::Reserved);
     }
-    Ok(LaneState { lane, pieces, open: read_bool(open)? })
+    Ok(LaneState {
+        lane,
+        pieces,
+        open: read_bool(open)?,
+    })
 }
 
 fn read_slot(reader: &mut Reader<'_>) -> Result<KeySlot, HeadError> {
     let [kind, len] = reader.array().ok_or(HeadError::Length)?;
     let epoch = reader.u32().ok_or(HeadError::Length)?;
-    let payload = reader.slice(usize::from(len)).ok_or(HeadError::Length)?.to_vec();
-    Ok(KeySlot { kind, epoch, payload })
+    let payload = reader
+        .slice(usize::from(len))
+        .ok_or(HeadError::Length)?
+        .to_vec();
+    Ok(KeySlot {
+        kind,
+        epoch,
+        payload,
+    })
 }
 
 fn read_bool(byte: u8) -> Result<bool, HeadError> {
@@ -218,17 +263,28 @@ impl SignedHead {
     /// Panics when the head breaks a limit of this module: [`Head::lanes`] out of order or open after the end, too
     /// many lanes, slots or pieces.
     pub fn sign(head: Head, key: &PublisherKey) -> SignedHead {
-        let mut bytes = head.to_bytes().expect("a publisher keeps its head within the limits of this module");
+        let mut bytes = head
+            .to_bytes()
+            .expect("a publisher keeps its head within the limits of this module");
         bytes.extend(key.sign(&bytes));
-        SignedHead { head, bytes: bytes.into() }
+        SignedHead {
+            head,
+            bytes: bytes.into(),
+        }
     }
 
     /// Reads the head of `swarm` as signed by `publisher`.
-    pub fn parse(bytes: Bytes, publisher: &PublisherId, swarm: &SwarmId) -> Result<SignedHead, HeadError> {
+    pub fn parse(
+        bytes: Bytes,
+        publisher: &PublisherId,
+        swarm: &SwarmId,
+    ) -> Result<SignedHead, HeadError> {
         if bytes.len() > HEAD_LEN_MAX {
             return Err(HeadError::TooLong);
         }
-        let (signed, signature) = bytes.split_last_chunk::<SIGNATURE_LEN>().ok_or(HeadError::Length)?;
+        let (signed, signature) = bytes
+            .split_last_chunk::<SIGNATURE_LEN>()
+            .ok_or(HeadError::Length)?;
         let head = Head::read(signed)?;
         if head.swarm != *swarm {
             return Err(HeadError::OtherSwarm);
@@ -237,7 +293,10 @@ impl SignedHead {
             return Err(HeadError::Signature);
         }
         // A copy, because a slice would keep the whole message alive that it came in.
-        Ok(SignedHead { head, bytes: Bytes::copy_from_slice(&bytes) })
+        Ok(SignedHead {
+            head,
+            bytes: Bytes::copy_from_slice(&bytes),
+        })
     }
 
     pub fn head(&self) -> &Head {
@@ -266,7 +325,11 @@ impl SignedHead {
 
     /// The head to sign next: as this one, one revision on. Set what is different and the clock.
     pub fn next(&self) -> Head {
-        Head { revision: self.head.revision + 1, previous: self.hash(), ..self.head.clone() }
+        Head {
+            revision: self.head.revision + 1,
+            previous: self.hash(),
+            ..self.head.clone()
+        }
     }
 }
 
@@ -308,4 +371,5 @@ pub const SLOTS_MAX: usize = 32;
 /// Bytes before the lanes.
 const HEAD_FIXED_LEN: usize = 104;
 /// Bytes of the longest head: fixed part, lanes, slots with full payloads, signature. It rides in a message of 64 KiB.
-pub const HEAD_LEN_MAX: usize = HEAD_FIXED_LEN + LANES_MAX * 8 + SLOTS_MAX * (6 + 255) + SIGNATURE_LEN;
+pub const HEAD_LEN_MAX: usize =
+    HEAD_FIXED_LEN + LANES_MAX * 8 + SLOTS_MAX * (6 + 255) + SIGNATURE_LEN;

@@ -54,7 +54,10 @@ impl PieceFlags {
 
 impl Core {
     pub fn id(&self) -> PieceId {
-        PieceId { lane: self.lane, index: self.index }
+        PieceId {
+            lane: self.lane,
+            index: self.index,
+        }
     }
 
     /// The bytes that are signed.
@@ -78,12 +81,18 @@ impl Core {
         if reader.array() != Some(CORE_FORMAT) {
             return Err(HeaderError::UnknownFormat);
         }
-        let core = Core::read_fields(&mut reader).expect("the array is as long as the fields together");
+        let core =
+            Core::read_fields(&mut reader).expect("the array is as long as the fields together");
         if core.index.0 >= PIECES_PER_LANE_MAX {
-            return Err(HeaderError::Index { index: core.index.0 });
+            return Err(HeaderError::Index {
+                index: core.index.0,
+            });
         }
         if core.len == 0 || core.len as usize > PIECE_LEN {
-            return Err(HeaderError::PieceLength { piece: core.id(), len: core.len });
+            return Err(HeaderError::PieceLength {
+                piece: core.id(),
+                len: core.len,
+            });
         }
         Ok(core)
     }
@@ -111,8 +120,14 @@ pub struct SignedCore {
 
 impl SignedCore {
     /// Reads [`SIGNED_CORE_LEN`] bytes: core and signature.
-    pub fn parse(bytes: &[u8], publisher: &PublisherId, swarm: &SwarmId) -> Result<SignedCore, HeaderError> {
-        let signed: &[u8; SIGNED_CORE_LEN] = bytes.try_into().map_err(|_| HeaderError::Length { len: bytes.len() })?;
+    pub fn parse(
+        bytes: &[u8],
+        publisher: &PublisherId,
+        swarm: &SwarmId,
+    ) -> Result<SignedCore, HeaderError> {
+        let signed: &[u8; SIGNED_CORE_LEN] = bytes
+            .try_into()
+            .map_err(|_| HeaderError::Length { len: bytes.len() })?;
         let core = read_core(signed, swarm)?;
         check_signature(signed, &core, publisher)?;
         Ok(SignedCore { core })
@@ -142,9 +157,15 @@ struct Inner {
 
 impl Header {
     /// Reads and verifies the header of a piece of `swarm`, signed by `publisher`.
-    pub fn parse(bytes: Bytes, publisher: &PublisherId, swarm: &SwarmId) -> Result<Header, HeaderError> {
+    pub fn parse(
+        bytes: Bytes,
+        publisher: &PublisherId,
+        swarm: &SwarmId,
+    ) -> Result<Header, HeaderError> {
         let wrong_length = HeaderError::Length { len: bytes.len() };
-        let (signed, hashes) = bytes.split_first_chunk::<SIGNED_CORE_LEN>().ok_or(wrong_length)?;
+        let (signed, hashes) = bytes
+            .split_first_chunk::<SIGNED_CORE_LEN>()
+            .ok_or(wrong_length)?;
         let core = read_core(signed, swarm)?;
         let (hashes, rest) = hashes.as_chunks::<32>();
         if !rest.is_empty() || hashes.len() != hash_count(core.len) {
@@ -156,7 +177,10 @@ impl Header {
         }
         check_signature(signed, &core, publisher)?;
         // A copy, because a slice would keep the whole message alive that it came in.
-        Ok(Header(Arc::new(Inner { core, bytes: Bytes::copy_from_slice(&bytes) })))
+        Ok(Header(Arc::new(Inner {
+            core,
+            bytes: Bytes::copy_from_slice(&bytes),
+        })))
     }
 
     /// Signs a core over the block hashes that its root was computed from.
@@ -167,7 +191,10 @@ impl Header {
         bytes.extend(signed);
         bytes.extend(key.sign(&signed));
         bytes.extend(hashes.as_flattened());
-        Header(Arc::new(Inner { core, bytes: bytes.into() }))
+        Header(Arc::new(Inner {
+            core,
+            bytes: bytes.into(),
+        }))
     }
 
     /// What goes over the wire and to the disk.
@@ -205,7 +232,9 @@ impl Header {
 
     /// Bytes of a block; 0 for one that the piece does not have.
     pub fn block_len(&self, block: BlockIndex) -> usize {
-        self.len().saturating_sub(usize::from(block.0) * BLOCK_LEN).min(BLOCK_LEN)
+        self.len()
+            .saturating_sub(usize::from(block.0) * BLOCK_LEN)
+            .min(BLOCK_LEN)
     }
 
     /// All blocks of the piece.
@@ -244,20 +273,35 @@ impl Eq for Header {}
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Root8([a, b, c, d, ..]) = self.root8();
-        write!(f, "Header({}, {} bytes, root {a:02x}{b:02x}{c:02x}{d:02x}..)", self.id(), self.len())
+        write!(
+            f,
+            "Header({}, {} bytes, root {a:02x}{b:02x}{c:02x}{d:02x}..)",
+            self.id(),
+            self.len()
+        )
     }
 }
 
 fn read_core(signed: &[u8; SIGNED_CORE_LEN], swarm: &SwarmId) -> Result<Core, HeaderError> {
-    let core = Core::read(signed.first_chunk().expect("a signed core begins with a core"))?;
+    let core = Core::read(
+        signed
+            .first_chunk()
+            .expect("a signed core begins with a core"),
+    )?;
     if core.swarm != *swarm {
         return Err(HeaderError::OtherSwarm { piece: core.id() });
     }
     Ok(core)
 }
 
-fn check_signature(signed: &[u8; SIGNED_CORE_LEN], core: &Core, publisher: &PublisherId) -> Result<(), HeaderError> {
-    let (message, signature) = signed.split_last_chunk().expect("a signed core ends with a signature");
+fn check_signature(
+    signed: &[u8; SIGNED_CORE_LEN],
+    core: &Core,
+    publisher: &PublisherId,
+) -> Result<(), HeaderError> {
+    let (message, signature) = signed
+        .split_last_chunk()
+        .expect("a signed core ends with a signature");
     if verify_signature(&publisher.0, message, signature) {
         Ok(())
     } else {

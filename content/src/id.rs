@@ -49,19 +49,27 @@ key_id! {
 }
 
 /// One append-only sequence of pieces: 0 is the manifest, 1.. is data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Lane(pub u16);
 
 /// The place of a piece in its lane, from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct PieceIndex(pub u32);
 
 /// The place of a block in its piece, 0..=63.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct BlockIndex(pub u8);
 
 /// One piece of a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct PieceId {
     pub lane: Lane,
     pub index: PieceIndex,
@@ -69,7 +77,10 @@ pub struct PieceId {
 
 impl PieceId {
     pub fn new(lane: Lane, index: u32) -> Self {
-        PieceId { lane, index: PieceIndex(index) }
+        PieceId {
+            lane,
+            index: PieceIndex(index),
+        }
     }
 }
 
@@ -92,7 +103,11 @@ impl Mask {
 
     /// The first `count` blocks; all 64 from 64 up.
     pub fn first_n(count: usize) -> Mask {
-        if count >= BLOCKS_PER_PIECE { Mask(u64::MAX) } else { Mask((1 << count) - 1) }
+        if count >= BLOCKS_PER_PIECE {
+            Mask(u64::MAX)
+        } else {
+            Mask((1 << count) - 1)
+        }
     }
 
     /// One block; empty for an index that no piece has.
@@ -167,6 +182,50 @@ impl fmt::Debug for Mask {
 
 impl FromIterator<BlockIndex> for Mask {
     fn from_iter<I: IntoIterator<Item = BlockIndex>>(blocks: I) -> Self {
-        blocks.into_iter().fold(Mask::EMPTY, |mask, block| mask.or(Mask::of(block)))
+        blocks
+            .into_iter()
+            .fold(Mask::EMPTY, |mask, block| mask.or(Mask::of(block)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn set(mask: Mask) -> BTreeSet<u8> {
+        (0..=u8::MAX)
+            .filter(|block| mask.contains(BlockIndex(*block)))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_mask_is_a_set_of_blocks(a: u64, b: u64, block: u8, from in 0usize..70, to in 0usize..70) {
+            let (a, b, block) = (Mask(a), Mask(b), BlockIndex(block));
+            prop_assert_eq!(set(a.and(b)), &set(a) & &set(b));
+            prop_assert_eq!(set(a.or(b)), &set(a) | &set(b));
+            prop_assert_eq!(set(a.without(b)), &set(a) - &set(b));
+            prop_assert_eq!(a.contains_all(b), set(a).is_superset(&set(b)));
+            prop_assert_eq!(a.count(), set(a).len());
+            prop_assert_eq!(a.first().map(|block| block.0), set(a).first().copied());
+            prop_assert_eq!(a.iter().map(|block| block.0).collect::<BTreeSet<_>>(), set(a));
+            prop_assert_eq!(a.iter().collect::<Mask>(), a);
+            prop_assert_eq!(set(Mask::range(from, to)), (from..to.min(64)).map(|block| block as u8).collect());
+            let (mut with, mut less) = (a, a);
+            with.insert(block);
+            less.remove(block);
+            prop_assert_eq!(with.contains(block), block.0 < 64);
+            prop_assert!(!less.contains(block));
+        }
+    }
+
+    #[test]
+    fn ids_print_short_for_logs_and_whole_for_people() {
+        let peer = PeerId([0xAB; 32]);
+        assert_eq!(format!("{peer:?}"), "PeerId(abababab..)");
+        assert_eq!(peer.to_string().len(), 43);
+        assert_eq!(PieceId::new(Lane(1), 7).to_string(), "1/7");
     }
 }

@@ -24,7 +24,12 @@ pub struct Link {
 
 impl Link {
     pub fn new(publisher: PublisherId, secret: Secret) -> Self {
-        Link { publisher, secret, servers: Servers::default(), unknown: Vec::new() }
+        Link {
+            publisher,
+            secret,
+            servers: Servers::default(),
+            unknown: Vec::new(),
+        }
     }
 
     /// Names one more server, as an origin: `https://host[:port]` or `http://host[:port]`.
@@ -67,7 +72,12 @@ impl Link {
         let publisher = PublisherId(reader.array().ok_or(LinkError::Malformed)?);
         let secret = Secret(reader.array().ok_or(LinkError::Malformed)?);
         let (servers, unknown) = read_tlvs(reader)?;
-        Ok(Link { publisher, secret, servers, unknown })
+        Ok(Link {
+            publisher,
+            secret,
+            servers,
+            unknown,
+        })
     }
 
     /// What the link derives.
@@ -78,7 +88,12 @@ impl Link {
     /// What a keeper needs: to join, serve and verify, not to read.
     pub fn ticket(&self) -> Ticket {
         let keys = self.keys();
-        Ticket::new(self.publisher, keys.swarm, keys.signalling, self.servers.clone())
+        Ticket::new(
+            self.publisher,
+            keys.swarm,
+            keys.signalling,
+            self.servers.clone(),
+        )
     }
 }
 
@@ -101,7 +116,9 @@ pub enum LinkError {
     TooLong,
     #[error("the link's checksum fits but its contents do not")]
     Malformed,
-    #[error("a server is named as http(s)://host[:port], in at most {SERVER_LEN_MAX} characters, and at most {SERVERS_MAX} of them")]
+    #[error(
+        "a server is named as http(s)://host[:port], in at most {SERVER_LEN_MAX} characters, and at most {SERVERS_MAX} of them"
+    )]
     BadServer,
 }
 
@@ -127,11 +144,16 @@ impl Servers {
 
 /// `http(s)://host[:port]`, nothing after it: no path, no user, no white space.
 fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     text.len() <= SERVER_LEN_MAX
         && host.is_some_and(|host| {
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-            host.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'[') && host.bytes().all(allowed)
+            host.bytes()
+                .next()
+                .is_some_and(|first| first.is_ascii_alphanumeric() || first == b'[')
+                && host.bytes().all(allowed)
         })
 }
 
@@ -168,7 +190,9 @@ pub(crate) fn read_tlvs(mut reader: Reader<'_>) -> Result<Tlvs, LinkError> {
         let len = reader.u8().ok_or(LinkError::Malformed)?;
         let value = reader.slice(usize::from(len)).ok_or(LinkError::Malformed)?;
         match kind {
-            TLV_SERVER => servers.add(core::str::from_utf8(value).map_err(|_| LinkError::BadServer)?)?,
+            TLV_SERVER => {
+                servers.add(core::str::from_utf8(value).map_err(|_| LinkError::BadServer)?)?
+            }
             TLV_MUST_KNOW.. => return Err(LinkError::NeedsNewer { kind }),
             _ => unknown.push((kind, value.to_vec())),
         }
@@ -177,7 +201,8 @@ pub(crate) fn read_tlvs(mut reader: Reader<'_>) -> Result<Tlvs, LinkError> {
 }
 
 pub(crate) fn write_tlv(bytes: &mut Vec<u8>, kind: u8, value: &[u8]) {
-    let len = u8::try_from(value.len()).expect("a TLV's value is at most 255 bytes: checked when it was added");
+    let len = u8::try_from(value.len())
+        .expect("a TLV's value is at most 255 bytes: checked when it was added");
     bytes.extend([kind, len]);
     bytes.extend(value);
 }

@@ -85,7 +85,13 @@ impl Manifest {
     /// The manifest of one file.
     pub fn file(entry: Entry) -> Self {
         let title = entry.path.rsplit('/').next().unwrap_or_default().to_owned();
-        Manifest { revision: 1, kind: Kind::File, title, entries: vec![entry], poster: None }
+        Manifest {
+            revision: 1,
+            kind: Kind::File,
+            title,
+            entries: vec![entry],
+            poster: None,
+        }
     }
 
     /// The plaintext of the pieces to append to lane 0, each at most [`PIECE_LEN`] bytes.
@@ -110,27 +116,52 @@ impl Manifest {
     /// Reads the newest version of which all pieces are there, from opened pieces of lane 0 in any order.
     ///
     /// Pieces that are no part of a record are passed over. `Ok(None)` when no version is complete yet.
-    pub fn from_lane<'a>(pieces: impl IntoIterator<Item = (PieceIndex, &'a [u8])>) -> Result<Option<Manifest>, ManifestError> {
-        let parts: BTreeMap<PieceIndex, Part<'a>> =
-            pieces.into_iter().filter_map(|(index, bytes)| Some((index, Part::read(bytes)?))).collect();
+    pub fn from_lane<'a>(
+        pieces: impl IntoIterator<Item = (PieceIndex, &'a [u8])>,
+    ) -> Result<Option<Manifest>, ManifestError> {
+        let parts: BTreeMap<PieceIndex, Part<'a>> = pieces
+            .into_iter()
+            .filter_map(|(index, bytes)| Some((index, Part::read(bytes)?)))
+            .collect();
         let mut starts: Vec<_> = parts.iter().filter(|(_, part)| part.part == 0).collect();
         starts.sort_by_key(|(index, first)| (first.revision, **index));
         let mut newest_first = starts.into_iter().rev();
-        let newest = newest_first.find_map(|(index, first)| Some((first.revision, assemble(&parts, *index, first)?)));
-        newest.map(|(revision, record)| Manifest::from_record(revision, &record)).transpose()
+        let newest = newest_first
+            .find_map(|(index, first)| Some((first.revision, assemble(&parts, *index, first)?)));
+        newest
+            .map(|(revision, record)| Manifest::from_record(revision, &record))
+            .transpose()
     }
 
     fn to_record(&self) -> Vec<u8> {
         let entries: Vec<Vec<u8>> = self.entries.iter().map(EntryRecord::write).collect();
         let entries = Bounded(entries.iter().map(Vec::as_slice).collect());
-        let record = Record { kind: self.kind, title: self.title.clone(), entries, poster: self.poster.clone() };
+        let record = Record {
+            kind: self.kind,
+            title: self.title.clone(),
+            entries,
+            poster: self.poster.clone(),
+        };
         postcard::to_allocvec(&record).expect("writing to memory does not fail")
     }
 
     fn from_record(revision: u32, bytes: &[u8]) -> Result<Manifest, ManifestError> {
-        let record: Record<'_> = postcard::from_bytes(bytes).map_err(|_| ManifestError::Malformed)?;
-        let entries = record.entries.0.iter().enumerate().map(|(place, bytes)| EntryRecord::read(place, bytes)).collect::<Result<_, _>>()?;
-        let manifest = Manifest { revision, kind: record.kind, title: record.title, entries, poster: record.poster };
+        let record: Record<'_> =
+            postcard::from_bytes(bytes).map_err(|_| ManifestError::Malformed)?;
+        let entries = record
+            .entries
+            .0
+            .iter()
+            .enumerate()
+            .map(|(place, bytes)| EntryRecord::read(place, bytes))
+            .collect::<Result<_, _>>()?;
+        let manifest = Manifest {
+            revision,
+            kind: record.kind,
+            title: record.title,
+            entries,
+            poster: record.poster,
+        };
         manifest.check()?;
         Ok(manifest)
     }
@@ -142,14 +173,23 @@ impl Manifest {
         if self.title.len() > PATH_LEN_MAX || self.title.chars().any(is_invisible) {
             return Err(ManifestError::Title);
         }
-        if self.poster.as_ref().is_some_and(|poster| poster.bytes.len() > POSTER_LEN_MAX || !is_mime(&poster.mime)) {
+        if self
+            .poster
+            .as_ref()
+            .is_some_and(|poster| poster.bytes.len() > POSTER_LEN_MAX || !is_mime(&poster.mime))
+        {
             return Err(ManifestError::Poster);
         }
         let mut paths = BTreeSet::new();
         for (entry, value) in self.entries.iter().enumerate() {
-            value.check().map_err(|fault| ManifestError::Entry { entry, fault })?;
+            value
+                .check()
+                .map_err(|fault| ManifestError::Entry { entry, fault })?;
             if !paths.insert(&value.path) {
-                return Err(ManifestError::Entry { entry, fault: EntryFault::SamePath });
+                return Err(ManifestError::Entry {
+                    entry,
+                    fault: EntryFault::SamePath,
+                });
             }
         }
         Ok(())
@@ -161,13 +201,22 @@ impl Entry {
         if !is_path(&self.path) {
             return Err(EntryFault::Path);
         }
-        if self.lane == MANIFEST_LANE || self.size.div_ceil(PIECE_LEN as u64) + u64::from(self.first_piece.0) > u64::from(PIECES_PER_LANE_MAX) {
+        if self.lane == MANIFEST_LANE
+            || self.size.div_ceil(PIECE_LEN as u64) + u64::from(self.first_piece.0)
+                > u64::from(PIECES_PER_LANE_MAX)
+        {
             return Err(EntryFault::Size);
         }
         if self.mime.as_ref().is_some_and(|mime| !is_mime(mime)) {
             return Err(EntryFault::Mime);
         }
-        let inside = |range: &ByteRange| range.len > 0 && range.offset.checked_add(u64::from(range.len)).is_some_and(|end| end <= self.size);
+        let inside = |range: &ByteRange| {
+            range.len > 0
+                && range
+                    .offset
+                    .checked_add(u64::from(range.len))
+                    .is_some_and(|end| end <= self.size)
+        };
         if self.start.len() > START_RANGES_MAX || !self.start.iter().all(inside) {
             return Err(EntryFault::Start);
         }
@@ -198,21 +247,32 @@ fn is_invisible(character: char) -> bool {
 /// The nearest path that a manifest may have.
 fn clean_path(path: &str) -> String {
     let mut clean = String::new();
-    for part in path.split('/').filter(|part| !part.is_empty() && *part != "." && *part != "..") {
+    for part in path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != "." && *part != "..")
+    {
         if !clean.is_empty() {
             clean.push('/');
         }
-        clean.extend(part.chars().map(|character| if is_unfit(character) { '_' } else { character }));
+        clean.extend(
+            part.chars()
+                .map(|character| if is_unfit(character) { '_' } else { character }),
+        );
     }
     if matches!(clean.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) {
         clean.replace_range(1..2, "_");
     }
     clean.truncate(clean.floor_char_boundary(PATH_LEN_MAX));
-    if is_path(&clean) { clean } else { "file".to_owned() }
+    if is_path(&clean) {
+        clean
+    } else {
+        "file".to_owned()
+    }
 }
 
 fn is_mime(mime: &str) -> bool {
-    (1..=MIME_LEN_MAX).contains(&mime.len()) && mime.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    (1..=MIME_LEN_MAX).contains(&mime.len())
+        && mime.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 struct Part<'a> {
@@ -226,18 +286,30 @@ impl<'a> Part<'a> {
     fn read(bytes: &'a [u8]) -> Option<Part<'a>> {
         let mut reader = crate::read::Reader::new(bytes);
         let known = reader.array()? == PART_FORMAT;
-        let part = Part { revision: reader.u32()?, part: reader.u32()?, record_len: reader.u32()?, bytes: reader.rest() };
-        (known && part.record_len as usize <= MANIFEST_LEN_MAX && part.bytes.len() <= PART_LEN_MAX).then_some(part)
+        let part = Part {
+            revision: reader.u32()?,
+            part: reader.u32()?,
+            record_len: reader.u32()?,
+            bytes: reader.rest(),
+        };
+        (known && part.record_len as usize <= MANIFEST_LEN_MAX && part.bytes.len() <= PART_LEN_MAX)
+            .then_some(part)
     }
 }
 
 /// The whole record that begins at `first`, if all its parts are there and fit.
-fn assemble(parts: &BTreeMap<PieceIndex, Part<'_>>, first_index: PieceIndex, first: &Part<'_>) -> Option<Vec<u8>> {
+fn assemble(
+    parts: &BTreeMap<PieceIndex, Part<'_>>,
+    first_index: PieceIndex,
+    first: &Part<'_>,
+) -> Option<Vec<u8>> {
     let len = first.record_len as usize;
     let mut record = Vec::with_capacity(first.bytes.len());
     for part in 0..(len.div_ceil(PART_LEN_MAX) as u32) {
         let found = parts.get(&PieceIndex(first_index.0.checked_add(part)?))?;
-        if (found.revision, found.part, found.record_len) != (first.revision, part, first.record_len) {
+        if (found.revision, found.part, found.record_len)
+            != (first.revision, part, first.record_len)
+        {
             return None;
         }
         record.extend(found.bytes);
@@ -270,15 +342,54 @@ struct EntryRecord {
 
 impl EntryRecord {
     fn write(entry: &Entry) -> Vec<u8> {
-        let Entry { path, size, mime, lane, first_piece, start, duration_us, blake3 } = entry.clone();
-        let record = EntryRecord { path, size, mime, lane, first_piece, start: Bounded(start), duration_us, blake3 };
+        let Entry {
+            path,
+            size,
+            mime,
+            lane,
+            first_piece,
+            start,
+            duration_us,
+            blake3,
+        } = entry.clone();
+        let record = EntryRecord {
+            path,
+            size,
+            mime,
+            lane,
+            first_piece,
+            start: Bounded(start),
+            duration_us,
+            blake3,
+        };
         postcard::to_allocvec(&record).expect("writing to memory does not fail")
     }
 
     fn read(entry: usize, bytes: &[u8]) -> Result<Entry, ManifestError> {
-        let malformed = |_| ManifestError::Entry { entry, fault: EntryFault::Malformed };
-        let EntryRecord { path, size, mime, lane, first_piece, start, duration_us, blake3 } = postcard::from_bytes(bytes).map_err(malformed)?;
-        Ok(Entry { path, size, mime, lane, first_piece, start: start.0, duration_us, blake3 })
+        let malformed = |_| ManifestError::Entry {
+            entry,
+            fault: EntryFault::Malformed,
+        };
+        let EntryRecord {
+            path,
+            size,
+            mime,
+            lane,
+            first_piece,
+            start,
+            duration_us,
+            blake3,
+        } = postcard::from_bytes(bytes).map_err(malformed)?;
+        Ok(Entry {
+            path,
+            size,
+            mime,
+            lane,
+            first_piece,
+            start: start.0,
+            duration_us,
+            blake3,
+        })
     }
 }
 
@@ -293,7 +404,9 @@ impl<T: Serialize, const MAX: usize> Serialize for Bounded<T, MAX> {
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(BoundedVisitor::<T, MAX>(PhantomData)).map(Bounded)
+        deserializer
+            .deserialize_seq(BoundedVisitor::<T, MAX>(PhantomData))
+            .map(Bounded)
     }
 }
 

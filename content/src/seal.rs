@@ -25,7 +25,10 @@ pub struct LaneKey {
 impl LaneKey {
     pub(crate) fn derive(content_key: &[u8; 32], lane: Lane) -> Self {
         let parts: [&[u8]; 2] = [content_key, &lane.0.to_le_bytes()];
-        LaneKey { cipher: derive_key(LANE_CIPHER_CONTEXT, &parts), nonce: derive_key(LANE_NONCE_CONTEXT, &parts) }
+        LaneKey {
+            cipher: derive_key(LANE_CIPHER_CONTEXT, &parts),
+            nonce: derive_key(LANE_NONCE_CONTEXT, &parts),
+        }
     }
 
     /// Opens or seals again, in place, the block `block` of the piece of `core`: both are the same XOR.
@@ -80,8 +83,16 @@ pub struct PieceMeta {
 /// Seals 1..=[`PIECE_LEN`] bytes in place and signs their header.
 ///
 /// `lane_key` is that of `meta.lane`. Panics on an empty or too long piece.
-pub fn seal(lane_key: &LaneKey, publisher: &PublisherKey, meta: PieceMeta, plaintext: &mut [u8]) -> Header {
-    assert!((1..=PIECE_LEN).contains(&plaintext.len()), "a piece has 1 byte to 1 MiB");
+pub fn seal(
+    lane_key: &LaneKey,
+    publisher: &PublisherKey,
+    meta: PieceMeta,
+    plaintext: &mut [u8],
+) -> Header {
+    assert!(
+        (1..=PIECE_LEN).contains(&plaintext.len()),
+        "a piece has 1 byte to 1 MiB"
+    );
     let nonce = lane_key.nonce(meta.lane, meta.index, plaintext);
     let mut cipher = lane_key.cipher(&nonce);
     // Each block is hashed right after it was sealed, while it is in the cache.
@@ -132,19 +143,36 @@ impl Sealed {
     pub fn block(&self, block: BlockIndex) -> Option<VerifiedBlock> {
         let start = usize::from(block.0) * BLOCK_LEN;
         let len = self.header.block_len(block);
-        (len > 0).then(|| VerifiedBlock::just_hashed(self.header.clone(), block, self.bytes.slice(start..start + len)))
+        (len > 0).then(|| {
+            VerifiedBlock::just_hashed(
+                self.header.clone(),
+                block,
+                self.bytes.slice(start..start + len),
+            )
+        })
     }
 
     /// All blocks in order.
     pub fn blocks(&self) -> impl Iterator<Item = VerifiedBlock> + '_ {
-        self.header.full_mask().iter().filter_map(|block| self.block(block))
+        self.header
+            .full_mask()
+            .iter()
+            .filter_map(|block| self.block(block))
     }
 }
 
 /// [`seal`] for a piece whose blocks are wanted right away: they need no second look then.
-pub fn seal_blocks(lane_key: &LaneKey, publisher: &PublisherKey, meta: PieceMeta, mut plaintext: Vec<u8>) -> Sealed {
+pub fn seal_blocks(
+    lane_key: &LaneKey,
+    publisher: &PublisherKey,
+    meta: PieceMeta,
+    mut plaintext: Vec<u8>,
+) -> Sealed {
     let header = seal(lane_key, publisher, meta, &mut plaintext);
-    Sealed { header, bytes: plaintext.into() }
+    Sealed {
+        header,
+        bytes: plaintext.into(),
+    }
 }
 
 const LANE_CIPHER_CONTEXT: &str = "baton 2026-11 lane cipher key v1";

@@ -32,11 +32,21 @@ impl ContentKey {
     pub fn wrap(&self, slot_key: &SlotKey, epoch: u32, nonce: [u8; 24]) -> KeySlot {
         let sealed = slot_key
             .cipher()
-            .encrypt(&XNonce::from(nonce), Payload { msg: &self.0, aad: &associated_data(SLOT_LINK, epoch) })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: &self.0,
+                    aad: &associated_data(SLOT_LINK, epoch),
+                },
+            )
             .expect("32 bytes are within what the cipher takes");
         let mut payload = nonce.to_vec();
         payload.extend(sealed);
-        KeySlot { kind: SLOT_LINK, epoch, payload }
+        KeySlot {
+            kind: SLOT_LINK,
+            epoch,
+            payload,
+        }
     }
 }
 
@@ -88,12 +98,23 @@ impl KeySlot {
         if self.kind != SLOT_LINK {
             return Err(SlotError::NoSlot { epoch: self.epoch });
         }
-        let (nonce, sealed) = self.payload.split_first_chunk::<24>().ok_or(SlotError::WrongKey)?;
+        let (nonce, sealed) = self
+            .payload
+            .split_first_chunk::<24>()
+            .ok_or(SlotError::WrongKey)?;
         let opened = slot_key
             .cipher()
-            .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &associated_data(self.kind, self.epoch) })
+            .decrypt(
+                &XNonce::from(*nonce),
+                Payload {
+                    msg: sealed,
+                    aad: &associated_data(self.kind, self.epoch),
+                },
+            )
             .map_err(|_| SlotError::WrongKey)?;
-        Ok(ContentKey(opened.try_into().map_err(|_| SlotError::WrongKey)?))
+        Ok(ContentKey(
+            opened.try_into().map_err(|_| SlotError::WrongKey)?,
+        ))
     }
 }
 

@@ -10,9 +10,14 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let bits = three
+            .iter()
+            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3 - three.len()));
         for place in 0..=three.len() {
-            text.push(char::from(ALPHABET[(bits >> (18 - 6 * place) & 63) as usize]));
+            text.push(char::from(
+                ALPHABET[(bits >> (18 - 6 * place) & 63) as usize],
+            ));
         }
     }
     text
@@ -39,7 +44,11 @@ pub(crate) fn decode(text: &str) -> Result<Vec<u8>, Undecodable> {
         }
         bits &= (1 << held) - 1;
     }
-    if held >= 6 || bits != 0 { Err(Undecodable::NotCanonical) } else { Ok(bytes) }
+    if held >= 6 || bits != 0 {
+        Err(Undecodable::NotCanonical)
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn value(character: u8) -> Option<u32> {
@@ -56,7 +65,9 @@ fn value(character: u8) -> Option<u32> {
 /// CRC-32 as in zlib and PNG (reflected 0xEDB88320).
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            crc >> 1 ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
     })
 }
 
@@ -72,7 +83,14 @@ mod tests {
 
     #[test]
     fn base64url_is_the_rfc_4648_one() {
-        let examples = [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("fooba", "Zm9vYmE")];
+        let examples = [
+            ("", ""),
+            ("f", "Zg"),
+            ("fo", "Zm8"),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg"),
+            ("fooba", "Zm9vYmE"),
+        ];
         for (bytes, text) in examples {
             assert_eq!(encode(bytes.as_bytes()), text);
             assert_eq!(decode(text).as_deref(), Ok(bytes.as_bytes()));

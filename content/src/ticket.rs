@@ -6,7 +6,9 @@ use core::fmt;
 
 use crate::id::PublisherId;
 use crate::keys::SwarmKey;
-use crate::link::{LinkError, Servers, TICKET_BIT, checked_bytes, checked_text, read_tlvs, write_tlv};
+use crate::link::{
+    LinkError, Servers, TICKET_BIT, checked_bytes, checked_text, read_tlvs, write_tlv,
+};
 use crate::read::Reader;
 
 /// What a keeper holds.
@@ -20,8 +22,19 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn new(publisher: PublisherId, swarm: SwarmKey, signalling: [u8; 32], servers: Servers) -> Self {
-        Ticket { publisher, swarm, signalling, servers, unknown: Vec::new() }
+    pub(crate) fn new(
+        publisher: PublisherId,
+        swarm: SwarmKey,
+        signalling: [u8; 32],
+        servers: Servers,
+    ) -> Self {
+        Ticket {
+            publisher,
+            swarm,
+            signalling,
+            servers,
+            unknown: Vec::new(),
+        }
     }
 
     /// Servers that know the swarm, as origins.
@@ -54,7 +67,13 @@ impl Ticket {
         let swarm = SwarmKey::from_seed(reader.array().ok_or(LinkError::Malformed)?);
         let signalling = reader.array().ok_or(LinkError::Malformed)?;
         let (servers, unknown) = read_tlvs(reader)?;
-        Ok(Ticket { publisher, swarm, signalling, servers, unknown })
+        Ok(Ticket {
+            publisher,
+            swarm,
+            signalling,
+            servers,
+            unknown,
+        })
     }
 }
 

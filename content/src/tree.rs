@@ -4,7 +4,9 @@
 //! the root of the piece is what `b3sum` prints for its sealed bytes, and it can be recomputed from the hashes
 //! of the blocks.
 
-use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
+};
 
 use crate::BLOCK_LEN;
 

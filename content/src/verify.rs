@@ -11,6 +11,12 @@ use crate::tree;
 ///
 /// Only [`Header::verify`] makes one, and sealing, which has just hashed the very bytes: so unverified bytes
 /// cannot reach a player, a disk or another peer.
+///
+/// ```compile_fail,E0451
+/// # let header: baton_content::Header = todo!();
+/// # let (block, bytes) = todo!();
+/// baton_content::VerifiedBlock { header, block, bytes };
+/// ```
 #[derive(Clone, Debug)]
 pub struct VerifiedBlock {
     header: Header,
@@ -21,7 +27,11 @@ pub struct VerifiedBlock {
 impl VerifiedBlock {
     /// For bytes whose hash stands in `header` because it was computed from them.
     pub(crate) fn just_hashed(header: Header, block: BlockIndex, bytes: Bytes) -> Self {
-        VerifiedBlock { header, block, bytes }
+        VerifiedBlock {
+            header,
+            block,
+            bytes,
+        }
     }
 
     pub fn piece(&self) -> PieceId {
@@ -46,7 +56,11 @@ impl Header {
     /// Takes the bytes that somebody sent for a block, if they are the block's.
     pub fn verify(&self, block: BlockIndex, bytes: Bytes) -> Result<VerifiedBlock, BlockError> {
         self.check(block, &bytes)?;
-        Ok(VerifiedBlock { header: self.clone(), block, bytes })
+        Ok(VerifiedBlock {
+            header: self.clone(),
+            block,
+            bytes,
+        })
     }
 
     /// Whether bytes are the block's, for whoever only asks.
@@ -56,7 +70,12 @@ impl Header {
             return Err(BlockError::NoSuchBlock { piece, block });
         }
         if bytes.len() != expected {
-            return Err(BlockError::Length { piece, block, expected, got: bytes.len() });
+            return Err(BlockError::Length {
+                piece,
+                block,
+                expected,
+                got: bytes.len(),
+            });
         }
         if !self.holds(block, bytes) {
             return Err(BlockError::Hash { piece, block });
@@ -80,7 +99,12 @@ pub enum BlockError {
     #[error("piece {piece} has no block {}", block.0)]
     NoSuchBlock { piece: PieceId, block: BlockIndex },
     #[error("block {} of piece {piece} has {expected} bytes, not {got}", block.0)]
-    Length { piece: PieceId, block: BlockIndex, expected: usize, got: usize },
+    Length {
+        piece: PieceId,
+        block: BlockIndex,
+        expected: usize,
+        got: usize,
+    },
     #[error("block {} of piece {piece} is not what the publisher sealed", block.0)]
     Hash { piece: PieceId, block: BlockIndex },
 }

@@ -3,7 +3,10 @@
 
 mod common;
 
-use baton_content::{BlockIndex, DATA_LANE, Entry, Header, Lane, Link, MANIFEST_LANE, Manifest, SignedHead, Ticket, seal};
+use baton_content::{
+    BlockIndex, DATA_LANE, Entry, Header, Lane, Link, MANIFEST_LANE, Manifest, SignedHead, Ticket,
+    seal,
+};
 use bytes::Bytes;
 use common::{counting, fixture, hex, plaintext};
 use std::fmt::Write;
@@ -11,12 +14,17 @@ use std::fmt::Write;
 const VECTORS: &str = include_str!("golden/vectors.txt");
 
 fn vector(name: &str) -> &'static str {
-    let line = VECTORS.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let line = VECTORS
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no vector is named {name}"))
 }
 
 fn vector_bytes(name: &str) -> Vec<u8> {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("hex is ASCII"), 16).expect("vectors are hex");
+    let byte = |pair: &[u8]| {
+        u8::from_str_radix(std::str::from_utf8(pair).expect("hex is ASCII"), 16)
+            .expect("vectors are hex")
+    };
     vector(name).as_bytes().chunks(2).map(byte).collect()
 }
 
@@ -26,12 +34,17 @@ fn every_byte_is_as_it_was_fixed() {
     for (then, now) in VECTORS.lines().zip(now.lines()) {
         assert_eq!(then, now, "a format changed");
     }
-    assert_eq!(VECTORS, now, "a vector came or went; all of them now:\n{now}");
+    assert_eq!(
+        VECTORS, now,
+        "a vector came or went; all of them now:\n{now}"
+    );
 }
 
 fn all_vectors() -> String {
     let mut text = String::new();
-    let mut add = |name: &str, value: String| writeln!(text, "{name} {value}").expect("writing to memory does not fail");
+    let mut add = |name: &str, value: String| {
+        writeln!(text, "{name} {value}").expect("writing to memory does not fail")
+    };
     let fixture = fixture();
     let keys = fixture.link.keys();
     let lane_key = fixture.content_key.lane_key(DATA_LANE);
@@ -40,7 +53,10 @@ fn all_vectors() -> String {
     add("publisher", hex(fixture.publisher.id().0));
     add("secret", hex(fixture.link.secret.0));
     add("link", fixture.link.encode());
-    add("link_without_servers", Link::new(fixture.link.publisher, fixture.link.secret).encode());
+    add(
+        "link_without_servers",
+        Link::new(fixture.link.publisher, fixture.link.secret).encode(),
+    );
     add("swarm_seed", hex(keys.swarm.seed()));
     add("swarm", hex(keys.swarm.id().0));
     add("signalling", hex(keys.signalling));
@@ -50,22 +66,48 @@ fn all_vectors() -> String {
     add("slot_payload", hex(&fixture.head().slots[0].payload));
     add("head", hex(fixture.signed_head().bytes()));
     add("head_hash", hex(fixture.signed_head().hash()));
-    for (name, index, len) in [("one_byte", 0, 1), ("short", 1, 100), ("one_block", 2, 16_384), ("two_blocks", 3, 16_385), ("three_blocks", 4, 40_000), ("full", 5, 1 << 20)] {
+    for (name, index, len) in [
+        ("one_byte", 0, 1),
+        ("short", 1, 100),
+        ("one_block", 2, 16_384),
+        ("two_blocks", 3, 16_385),
+        ("three_blocks", 4, 40_000),
+        ("full", 5, 1 << 20),
+    ] {
         let mut bytes = plaintext(len);
-        let header = seal(&lane_key, &fixture.publisher, fixture.meta(index), &mut bytes);
+        let header = seal(
+            &lane_key,
+            &fixture.publisher,
+            fixture.meta(index),
+            &mut bytes,
+        );
         add(&format!("header_{name}"), hex(header.bytes()));
         if len <= 100 {
             add(&format!("sealed_{name}"), hex(&bytes));
         }
     }
-    add("manifest_piece", hex(&manifest().to_pieces().expect("the manifest is within its limits")[0]));
+    add(
+        "manifest_piece",
+        hex(&manifest()
+            .to_pieces()
+            .expect("the manifest is within its limits")[0]),
+    );
     text
 }
 
 fn manifest() -> Manifest {
     let mut entry = Entry::new("holiday/film.mp4", 3_000_000);
     entry.mime = Some("video/mp4".to_owned());
-    entry.start = vec![baton_content::ByteRange { offset: 0, len: 4096 }, baton_content::ByteRange { offset: 2_900_000, len: 100_000 }];
+    entry.start = vec![
+        baton_content::ByteRange {
+            offset: 0,
+            len: 4096,
+        },
+        baton_content::ByteRange {
+            offset: 2_900_000,
+            len: 100_000,
+        },
+    ];
     entry.duration_us = Some(30_000_000);
     entry.blake3 = Some(counting(1));
     Manifest::file(entry)
@@ -87,9 +129,17 @@ fn the_golden_link_and_ticket_read_as_what_they_were_made_of() {
 #[test]
 fn the_golden_head_reads_as_what_it_was_made_of_and_yields_the_content_key() {
     let fixture = fixture();
-    let head = SignedHead::parse(vector_bytes("head").into(), &fixture.publisher.id(), &fixture.swarm()).expect("the golden head is good");
+    let head = SignedHead::parse(
+        vector_bytes("head").into(),
+        &fixture.publisher.id(),
+        &fixture.swarm(),
+    )
+    .expect("the golden head is good");
     assert_eq!(*head.head(), fixture.head());
-    assert_eq!(head.head().content_key(&fixture.link.keys().link_slot), Ok(fixture.content_key));
+    assert_eq!(
+        head.head().content_key(&fixture.link.keys().link_slot),
+        Ok(fixture.content_key)
+    );
 }
 
 #[test]
@@ -97,11 +147,17 @@ fn the_golden_pieces_verify_and_open() {
     let fixture = fixture();
     for (name, len) in [("one_byte", 1), ("short", 100)] {
         let header = vector_bytes(&format!("header_{name}"));
-        let header = Header::parse(header.into(), &fixture.publisher.id(), &fixture.swarm()).expect("the golden header is good");
+        let header = Header::parse(header.into(), &fixture.publisher.id(), &fixture.swarm())
+            .expect("the golden header is good");
         let sealed = Bytes::from(vector_bytes(&format!("sealed_{name}")));
-        let block = header.verify(BlockIndex(0), sealed).expect("the golden block is good");
+        let block = header
+            .verify(BlockIndex(0), sealed)
+            .expect("the golden block is good");
         let mut opened = block.bytes().to_vec();
-        fixture.content_key.lane_key(Lane(1)).apply(header.core(), BlockIndex(0), &mut opened);
+        fixture
+            .content_key
+            .lane_key(Lane(1))
+            .apply(header.core(), BlockIndex(0), &mut opened);
         assert_eq!(opened, plaintext(len));
     }
 }

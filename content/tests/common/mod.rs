@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use baton_content::{
-    ContentKey, DATA_LANE, Head, Lane, LaneState, Link, PieceFlags, PieceIndex, PieceMeta, PublisherKey, Secret, SignedHead, SwarmId,
+    ContentKey, DATA_LANE, Head, Lane, LaneState, Link, PieceFlags, PieceIndex, PieceMeta,
+    PublisherKey, Secret, SignedHead, SwarmId,
 };
 
 pub struct Fixture {
@@ -14,8 +15,13 @@ pub struct Fixture {
 pub fn fixture() -> Fixture {
     let publisher = PublisherKey::from_seed(counting(0x10));
     let mut link = Link::new(publisher.id(), Secret(counting(0x80)));
-    link.add_server("https://second.example:8443").expect("this is an origin");
-    Fixture { publisher, link, content_key: ContentKey::from_random(counting(0x40)) }
+    link.add_server("https://second.example:8443")
+        .expect("this is an origin");
+    Fixture {
+        publisher,
+        link,
+        content_key: ContentKey::from_random(counting(0x40)),
+    }
 }
 
 impl Fixture {
@@ -39,13 +45,24 @@ impl Fixture {
             revision: 7,
             previous: [0xAA; 32],
             lanes: vec![
-                LaneState { lane: Lane(0), pieces: 1, open: true },
-                LaneState { lane: DATA_LANE, pieces: 4_000, open: false },
+                LaneState {
+                    lane: Lane(0),
+                    pieces: 1,
+                    open: true,
+                },
+                LaneState {
+                    lane: DATA_LANE,
+                    pieces: 4_000,
+                    open: false,
+                },
             ],
             expires_unix_s: 1_800_000_000,
             clock_unix_ms: 1_795_000_000_123,
             epoch: 3,
-            slots: vec![self.content_key.wrap(&self.link.keys().link_slot, 3, counting(0xC0))],
+            slots: vec![
+                self.content_key
+                    .wrap(&self.link.keys().link_slot, 3, counting(0xC0)),
+            ],
             ..Head::new(self.swarm())
         }
     }
@@ -66,7 +83,11 @@ pub fn plaintext(len: usize) -> Vec<u8> {
 }
 
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// xorshift64*, seeded: mutation tests replay.
