@@ -1,0 +1,192 @@
+/**
+ * The API of Baton in a page: what `/client.js` exports and what our own pages use.
+ *
+ *     import { Client } from 'https://baton.example/client.js';
+ *     const client = await Client.start();
+ *     const view = client.open(link);
+ *     view.attach(document.querySelector('video'));
+ *
+ * This file holds declarations only: the build copies it as it is to `/client.d.ts`.
+ */
+
+/** Settings of one client; all have defaults. */
+export interface ClientOptions {
+  /** Origin of the Baton server, e.g. `https://baton.example`; by default the one that served `/client.js`. */
+  server?: string;
+  /** Where sealed blocks are kept. `opfs` survives a reload; where it is missing, memory is used. */
+  storage?: 'opfs' | 'memory';
+  /** Force one build of the engine; by default the browser decides. */
+  wasm?: 'mvp' | 'simd';
+}
+
+/** One engine in one worker. It may share and open any number of streams at once. */
+export declare class Client {
+  private constructor();
+  /** Loads and starts the engine. Rejects when this browser cannot run it. */
+  static start(options?: ClientOptions): Promise<Client>;
+  /** Shares files under a new link. The link is there when this returns: nothing is read first. */
+  share(files: File | FileList | Iterable<File>, options?: ShareOptions): Share;
+  /** Opens a link (or its fragment alone). What goes wrong is told by `stats().problem`. */
+  open(url: string, options?: ViewOptions): View;
+  /** Ends all shares and views, and the worker. */
+  close(): void;
+}
+
+export interface ShareOptions {
+  /** The title that viewers see; by default the name of the (first) file. */
+  title?: string;
+}
+
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- room for later settings
+export interface ViewOptions {}
+
+/** Limits on what we pass on. What is absent stays as it was. */
+export interface UploadSettings {
+  paused?: boolean;
+  /** Upper bound in bytes per second; `null`: no bound of our own. */
+  bytesPerSecond?: number | null;
+}
+
+/** A stream that this page publishes. */
+export interface Share {
+  /** The link to pass on. */
+  readonly url: string;
+  stats(): ShareStats;
+  setUpload(settings: UploadSettings): void;
+  /** Stops sharing. Viewers that have everything go on without us. */
+  stop(): void;
+  /** Called when `stats()` is different: at most four times a second, and at once for `phase` and `problem`. */
+  onchange: (() => void) | null;
+}
+
+/** A stream that this page watches or downloads, and passes on. */
+export interface View {
+  /** What the stream is; settles once the manifest is here and verified. Rejects when the view ends before. */
+  readonly meta: Promise<Meta>;
+  /** Plays into this element through MediaSource. */
+  attach(video: HTMLVideoElement): void;
+  /** Resolves when every block is here and verified, without a player. */
+  fetchAll(): Promise<void>;
+  /** Fetches everything and hands it over as one file, byte for byte. */
+  download(): Promise<Blob>;
+  stats(): ViewStats;
+  setUpload(settings: UploadSettings): void;
+  close(): void;
+  /** As `Share.onchange`. */
+  onchange: (() => void) | null;
+}
+
+export interface Meta {
+  /** The name of the file. */
+  title: string;
+  /** Bytes. */
+  size: number;
+  mime: string;
+  /** Whether it is a film or sound that this browser may play. */
+  playable: boolean;
+  /** Seconds; `null` when it is not known (yet). */
+  duration_s: number | null;
+  /** Plain BLAKE3 of the whole file in hex (what `b3sum` prints), once the publisher has read it all. */
+  blake3: string | null;
+}
+
+export type Phase =
+  | 'starting'
+  | 'connecting'
+  | 'looking'
+  | 'fetching'
+  | 'playing'
+  | 'complete'
+  | 'sharing'
+  | 'stopped';
+
+export type ProblemCode =
+  | 'bad-link'
+  | 'wrong-version'
+  | 'nobody-here'
+  | 'server-lost'
+  | 'server-refused'
+  | 'unsupported-media'
+  | 'unsupported-browser'
+  | 'file-changed'
+  | 'file-unreadable'
+  | 'ended'
+  | 'expired'
+  | 'fraud'
+  | 'media-broken';
+
+/** Something that a person should know about. It goes away by itself (`problem: null`) when it is over. */
+export interface Problem {
+  code: ProblemCode;
+  /** For experts: a codec, a file name, the server's reason. */
+  detail?: string;
+  /** Seconds until the next attempt, where there is one. */
+  retry_s?: number;
+}
+
+export interface PeerStats {
+  id: string;
+  role: 'publisher' | 'viewer' | 'seeder' | 'keeper';
+  /** Milliseconds; `null` until measured. */
+  rtt_ms: number | null;
+  /** Bytes per second from this peer. */
+  down_bps: number;
+  /** Bytes per second to this peer. */
+  up_bps: number;
+  /** Bytes in all from this peer. */
+  received: number;
+  /** Bytes in all to this peer. */
+  sent: number;
+  path: 'direct' | 'relay';
+  /** A coarse region, where the server knows one. */
+  region: string | null;
+  /** How much of the stream it has, 0 to 1. */
+  complete: number;
+}
+
+/** What is true of a share and of a view. A snapshot, at most 250 ms old. */
+export interface Stats {
+  phase: Phase;
+  problem: Problem | null;
+  /** Every block is here and verified. */
+  complete: boolean;
+  /** How much of the stream is here, 0 to 1. */
+  have: number;
+  /** Bytes; 0 until known. */
+  size: number;
+  /** How much of it the other connected peers hold together, 0 to 1. */
+  others: number;
+  /** How many other connected peers hold all of it. */
+  complete_peers: number;
+  bytes_verified: number;
+  verified_blocks: number;
+  rejected_blocks: number;
+  bytes_received: number;
+  bytes_sent: number;
+  /** Bytes received from peers that are not the publisher. */
+  from_viewers: number;
+  /** Bytes per second. */
+  down_bps: number;
+  /** Bytes per second. */
+  up_bps: number;
+  /** The person paused passing on. */
+  paused: boolean;
+  path_counts: { direct: number; relay: number };
+  peers: PeerStats[];
+  /** Plain BLAKE3 in hex, once known. */
+  blake3: string | null;
+  /** Navigation to first picture in milliseconds; `null` until then. */
+  startup_ms: number | null;
+  /** How often playback had to wait after it had begun. */
+  stalls: number;
+}
+
+export interface ShareStats extends Stats {
+  /** Background hashing, 0 to 1; `null` when it has not begun or is over. */
+  hash_progress: number | null;
+}
+
+export interface ViewStats extends Stats {
+  /** Which parts of the file are here, as fractions from 0 to 1 in order; absent when the engine does not say. */
+  have_ranges?: [number, number][];
+}

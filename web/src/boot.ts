@@ -1,0 +1,136 @@
+/**
+ * Starts the engine: the smallest thing that must run before the WASM may load.
+ *
+ * Chooses the build (`simd` or `mvp`), compiles it while it downloads, hands the one compiled module to the worker and
+ * to this page. Nothing here waits for the user interface, and nothing of the user interface is imported here.
+ */
+import type { Client, ClientOptions } from './api';
+import mvpWasm from './wasm/mvp/baton_bg.wasm?url';
+import simdWasm from './wasm/simd/baton_bg.wasm?url';
+import mvpWorker from './worker-mvp?worker&url';
+import simdWorker from './worker-simd?worker&url';
+
+type Build = 'mvp' | 'simd';
+
+/** What wasm-bindgen makes of client-wasm, as far as the page needs it. */
+interface Glue {
+  initSync(options: { module: WebAssembly.Module }): unknown;
+  Client: {
+    start(options: ClientOptions & { server: string; worker: Worker }): Promise<Client> | Client;
+  };
+}
+
+/** The engine of this browser, half started: `Client.start` only has to join the halves. */
+interface Engine {
+  build: Build;
+  glue: Promise<Glue>;
+  module: Promise<WebAssembly.Module>;
+  worker: Worker;
+}
+
+/** Why the engine cannot run here; `code` is a `ProblemCode`. */
+export class BootError extends Error {
+  constructor(
+    readonly code: 'unsupported-browser' | 'server-lost',
+    message: string,
+  ) {
+    super(message);
+    this.name = 'BootError';
+  }
+}
+
+let early: Engine | null = null;
+
+/** Begins to load before anybody asked for a client, so that it is there when somebody does. */
+export function warmUp(wasm?: Build): void {
+  if (!early && missingFeature() === null) early = beginEngine(wasm ?? chooseBuild());
+}
+
+export async function startClient(options: ClientOptions = {}): Promise<Client> {
+  const missing = missingFeature();
+  if (missing !== null) throw new BootError('unsupported-browser', missing);
+  const build = options.wasm ?? chooseBuild();
+  const engine = early && early.build === build ? early : beginEngine(build);
+  // A second client gets a worker of its own: one engine per worker.
+  early = null;
+  try {
+    const [glue, module] = await Promise.all([engine.glue, engine.module]);
+    glue.initSync({ module });
+    return await glue.Client.start({
+      ...options,
+      server: options.server ?? new URL('/', import.meta.url).origin,
+      worker: engine.worker,
+    });
+  } catch (error) {
+    engine.worker.terminate();
+    throw error;
+  }
+}
+
+function beginEngine(build: Build): Engine {
+  const simd = build === 'simd';
+  const module = compile(simd ? simdWasm : mvpWasm);
+  const worker = startWorker(absolute(simd ? simdWorker : mvpWorker));
+  const glue: Promise<unknown> = simd
+    ? import('./wasm/simd/baton.js')
+    : import('./wasm/mvp/baton.js');
+  module.then(
+    (compiled) => worker.postMessage({ module: compiled }),
+    () => undefined, // startClient reports it
+  );
+  glue.catch(() => undefined);
+  return { build, module, worker, glue: glue as Promise<Glue> };
+}
+
+async function compile(url: string): Promise<WebAssembly.Module> {
+  let response: Response;
+  try {
+    response = await fetch(absolute(url));
+  } catch (error) {
+    throw new BootError('server-lost', String(error));
+  }
+  if (!response.ok) throw new BootError('server-lost', `${response.status} ${url}`);
+  const streamed = response.headers.get('content-type') === 'application/wasm';
+  if (streamed && WebAssembly.compileStreaming) return WebAssembly.compileStreaming(response);
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** A page of another origin may not start our worker by its address, but may start a Blob that imports it. */
+function startWorker(url: string): Worker {
+  if (new URL(url).origin === location.origin) return new Worker(url);
+  const blob = new Blob([`importScripts(${JSON.stringify(url)})`], { type: 'text/javascript' });
+  const blobUrl = URL.createObjectURL(blob);
+  const worker = new Worker(blobUrl);
+  URL.revokeObjectURL(blobUrl);
+  return worker;
+}
+
+const absolute = (url: string): string => new URL(url, import.meta.url).href;
+
+/** The first thing that Baton needs and this browser lacks. */
+function missingFeature(): string | null {
+  if (typeof WebAssembly !== 'object') return 'WebAssembly';
+  if (typeof Worker !== 'function') return 'Worker';
+  if (typeof RTCPeerConnection !== 'function') return 'WebRTC';
+  return null;
+}
+
+function chooseBuild(): Build {
+  const forced = /[?&]wasm=(mvp|simd)\b/.exec(location.search);
+  if (forced) return forced[1] as Build;
+  return WebAssembly.validate(NEEDS_SIMD) ? 'simd' : 'mvp';
+}
+
+/**
+ * A module with one function: `i32.const 0; i8x16.splat; i8x16.popcnt; drop; ref.null extern; drop`.
+ * Chromium 91–95 has SIMD without reference types, which rustc's default output uses: both must be there.
+ */
+// prettier-ignore
+const NEEDS_SIMD = new Uint8Array([
+  0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, // magic, version
+  0x01, 0x04, 0x01, 0x60, 0x00, 0x00, //             type 0: () -> ()
+  0x03, 0x02, 0x01, 0x00, //                         function 0 of type 0
+  0x0a, 0x0e, 0x01, 0x0c, 0x00, //                   code: one body of 12 bytes, no locals
+  0x41, 0x00, 0xfd, 0x0f, 0xfd, 0x62, 0x1a, //       i32.const 0, i8x16.splat, i8x16.popcnt, drop
+  0xd0, 0x6f, 0x1a, 0x0b, //                         ref.null extern, drop, end
+]);

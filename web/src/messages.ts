@@ -1,0 +1,251 @@
+/** Every string that a person reads. One file, so that a translation is one file. */
+import type { PeerStats, Phase, Problem, ProblemCode } from './api';
+import { bytes, delay, percent, rate, timeLeft } from './format';
+
+const plural = (n: number, one: string, many: string): string => `${n} ${n === 1 ? one : many}`;
+
+export interface ProblemText {
+  /** What is the matter. */
+  title: string;
+  /** What happens next, or what the person can do. */
+  next: string;
+}
+
+const again = (retry: number | null): string =>
+  retry === null ? '' : retry > 0 ? ` Trying again in ${retry} s.` : ' Trying again now.';
+
+const looking = (retry: number | null): string =>
+  retry === null ? '' : retry > 0 ? ` Looking again in ${retry} s.` : ' Looking again now.';
+
+const PROBLEMS: Record<ProblemCode, (retry: number | null) => ProblemText> = {
+  'bad-link': () => ({
+    title: 'This link has a typing error.',
+    next: 'A character is wrong or missing. Copy the whole link once more and paste it here.',
+  }),
+  'wrong-version': () => ({
+    title: 'This link was made by another version of Baton.',
+    next: 'Reload the page to get the newest version. If that does not help, ask for a new link.',
+  }),
+  'nobody-here': (retry) => ({
+    title: 'Nobody who has this is here right now.',
+    next: `Leave this page open: it starts by itself as soon as somebody comes back.${looking(retry)}`,
+  }),
+  'server-lost': (retry) => ({
+    title: 'The connection to the server is lost.',
+    next: `Whoever is already connected stays connected.${again(retry) || ' We keep trying.'}`,
+  }),
+  'server-refused': (retry) => ({
+    title: 'The server turned us away.',
+    next: again(retry).trim() || 'Reload the page to try once more.',
+  }),
+  'unsupported-media': () => ({
+    title: 'This browser cannot play this film.',
+    next: 'Download it and play it with another program, or open the link in another browser.',
+  }),
+  'unsupported-browser': () => ({
+    title: 'This browser cannot run Baton.',
+    next: 'Open the same link in a current Chrome, Edge or Firefox.',
+  }),
+  'file-changed': () => ({
+    title: 'The file has changed on your disk.',
+    next: 'Sharing has stopped, so that nobody gets a mixture of two versions. Drop the file again for a new link.',
+  }),
+  'file-unreadable': () => ({
+    title: 'The file cannot be read any more.',
+    next: 'It may have been moved, renamed or unplugged. Put it back and drop it again for a new link.',
+  }),
+  ended: () => ({
+    title: 'The publisher has ended this.',
+    next: 'Nothing more will come over this link.',
+  }),
+  expired: () => ({
+    title: 'This link has expired.',
+    next: 'Ask whoever sent it for a new one.',
+  }),
+  fraud: () => ({
+    title: 'This link’s publisher gave out two different versions.',
+    next: 'Playback has stopped, because neither can be trusted. Ask for a new link from somebody you trust.',
+  }),
+  'media-broken': () => ({
+    title: 'This film is damaged and cannot be played further.',
+    next: 'You can still download it, exactly as it was shared.',
+  }),
+};
+
+/** The sentences for a problem. `retry`: whole seconds until the next attempt, or null. */
+export function problemText(problem: Problem, retry: number | null): ProblemText {
+  return PROBLEMS[problem.code](retry);
+}
+
+/** Problems after which nothing comes by itself any more. */
+export const FINAL: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
+  'bad-link',
+  'wrong-version',
+  'unsupported-media',
+  'unsupported-browser',
+  'file-changed',
+  'file-unreadable',
+  'ended',
+  'expired',
+  'fraud',
+  'media-broken',
+]);
+
+const WATCH_STATUS: Record<Phase, string> = {
+  starting: 'Starting…',
+  connecting: 'Finding the film…',
+  looking: 'Looking for somebody who has it…',
+  fetching: 'Connected. Fetching the first picture…',
+  playing: 'Playing',
+  complete: 'You have all of it',
+  sharing: 'Sharing',
+  stopped: 'Stopped',
+};
+
+const FILE_STATUS: Partial<Record<Phase, string>> = {
+  connecting: 'Finding the file…',
+  fetching: 'Fetching',
+  playing: 'Fetching',
+};
+
+export const messages = {
+  brand: 'Baton',
+  tagline: 'Drop a film, pass the link',
+
+  share: {
+    headline: ['Drop a film.', 'Pass the link.'],
+    lead: 'Whoever opens the link watches at once, straight from this browser, and hands it to the next. Nothing is uploaded, and no server can read it.',
+    drop: 'Drop a film or file here',
+    dropNow: 'Let go to share it',
+    choose: 'Choose a file',
+    chooseHint: 'or drop it anywhere on this page, or paste it',
+    open: 'Got a link?',
+    openPlaceholder: 'Paste it here to watch',
+    openButton: 'Watch',
+    openBad: 'There is no Baton link in that.',
+    preparing: 'One moment…',
+    linkLabel: 'The link to your stream',
+    copy: 'Copy link',
+    copied: 'Copied',
+    copyByHand: 'Press Ctrl+C to copy',
+    send: 'Share…',
+    another: 'Share another file',
+    stop: 'Stop sharing',
+    stopConfirm: 'Stop sharing? Only you have all of it so far; the link will stop working.',
+    onlyHere: 'This link says “localhost”, so it works on this computer only. Start the server with --lan to share it in your house.',
+    qr: 'Scan to watch on a phone or a TV',
+    files: (name: string, count: number) => (count > 1 ? `${name} and ${plural(count - 1, 'more file', 'more files')}` : name),
+    keepOpen: 'Keep this page open',
+    hashing: (fraction: number) => `Reading it once for its checksum: ${percent(fraction)}`,
+    hashWaiting: 'Its checksum appears here once it has been read.',
+    blake3: 'BLAKE3',
+    blake3Hint: 'Compare with b3sum to be sure that a download is complete and unchanged.',
+    stillSharing: (name: string) => `You are still sharing ${name}.`,
+    back: 'Back to it',
+  },
+
+  safe: {
+    alone: 'Only you have it so far.',
+    onlyYou: (others: number) => `Only you have all of it (others ${percent(others)}).`,
+    together: 'Safe to close: the others hold all of it between them.',
+    safe: (people: number) =>
+      people === 1 ? 'Safe to close: 1 person has it all.' : `Safe to close: ${people} people have it all.`,
+    aloneNext: 'If you close this page now, the link stops working.',
+    onlyYouNext: 'Keep this page open until somebody has it all.',
+    safeNext: (people: number) =>
+      people === 1
+        ? 'The link goes on working without you, as long as that person stays.'
+        : 'The link goes on working without you, as long as one of them stays.',
+  },
+
+  watch: {
+    untitled: 'A film',
+    untitledFile: 'A file',
+    status: (phase: Phase, playable: boolean): string =>
+      (!playable && FILE_STATUS[phase]) || WATCH_STATUS[phase],
+    buffering: 'Waiting for the next part…',
+    slow: 'This takes longer than usual. The connection may be slow, or whoever has it may be far away.',
+    passOn: 'Watching passes the film on to whoever watches next.',
+    passOnFile: 'Fetching passes the file on to whoever comes next.',
+    passedOn: (sent: number) => `Watching passes the film on: you have handed on ${bytes(sent)} so far.`,
+    passedOnFile: (sent: number) => `Fetching passes the file on: you have handed on ${bytes(sent)} so far.`,
+    passOnPaused: 'Passing on is paused. Others have to get it from somebody else.',
+    passOnSwitch: 'Pass it on',
+    copy: 'Copy link',
+    download: 'Download',
+    downloading: (fraction: number) => `Fetching ${percent(fraction)}`,
+    saved: 'Saved',
+    downloadFailed: 'The download broke off. Try it again.',
+    reload: 'Reload',
+    pasteAgain: 'Paste the link again',
+    shareOwn: 'Share a film of your own',
+  },
+
+  player: {
+    label: 'Player',
+    play: 'Play',
+    pause: 'Pause',
+    mute: 'Mute',
+    unmute: 'Unmute',
+    soundOn: 'Sound on',
+    volume: 'Volume',
+    seek: 'Position',
+    fullscreen: 'Full screen',
+    leaveFullscreen: 'Leave full screen',
+    pip: 'Picture in picture',
+    position: (now: string, all: string) => `${now} of ${all}`,
+    openFull: 'Open in Baton',
+  },
+
+  file: {
+    left: (seconds: number): string => {
+      const left = timeLeft(seconds);
+      if (!left) return '';
+      if (left.hours > 0) return `${left.hours} h ${left.minutes} min left`;
+      return left.minutes > 0 ? `${left.minutes} min left` : `${left.seconds} s left`;
+    },
+    progress: (have: number, size: number) => `${bytes(have)} of ${bytes(size)}`,
+    whole: (size: number) => `${bytes(size)}, all of it here and verified`,
+  },
+
+  panels: {
+    peers: 'Who is here',
+    viewers: 'Who is watching',
+    nobody: 'Nobody else is connected at the moment.',
+    nobodyYet: 'Nobody yet. They appear here when they open the link.',
+    rates: 'Speed',
+    down: 'in',
+    up: 'out',
+    upNow: 'going out now',
+    minutes: 'the last two minutes',
+    offload: 'from other viewers',
+    fromPeers: (fromViewers: string, all: string) => [fromViewers, ` of ${all}`] as const,
+    startup: 'to the first picture',
+    stalls: (n: number) => (n === 1 ? 'stall' : 'stalls'),
+    here: 'here and verified',
+    sent: 'passed on',
+    copies: (n: number) => `${n.toFixed(1)} times its size`,
+    watching: (n: number) => (n === 1 ? 'person connected' : 'people connected'),
+    rejected: (n: number) => `${plural(n, 'block was', 'blocks were')} wrong and thrown away.`,
+    role: (peer: PeerStats): string => ROLES[peer.role],
+    peerFacts: (peer: PeerStats): string[] => {
+      const facts: string[] = [];
+      if (peer.rtt_ms !== null) facts.push(`${Math.max(1, Math.round(peer.rtt_ms))} ms`);
+      if (peer.region) facts.push(peer.region);
+      if (peer.path === 'relay') facts.push('relayed');
+      return facts;
+    },
+    peerHas: (peer: PeerStats) => (peer.complete >= 1 ? 'has it all' : `has ${percent(peer.complete)}`),
+    gives: (bps: number) => `${rate(bps)} to you`,
+    takes: (bps: number) => `${rate(bps)} from you`,
+  },
+
+  format: { delay, bytes, rate, percent },
+};
+
+const ROLES: Record<PeerStats['role'], string> = {
+  publisher: 'Publisher',
+  viewer: 'Viewer',
+  seeder: 'Seeder',
+  keeper: 'Keeper',
+};

@@ -1,0 +1,143 @@
+/**
+ * What this page is doing: one client, at most one share of its own and one view of somebody's link.
+ *
+ * Runs before the user interface is loaded: the link in the address bar is opened the moment the engine is there.
+ */
+import type { Client, Problem, Share, View } from './api';
+import { BootError, startClient, warmUp } from './boot';
+
+export interface Shared {
+  name: string;
+  size: number;
+  count: number;
+}
+
+/** `window.baton`: for embedders, for the console and for tests. */
+export const baton: { client: Client | null; share: Share | null; view: View | null } = {
+  client: null,
+  share: null,
+  view: null,
+};
+
+declare global {
+  interface Window {
+    baton: typeof baton;
+  }
+}
+
+export const session = {
+  /** The link being watched, or '' on the share page. */
+  link: '',
+  /** What was dropped, from the drop on; its link follows. */
+  shared: null as Shared | null,
+  /** The engine did not start. */
+  problem: null as Problem | null,
+  embedded: document.documentElement.hasAttribute('data-embed'),
+};
+
+let watcher: () => void = () => undefined;
+let pending: File[] | null = null;
+let failures = 0;
+
+/** The user interface asks to be told of every change of `session` and `baton`. */
+export function onSessionChange(listener: () => void): void {
+  watcher = listener;
+  listener();
+}
+
+export function begin(): void {
+  window.baton = baton;
+  warmUp();
+  followAddress();
+  addEventListener('hashchange', followAddress);
+  void startEngine();
+}
+
+/** Publishes files under a new link; what was shared before stops. */
+export function shareFiles(files: File[]): void {
+  const first = files[0];
+  if (!first) return;
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  baton.share?.stop();
+  baton.share = null;
+  session.shared = { name: first.name, size, count: files.length };
+  pending = files;
+  sharePending();
+  watcher();
+}
+
+export function stopSharing(): void {
+  baton.share?.stop();
+  baton.share = null;
+  session.shared = null;
+  pending = null;
+  watcher();
+}
+
+/** Takes a pasted link to this page's address bar. False: that text holds no link. */
+export function goToLink(text: string): boolean {
+  const link = linkIn(text);
+  if (link === null) return false;
+  if (link.origin !== '' && link.origin !== location.origin) location.href = link.origin + '/#' + link.fragment;
+  else location.hash = link.fragment;
+  return true;
+}
+
+/** Finds a link, or a bare fragment, in what somebody pasted. */
+export function linkIn(text: string): { origin: string; fragment: string } | null {
+  const url = /(https?:\/\/[^\s/#]+)[^\s#]*#([A-Za-z0-9_-]{16,})/.exec(text);
+  if (url) return { origin: url[1]!, fragment: url[2]! };
+  const bare = /^\s*#?([A-Za-z0-9_-]{64,})\s*$/.exec(text);
+  return bare ? { origin: '', fragment: bare[1]! } : null;
+}
+
+async function startEngine(): Promise<void> {
+  try {
+    baton.client = await startClient();
+    session.problem = null;
+    openView();
+    sharePending();
+  } catch (error) {
+    session.problem = bootProblem(error);
+    if (session.problem.retry_s !== undefined) setTimeout(() => void startEngine(), session.problem.retry_s * 1000);
+  }
+  watcher();
+}
+
+function bootProblem(error: unknown): Problem {
+  if (error instanceof BootError && error.code === 'server-lost') {
+    failures += 1;
+    // 2, 4, 8 … 30 s, spread so that a whole room does not come back in the same instant.
+    const retry_s = Math.min(30, 2 ** failures) * (0.75 + Math.random() / 2);
+    return { code: 'server-lost', detail: error.message, retry_s };
+  }
+  return { code: 'unsupported-browser', detail: error instanceof Error ? error.message : String(error) };
+}
+
+function followAddress(): void {
+  const fragment = location.hash.slice(1);
+  baton.view?.close();
+  baton.view = null;
+  session.link = fragment === '' ? '' : `${location.origin}/#${fragment}`;
+  // The style sheet shows the stage by this, before any other script is here.
+  document.documentElement.dataset.view = session.link === '' ? 'share' : 'watch';
+  openView();
+  watcher();
+}
+
+function openView(): void {
+  if (!baton.client || session.link === '' || baton.view) return;
+  baton.view = baton.client.open(session.link);
+  baton.view.attach(theVideo());
+}
+
+function sharePending(): void {
+  if (!baton.client || !pending) return;
+  baton.share = baton.client.share(pending);
+  pending = null;
+}
+
+/** The one `<video>` of the document: it stands in the HTML and is never moved. */
+export function theVideo(): HTMLVideoElement {
+  return document.querySelector('video')!;
+}

@@ -1,0 +1,55 @@
+/** Draws the page into the places that the HTML keeps for it. */
+import { render } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { messages } from '../messages';
+import { session } from '../session';
+import { Player } from './player';
+import { SharePage } from './share';
+import { link, meta, shared, startState } from './state';
+import { WatchPage } from './watch';
+
+function App() {
+  useTitle();
+  return link.value === '' ? <SharePage /> : <WatchPage key={link.value} />;
+}
+
+/** Beside the brand: the way back to one's own share, or to a first one. */
+function TopRight() {
+  if (link.value === '') return null;
+  return shared.value ? (
+    <p class="top-note">
+      <span>{messages.share.stillSharing(shared.value.name)}</span> <a href="#">{messages.share.back}</a>
+    </p>
+  ) : (
+    <a class="top-link" href="/">
+      {messages.watch.shareOwn}
+    </a>
+  );
+}
+
+function Deck() {
+  return link.value === '' ? null : <Player key={link.value} />;
+}
+
+/** Without a link, an embedded page is empty: it is there for the API. */
+function EmbedTitle() {
+  useTitle();
+  return null;
+}
+
+function useTitle(): void {
+  const name = link.value !== '' ? meta.value?.title : shared.value?.name;
+  useEffect(() => {
+    document.title = name ?? messages.brand;
+  }, [name]);
+}
+
+startState();
+const at = (id: string): HTMLElement => document.getElementById(id)!;
+render(<Deck />, at('deck'));
+if (session.embedded) {
+  render(<EmbedTitle />, at('app'));
+} else {
+  render(<TopRight />, at('top'));
+  render(<App />, at('app'));
+}

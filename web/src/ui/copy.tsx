@@ -1,0 +1,52 @@
+/** Copies a link: by the clipboard where the browser lets us, else by selection (insecure origins, old engines). */
+import { useEffect, useState } from 'preact/hooks';
+import { messages } from '../messages';
+import { CheckIcon, CopyIcon } from './icons';
+
+type Outcome = 'copied' | 'by-hand';
+
+export function CopyButton({ text, primary, field }: { text: string; primary?: boolean; field?: () => HTMLInputElement | null }) {
+  const [outcome, setOutcome] = useState<Outcome | null>(null);
+  useEffect(() => {
+    if (!outcome) return;
+    const timer = setTimeout(() => setOutcome(null), 2500);
+    return () => clearTimeout(timer);
+  }, [outcome]);
+  const label =
+    outcome === 'copied' ? messages.share.copied : outcome === 'by-hand' ? messages.share.copyByHand : messages.share.copy;
+  return (
+    <button
+      class={primary ? 'button button-main' : 'button'}
+      data-testid="copy-link"
+      aria-live="polite"
+      onClick={() => void copy(text, field?.() ?? null).then(setOutcome)}
+    >
+      {outcome === 'copied' ? <CheckIcon /> : <CopyIcon />}
+      <span>{label}</span>
+    </button>
+  );
+}
+
+async function copy(text: string, field: HTMLInputElement | null): Promise<Outcome> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return 'copied';
+  } catch {
+    return copyBySelection(text, field);
+  }
+}
+
+function copyBySelection(text: string, shown: HTMLInputElement | null): Outcome {
+  const field = shown ?? document.body.appendChild(document.createElement('input'));
+  field.value = text;
+  field.focus();
+  field.select();
+  let done = false;
+  try {
+    done = document.execCommand('copy');
+  } catch {
+    // some TV browsers throw
+  }
+  if (!shown) field.remove();
+  return done ? 'copied' : 'by-hand';
+}

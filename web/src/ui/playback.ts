@@ -1,0 +1,150 @@
+/** The `<video>` as signals, and the rules by which it starts: with sound, else muted, else by a big button. */
+import { signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { theVideo } from '../session';
+
+export type Range = [from: number, to: number];
+
+/** How the film began: see DESIGN “Autoplay”. */
+export type Autoplay = 'pending' | 'playing' | 'muted' | 'refused';
+
+export const video = theVideo();
+export const paused = signal(true);
+export const time = signal(0);
+export const duration = signal(0);
+export const buffered = signal<Range[]>([]);
+export const volume = signal(1);
+export const muted = signal(false);
+export const hasPicture = signal(false);
+/** Playback wants to go on and has nothing to show. */
+export const waiting = signal(false);
+export const autoplay = signal<Autoplay>('pending');
+export const fullscreen = signal(false);
+
+/** Follows the element for as long as a player is drawn. */
+export function usePlayback(): void {
+  useEffect(() => {
+    forget();
+    const events = ['play', 'pause', 'ended', 'timeupdate', 'seeking', 'seeked', 'durationchange', 'progress', 'volumechange', 'loadeddata', 'playing', 'waiting', 'emptied'];
+    for (const name of events) video.addEventListener(name, read);
+    video.addEventListener('loadedmetadata', start);
+    document.addEventListener('fullscreenchange', readFullscreen);
+    document.addEventListener('webkitfullscreenchange', readFullscreen);
+    if (video.readyState >= HTMLMediaElement.HAVE_METADATA) start();
+    read();
+    return () => {
+      for (const name of events) video.removeEventListener(name, read);
+      video.removeEventListener('loadedmetadata', start);
+      document.removeEventListener('fullscreenchange', readFullscreen);
+      document.removeEventListener('webkitfullscreenchange', readFullscreen);
+    };
+  }, []);
+}
+
+export function togglePlay(): void {
+  if (video.paused || video.ended) {
+    autoplay.value = autoplay.value === 'muted' ? 'muted' : 'playing';
+    video.play().catch(() => undefined);
+  } else {
+    video.pause();
+  }
+}
+
+export function seekTo(seconds: number): void {
+  const end = duration.value || Infinity;
+  video.currentTime = Math.max(0, Math.min(end, seconds));
+  time.value = video.currentTime;
+}
+
+export function setMuted(value: boolean): void {
+  video.muted = value;
+  if (!value && video.volume === 0) video.volume = 0.5;
+  if (autoplay.value === 'muted') autoplay.value = 'playing';
+}
+
+export function setVolume(value: number): void {
+  video.volume = Math.max(0, Math.min(1, value));
+  setMuted(video.volume === 0);
+}
+
+/** Old engines and iOS have these under other names. */
+interface OldFullscreen {
+  webkitRequestFullscreen?: () => void;
+  webkitEnterFullscreen?: () => void;
+  webkitExitFullscreen?: () => void;
+  webkitFullscreenElement?: Element | null;
+}
+
+export function toggleFullscreen(): void {
+  const stage = document.getElementById('stage')! as HTMLElement & OldFullscreen;
+  const page = document as Document & OldFullscreen;
+  if (fullscreen.value) {
+    if (page.exitFullscreen) void page.exitFullscreen();
+    else page.webkitExitFullscreen?.();
+  } else if (stage.requestFullscreen) stage.requestFullscreen().catch(() => undefined);
+  else if (stage.webkitRequestFullscreen) stage.webkitRequestFullscreen();
+  else (video as OldFullscreen).webkitEnterFullscreen?.();
+}
+
+export const canPip = (): boolean => document.pictureInPictureEnabled === true && !video.disablePictureInPicture;
+
+export function togglePip(): void {
+  const done = document.pictureInPictureElement ? document.exitPictureInPicture() : video.requestPictureInPicture();
+  done.catch(() => undefined);
+}
+
+function read(): void {
+  paused.value = video.paused || video.ended;
+  time.value = video.currentTime;
+  duration.value = isFinite(video.duration) ? video.duration : 0;
+  volume.value = video.volume;
+  muted.value = video.muted;
+  if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) hasPicture.value = true;
+  waiting.value = !video.paused && !video.ended && hasPicture.value && video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
+  const ranges: Range[] = [];
+  for (let i = 0; i < video.buffered.length; i++) ranges.push([video.buffered.start(i), video.buffered.end(i)]);
+  if (JSON.stringify(ranges) !== JSON.stringify(buffered.value)) buffered.value = ranges;
+}
+
+function readFullscreen(): void {
+  const page = document as Document & OldFullscreen;
+  fullscreen.value = (page.fullscreenElement ?? page.webkitFullscreenElement ?? null) !== null;
+}
+
+/** A new film: what we muted for the last one may sound again. */
+function forget(): void {
+  if (autoplay.value === 'muted') video.muted = false;
+  autoplay.value = 'pending';
+  hasPicture.value = false;
+  waiting.value = false;
+  buffered.value = [];
+  duration.value = 0;
+  time.value = 0;
+}
+
+function start(): void {
+  if (autoplay.value !== 'pending') return;
+  void tryToPlay().then((outcome) => {
+    autoplay.value = outcome;
+  });
+}
+
+async function tryToPlay(): Promise<Autoplay> {
+  try {
+    await video.play();
+    return 'playing';
+  } catch (error) {
+    if (!refused(error)) return 'pending'; // the source changed under it: its own metadata come
+  }
+  video.muted = true;
+  try {
+    await video.play();
+    return 'muted';
+  } catch (error) {
+    if (!refused(error)) return 'pending';
+    video.muted = false;
+    return 'refused';
+  }
+}
+
+const refused = (error: unknown): boolean => error instanceof DOMException && error.name === 'NotAllowedError';

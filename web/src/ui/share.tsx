@@ -1,0 +1,280 @@
+/** The share page: drop something, pass the link, see whether you may leave. */
+import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import type { ShareStats } from '../api';
+import { bytes, percent } from '../format';
+import { messages } from '../messages';
+import { baton, goToLink, linkIn, shareFiles, stopSharing } from '../session';
+import { CopyButton } from './copy';
+import { CheckIcon, SendIcon } from './icons';
+import { lazy } from './lazy';
+import { Panels } from './panels-lazy';
+import { PasteLink } from './paste-link';
+import { ProblemNote } from './problem';
+import { safety } from './safety';
+import { PassOnSwitch } from './switch';
+import { bootProblem, problem, shared, shareStats, shareUrl } from './state';
+
+const loadQr = () => import('./qr');
+const Qr = lazy(() => loadQr().then((part) => part.Qr));
+const words = messages.share;
+
+export function SharePage() {
+  const dragging = useDrop();
+  useLeaveWarning();
+  useEffect(() => {
+    // The QR code must be there with the link: its code waits ready.
+    const timer = setTimeout(() => void loadQr().catch(() => undefined), 800);
+    return () => clearTimeout(timer);
+  }, []);
+  return (
+    <>
+      {shared.value ? <Sharing /> : <Welcome dragging={dragging.value} />}
+      {dragging.value && <div class="drop-veil">{words.dropNow}</div>}
+    </>
+  );
+}
+
+function Welcome({ dragging }: { dragging: boolean }) {
+  return (
+    <div class="welcome">
+      <h1>
+        {words.headline.map((line) => (
+          <span>{line} </span>
+        ))}
+      </h1>
+      <p class="lead">{words.lead}</p>
+      {bootProblem.value && <ProblemNote problem={bootProblem.value} where="page" />}
+      <div class={`track${dragging ? ' track-hot' : ''}`} data-testid="drop-zone">
+        <Runners />
+        <div class="track-field">
+          <p class="track-title">{words.drop}</p>
+          <FileButton class="button button-main button-large" label={words.choose} />
+          <p class="track-hint">{words.chooseHint}</p>
+        </div>
+      </div>
+      <div class="open-link">
+        <p>{words.open}</p>
+        <PasteLink />
+      </div>
+    </div>
+  );
+}
+
+/** Batons going round the lanes. */
+const Runners = () => (
+  <svg class="runners" aria-hidden="true">
+    {[1, 2, 3].map((lane) => (
+      <rect class={`lane-${lane}`} rx="400" pathLength={1000} />
+    ))}
+  </svg>
+);
+
+/** A native file input under a button's looks: it keeps the keyboard and the screen reader. */
+function FileButton({ class: look, label }: { class: string; label: string }) {
+  return (
+    <label class={`file-button ${look}`}>
+      <input
+        type="file"
+        multiple
+        data-testid="file-input"
+        onChange={(event) => {
+          const input = event.currentTarget;
+          const files = [...(input.files ?? [])];
+          input.value = ''; // the same file may be chosen again
+          shareFiles(files);
+        }}
+      />
+      <span>{label}</span>
+    </label>
+  );
+}
+
+function Sharing() {
+  const what = shared.value!;
+  const stats = shareStats.value;
+  const trouble = problem.value;
+  return (
+    <div class="sharing">
+      <header class="page-head">
+        <div>
+          <h1 class="name">{words.files(what.name, what.count)}</h1>
+          <p class="facts" data-testid="status" role="status">
+            {bytes(what.size)}
+            {stats && ` · ${stats.peers.length} ${messages.panels.watching(stats.peers.length)}`}
+          </p>
+        </div>
+        <div class="page-actions">
+          <FileButton class="button" label={words.another} />
+          <button class="button button-quiet" onClick={stopAfterAsking}>
+            {words.stop}
+          </button>
+        </div>
+      </header>
+      {trouble && <ProblemNote problem={trouble} where="bar" />}
+      <LinkCard />
+      {stats && <Safety stats={stats} />}
+      {stats && <Panels stats={stats} share />}
+      {stats && (
+        <section class="card fingerprint">
+          <h2>{words.blake3}</h2>
+          <Fingerprint stats={stats} />
+        </section>
+      )}
+    </div>
+  );
+}
+
+function LinkCard() {
+  const url = shareUrl.value;
+  const field = useRef<HTMLInputElement>(null);
+  const local = /^https?:\/\/(localhost|127\.[\d.]+|\[::1\])(:|\/)/.test(url);
+  return (
+    <section class="card link-card">
+      <div class="link-main">
+        <h2>{words.linkLabel}</h2>
+        <input
+          ref={field}
+          class="share-url"
+          data-testid="share-url"
+          readOnly
+          aria-label={words.linkLabel}
+          value={url}
+          placeholder={words.preparing}
+          onFocus={(event) => event.currentTarget.select()}
+        />
+        <div class="row">
+          <CopyButton text={url} primary field={() => field.current} />
+          {typeof navigator.share === 'function' && (
+            <button class="button" onClick={() => void navigator.share({ url, title: messages.brand }).catch(() => undefined)}>
+              <SendIcon />
+              <span>{words.send}</span>
+            </button>
+          )}
+        </div>
+        {local && <p class="note">{words.onlyHere}</p>}
+      </div>
+      {url !== '' && (
+        <figure class="qr">
+          <Qr text={url} />
+          <figcaption>{words.qr}</figcaption>
+        </figure>
+      )}
+    </section>
+  );
+}
+
+/** May I close this page? The sentence, and how far the others are. */
+function Safety({ stats }: { stats: ShareStats }) {
+  const { safe, title, next } = safety(stats);
+  return (
+    <section class={`card safety${safe ? ' safety-safe' : ''}`}>
+      <div class="safety-words">
+        <p class="safety-title" data-testid="safe-to-leave" data-safe={safe}>
+          {safe && <CheckIcon />}
+          {title}
+        </p>
+        <p class="safety-next">{next}</p>
+      </div>
+      <PassOnSwitch stream={baton.share} paused={stats.paused} />
+      <div class="lane lane-wide" aria-hidden="true">
+        <i style={{ width: percent(stats.others).replace(' ', '') }} />
+      </div>
+    </section>
+  );
+}
+
+function Fingerprint({ stats }: { stats: ShareStats }) {
+  if (stats.blake3) {
+    return (
+      <>
+        <code data-testid="blake3">{stats.blake3}</code>
+        <p class="hint">{words.blake3Hint}</p>
+      </>
+    );
+  }
+  if (stats.hash_progress === null) return <p class="hint">{words.hashWaiting}</p>;
+  return (
+    <>
+      <p class="hint">{words.hashing(stats.hash_progress)}</p>
+      <progress max={1} value={stats.hash_progress} aria-label={words.blake3} />
+    </>
+  );
+}
+
+function stopAfterAsking(): void {
+  const stats = shareStats.value;
+  if (stats && !safety(stats).safe && stats.phase !== 'stopped' && !confirm(words.stopConfirm)) return;
+  stopSharing();
+}
+
+/** The whole window takes what is dropped or pasted: files to share, or a link to open. */
+function useDrop() {
+  const dragging = useSignal(false);
+  useEffect(() => {
+    let depth = 0;
+    const carries = (event: DragEvent): boolean => [...(event.dataTransfer?.types ?? [])].includes('Files');
+    const enter = (event: DragEvent): void => {
+      if (!carries(event)) return;
+      event.preventDefault();
+      depth += 1;
+      dragging.value = true;
+    };
+    const over = (event: DragEvent): void => {
+      if (carries(event)) event.preventDefault();
+    };
+    const leave = (event: DragEvent): void => {
+      if (!carries(event)) return;
+      depth = Math.max(0, depth - 1);
+      dragging.value = depth > 0;
+    };
+    const drop = (event: DragEvent): void => {
+      depth = 0;
+      dragging.value = false;
+      const files = [...(event.dataTransfer?.files ?? [])];
+      const text = event.dataTransfer?.getData('text') ?? '';
+      if (files.length === 0 && linkIn(text) === null) return;
+      event.preventDefault();
+      if (files.length > 0) shareFiles(files);
+      else goToLink(text);
+    };
+    const paste = (event: ClipboardEvent): void => {
+      const files = [...(event.clipboardData?.files ?? [])];
+      if (files.length > 0) {
+        event.preventDefault();
+        shareFiles(files);
+        return;
+      }
+      if (event.target instanceof HTMLInputElement) return; // its form takes it
+      if (goToLink(event.clipboardData?.getData('text') ?? '')) event.preventDefault();
+    };
+    addEventListener('dragenter', enter);
+    addEventListener('dragover', over);
+    addEventListener('dragleave', leave);
+    addEventListener('drop', drop);
+    addEventListener('paste', paste);
+    return () => {
+      removeEventListener('dragenter', enter);
+      removeEventListener('dragover', over);
+      removeEventListener('dragleave', leave);
+      removeEventListener('drop', drop);
+      removeEventListener('paste', paste);
+    };
+  }, []);
+  return dragging;
+}
+
+/** The browser asks before it closes, as long as closing would lose the stream. */
+function useLeaveWarning(): void {
+  const stats = shareStats.value;
+  const risky = stats !== null && stats.phase !== 'stopped' && !safety(stats).safe;
+  useEffect(() => {
+    if (!risky) return;
+    const warn = (event: BeforeUnloadEvent): void => {
+      event.preventDefault();
+      event.returnValue = '';
+    };
+    addEventListener('beforeunload', warn);
+    return () => removeEventListener('beforeunload', warn);
+  }, [risky]);
+}

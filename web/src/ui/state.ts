@@ -1,0 +1,93 @@
+/** What the pages draw, as signals: snapshots of the session, the share and the view. */
+import { computed, effect, signal } from '@preact/signals';
+import type { Meta, Problem, ShareStats, Stats, ViewStats } from '../api';
+import { baton, onSessionChange, session } from '../session';
+
+export const link = signal('');
+export const shared = signal(session.shared);
+export const shareUrl = signal('');
+export const shareStats = signal<ShareStats | null>(null);
+export const viewStats = signal<ViewStats | null>(null);
+export const meta = signal<Meta | null>(null);
+export const bootProblem = signal<Problem | null>(null);
+
+/** Nothing but the file card: a stream that no browser plays. */
+export const isFile = computed(() => meta.value !== null && !meta.value.playable && problemCode() !== 'unsupported-media');
+
+/** Of this page's stream: what went wrong, if anything. */
+export const problem = computed<Problem | null>(() => {
+  if (bootProblem.value) return bootProblem.value;
+  return link.value !== '' ? (viewStats.value?.problem ?? null) : (shareStats.value?.problem ?? null);
+});
+
+const problemCode = (): string | undefined => viewStats.value?.problem?.code;
+
+/** Speeds once a second, newest last, for the plot. */
+export interface Sample {
+  down: number;
+  up: number;
+}
+export const samples = signal<Sample[]>([]);
+export const SAMPLES_KEPT = 120;
+
+export function startState(): void {
+  let view = baton.view;
+  let share = baton.share;
+  onSessionChange(() => {
+    link.value = session.link;
+    shared.value = session.shared;
+    bootProblem.value = session.problem;
+    if (baton.view !== view || (view && !view.onchange)) {
+      view = baton.view;
+      adoptView();
+    }
+    if (baton.share !== share || (share && !share.onchange)) {
+      share = baton.share;
+      adoptShare();
+    }
+  });
+  setInterval(sample, 1000);
+  effect(() => {
+    // The style sheet lays the page out by this. `lost`: no film to show yet, and a reason.
+    const lost = meta.value === null && problem.value !== null;
+    document.documentElement.dataset.view =
+      link.value === '' ? 'share' : isFile.value ? 'file' : lost ? 'lost' : 'watch';
+  });
+}
+
+function adoptView(): void {
+  const view = baton.view;
+  meta.value = null;
+  samples.value = [];
+  viewStats.value = view ? view.stats() : null;
+  if (!view) return;
+  view.onchange = () => {
+    if (baton.view === view) viewStats.value = view.stats();
+  };
+  view.meta.then(
+    (found) => {
+      if (baton.view === view) meta.value = found;
+    },
+    () => undefined, // stats().problem says why
+  );
+}
+
+function adoptShare(): void {
+  const share = baton.share;
+  samples.value = [];
+  shareUrl.value = share ? share.url : '';
+  shareStats.value = share ? share.stats() : null;
+  if (!share) return;
+  share.onchange = () => {
+    if (baton.share === share) shareStats.value = share.stats();
+  };
+}
+
+function sample(): void {
+  const stream = baton.view ?? baton.share;
+  if (!stream) return;
+  const now: Stats = stream.stats();
+  if (baton.view) viewStats.value = now as ViewStats;
+  else shareStats.value = now as ShareStats;
+  samples.value = [...samples.value, { down: now.down_bps, up: now.up_bps }].slice(-SAMPLES_KEPT);
+}

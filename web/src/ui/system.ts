@@ -1,0 +1,52 @@
+/** The film in the system: the screen stays on while it plays, and the system's media keys work. */
+import { useEffect } from 'preact/hooks';
+import { paused, seekTo, togglePlay, video } from './playback';
+import { meta } from './state';
+
+export function useWakeLock(): void {
+  const playing = !paused.value;
+  useEffect(() => {
+    if (!playing || !('wakeLock' in navigator)) return;
+    let lock: WakeLockSentinel | null = null;
+    let over = false;
+    const take = (): void => {
+      if (document.visibilityState !== 'visible') return;
+      navigator.wakeLock.request('screen').then(
+        (taken) => {
+          if (over) void taken.release();
+          else lock = taken;
+        },
+        () => undefined, // battery saver says no
+      );
+    };
+    take();
+    // The browser lets go of it when the tab is hidden.
+    document.addEventListener('visibilitychange', take);
+    return () => {
+      over = true;
+      document.removeEventListener('visibilitychange', take);
+      lock?.release().catch(() => undefined);
+    };
+  }, [playing]);
+}
+
+export function useMediaSession(): void {
+  const title = meta.value?.title;
+  useEffect(() => {
+    const media = navigator.mediaSession;
+    if (!media || !title || typeof MediaMetadata !== 'function') return;
+    media.metadata = new MediaMetadata({ title });
+    const on = (action: MediaSessionAction, handler: MediaSessionActionHandler): void => {
+      try {
+        media.setActionHandler(action, handler);
+      } catch {
+        // an action that this browser does not know
+      }
+    };
+    on('play', togglePlay);
+    on('pause', togglePlay);
+    on('seekbackward', () => seekTo(video.currentTime - 10));
+    on('seekforward', () => seekTo(video.currentTime + 10));
+    on('seekto', (details) => details.seekTime !== undefined && seekTo(details.seekTime));
+  }, [title]);
+}

@@ -1,0 +1,76 @@
+/** Beside the player: what it is, passing it on, and what goes on. */
+import { bytes, clock } from '../format';
+import { messages } from '../messages';
+import { baton } from '../session';
+import { CopyButton } from './copy';
+import { DownloadButton } from './download';
+import { FileCard } from './file-card';
+import { Panels } from './panels-lazy';
+import { hasPicture } from './playback';
+import { ProblemNote } from './problem';
+import { isFile, link, meta, problem, viewStats } from './state';
+import { PassOnSwitch } from './switch';
+
+const words = messages.watch;
+
+export function WatchPage() {
+  const stats = viewStats.value;
+  const what = meta.value;
+  const trouble = problem.value;
+  const file = isFile.value;
+  // Before the first picture the stage itself says what is wrong.
+  const below = trouble && (hasPicture.value || file);
+  return (
+    <div class="watching">
+      {below && <ProblemNote problem={trouble} where="bar" />}
+      {file && what ? (
+        <FileCard what={what} stats={stats} />
+      ) : (
+        <header class="page-head">
+          <div>
+            {what && <h1 class="name">{what.title}</h1>}
+            <Facts />
+          </div>
+          <div class="page-actions">
+            {what && <CopyButton text={link.value} />}
+            {what && <DownloadButton what={what} />}
+          </div>
+        </header>
+      )}
+      {stats && what && (
+        <section class="card pass-on">
+          <p>{passOnSentence(stats.paused, stats.bytes_sent, file)}</p>
+          <PassOnSwitch stream={baton.view} paused={stats.paused} />
+        </section>
+      )}
+      {stats && what && <Panels stats={stats} film={!file} />}
+    </div>
+  );
+}
+
+/** Length, size, and how far we are: one line. */
+function Facts() {
+  const what = meta.value;
+  const stats = viewStats.value;
+  const facts = [
+    what?.duration_s ? clock(what.duration_s) : '',
+    what ? bytes(what.size) : '',
+  ].filter((fact) => fact !== '');
+  const shownOnStage = !hasPicture.value && problem.value !== null;
+  return (
+    <p class="facts">
+      {facts.map((fact) => (
+        <span class="fact">{fact}</span>
+      ))}
+      <span class="fact" data-testid="status" role="status">
+        {shownOnStage ? '' : words.status(stats?.phase ?? 'starting', what?.playable ?? true)}
+      </span>
+    </p>
+  );
+}
+
+function passOnSentence(paused: boolean, sent: number, file: boolean): string {
+  if (paused) return words.passOnPaused;
+  if (sent < 1000) return file ? words.passOnFile : words.passOn;
+  return file ? words.passedOnFile(sent) : words.passedOn(sent);
+}
