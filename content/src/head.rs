@@ -4,7 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::id::{Lane, PublisherId, SwarmId};
-use crate::keys::{PublisherKey, SIGNATURE_LEN, verify_signature};
+use crate::keys::{self, PublisherKey, SIGNATURE_LEN};
 use crate::read::Reader;
 use crate::slot::{ContentKey, KeySlot, SLOT_LINK, SlotError, SlotKey};
 use crate::{MANIFEST_LANE, PIECES_PER_LANE_MAX};
@@ -289,7 +289,7 @@ impl SignedHead {
         if head.swarm != *swarm {
             return Err(HeadError::OtherSwarm);
         }
-        if !verify_signature(&publisher.0, signed, signature) {
+        if !keys::verify(&publisher.0, signed, signature) {
             return Err(HeadError::Signature);
         }
         // A copy, because a slice would keep the whole message alive that it came in.

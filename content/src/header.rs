@@ -9,7 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::id::{BlockIndex, Lane, Mask, PieceId, PieceIndex, PublisherId, Root8, SwarmId};
-use crate::keys::{PublisherKey, SIGNATURE_LEN, verify_signature};
+use crate::keys::{self, PublisherKey, SIGNATURE_LEN};
 use crate::read::Reader;
 use crate::{BLOCK_LEN, PIECE_LEN, PIECES_PER_LANE_MAX, tree};
 
@@ -302,7 +302,7 @@ fn check_signature(
     let (message, signature) = signed
         .split_last_chunk()
         .expect("a signed core ends with a signature");
-    if verify_signature(&publisher.0, message, signature) {
+    if keys::verify(&publisher.0, message, signature) {
         Ok(())
     } else {
         Err(HeaderError::Signature { piece: core.id() })

@@ -65,16 +65,11 @@ signing_key! {
 ///
 /// `verify_strict`: small-order keys and malleable signatures are refused, so that everybody agrees on what is
 /// valid, and an id that is no point of the curve verifies nothing.
-pub fn verify_signature(id: &[u8; 32], message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+pub fn verify(id: &[u8; 32], message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
     VerifyingKey::from_bytes(id).is_ok_and(|key| {
         key.verify_strict(message, &Signature::from_bytes(signature))
             .is_ok()
     })
-}
-
-/// Same as [`verify_signature`].
-pub fn verify(id: &[u8; 32], message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
-    verify_signature(id, message, signature)
 }
 
 /// The 16 secret bytes of a link: who has them and the publisher's public key can read the stream.
