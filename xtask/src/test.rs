@@ -109,7 +109,7 @@ fn work(stage: Stage, runner_arguments: &[String]) -> Result<Totals> {
     match stage {
         Stage::Lint => lint(),
         Stage::Native => native(),
-        Stage::Wasm => node_tests(&run::root().join("client-wasm/tests-node")),
+        Stage::Wasm => node_tests(&run::root().join("playwright/node")),
         Stage::Web => web(),
         Stage::Browsers => in_browsers(runner_arguments),
     }
@@ -181,17 +181,15 @@ fn cargo_test(packages: &[&str]) -> Result<Totals> {
     Ok(Totals::of_cargo(&output).judged(success))
 }
 
-/// `node --test` in a folder; nothing when it is not there.
+/// `node --test` on the `*.test.mjs` of a folder.
 fn node_tests(folder: &Path) -> Result<Totals> {
-    if run::names_of(folder, "mjs")?.is_empty() {
-        return Ok(Totals::default());
-    }
-    npm::install(folder)?;
     let tests = run::names_of(folder, "mjs")?
         .into_iter()
         .filter(|name| name.ends_with(".test"));
     let files = tests.map(|name| folder.join(format!("{name}.mjs")));
-    let (output, success) = tee(run::command("node").arg("--test").args(files))?;
+    let (output, success) = tee(run::command("node")
+        .args(["--test", "--test-reporter=spec"])
+        .args(files))?;
     Ok(Totals::of_node(&output).judged(success))
 }
 
@@ -220,10 +218,17 @@ fn web() -> Result<Totals> {
     Ok(totals)
 }
 
+/// The types of the tests themselves (one test), then Playwright.
 fn in_browsers(arguments: &[String]) -> Result<Totals> {
     let folder = run::root().join("playwright");
     let browsers = browsers::ensure()?;
     npm::install(&folder)?;
+    let (_, success) = tee(&mut npm::script(&folder, "check"))?;
+    let mut totals = if success {
+        Totals::PASSED
+    } else {
+        Totals::FAILED
+    };
     let report = folder.join("report/results.json");
     let _ = std::fs::remove_file(&report);
     let mut runner = browsers.to(run::command("node"));
@@ -233,9 +238,10 @@ fn in_browsers(arguments: &[String]) -> Result<Totals> {
         .args(arguments)
         .current_dir(&folder);
     let (_, success) = tee(&mut runner)?;
-    Ok(Totals::of_playwright(&report)
+    totals += Totals::of_playwright(&report)
         .unwrap_or_default()
-        .judged(success))
+        .judged(success);
+    Ok(totals)
 }
 
 /// Runs a command, shows what it prints on standard output as it comes, and returns that.

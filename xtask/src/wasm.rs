@@ -9,7 +9,8 @@ use crate::{npm, run};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::path::{Path, PathBuf};
 use wasm_bindgen_cli_support::Bindgen;
-use wasmparser::{Validator, WasmFeatures};
+use wasmparser::types::{EntityType, TypesRef};
+use wasmparser::{Parser, Payload, ValType, Validator, WasmFeatures};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGE: &str = "baton-client-wasm";
@@ -230,7 +231,7 @@ fn mutable_globals_only() -> Vec<u8> {
 }
 
 fn check(module: &[u8], recipe: &Recipe) -> Result<()> {
-    Validator::new_with_features(recipe.allowed)
+    let types = Validator::new_with_features(recipe.allowed)
         .validate_all(module)
         .with_context(|| {
             format!(
@@ -238,6 +239,49 @@ fn check(module: &[u8], recipe: &Recipe) -> Result<()> {
                 recipe.name
             )
         })?;
+    no_bigint(module, types.as_ref())
+}
+
+/// An engine of 2019 throws a TypeError when an `i64` crosses, and WebAssembly 1.0 allows one in a signature.
+fn no_bigint(module: &[u8], types: TypesRef) -> Result<()> {
+    let crosses = |entity: Option<EntityType>| match entity {
+        Some(EntityType::Func(id)) => {
+            let function = types[id].unwrap_func();
+            function
+                .params()
+                .iter()
+                .chain(function.results())
+                .any(|it| *it == ValType::I64)
+        }
+        _ => false,
+    };
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    let entity = types.entity_type_from_import(&import);
+                    ensure!(
+                        !crosses(entity),
+                        "the import {} takes or gives a BigInt",
+                        import.name
+                    );
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let entity = types.entity_type_from_export(&export);
+                    ensure!(
+                        !crosses(entity),
+                        "the export {} takes or gives a BigInt",
+                        export.name
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
     Ok(())
 }
 
@@ -263,5 +307,16 @@ mod tests {
         let module = [EMPTY, body].concat();
         assert!(check(&module, &MVP).is_err());
         assert!(check(&module, &SIMD).is_ok());
+    }
+
+    #[test]
+    fn a_bigint_at_the_border_is_refused() {
+        // (func (export "f") (param i64))
+        let body: &[u8] = &[
+            0x01, 0x05, 0x01, 0x60, 0x01, 0x7e, 0x00, 0x03, 0x02, 0x01, 0x00, 0x07, 0x05, 0x01,
+            0x01, 0x66, 0x00, 0x00, 0x0a, 0x04, 0x01, 0x02, 0x00, 0x0b,
+        ];
+        let error = check(&[EMPTY, body].concat(), &MVP).unwrap_err();
+        assert!(error.to_string().contains("the export f"), "{error}");
     }
 }
