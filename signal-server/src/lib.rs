@@ -1,1 +1,23 @@
-//! The blind signalling server.
+//! The signalling server: brings the peers of a swarm together and understands nothing of what they say.
+//!
+//! It also serves the web app, so that one process is a whole Baton. The walk of one message: `server` (TCP) → `http` (who may come in) →
+//! `socket` (one client's session) → `bus` (who is where) → another client's `socket`.
+//!
+//! Invariants: a Relay reaches only members of the sender's own swarm; no lock is held across an await; what one
+//! client can make the server hold is bounded by `limits`; nothing that identifies a person or a stream is logged or measured.
+
+mod assets;
+mod bus;
+mod config;
+mod headers;
+mod http;
+mod limits;
+mod metrics;
+mod proxy;
+mod ranking;
+mod rooms;
+mod server;
+mod socket;
+
+pub use config::{Config, Limits};
+pub use server::{Running, Server};

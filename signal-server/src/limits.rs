@@ -1,0 +1,183 @@
+//! Limits that need a memory: how fast a client talks, and how much one address takes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use baton_signal_protocol::{Refusal, SwarmId};
+
+/// The longest that HTTP headers, a request line included, may take to arrive.
+pub const HTTP_HEADER_TIMEOUT_S: u64 = 15;
+/// Plain HTTP connections at one time: each costs about 10 KB, and they last only for a request or [`HTTP_LIFETIME_S`].
+pub const HTTP_CONNECTIONS_MAX: usize = 4096;
+/// How long a plain HTTP connection may last; the whole web app over 10 KB/s takes one minute. Stops those who read a byte a minute.
+pub const HTTP_LIFETIME_S: u64 = 300;
+/// Requests have no bodies that matter here.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// A session's tungstenite buffer: grows for longer messages, up to CLIENT_MESSAGE_MAX, and idle sockets hold this.
+pub const READ_BUFFER: usize = 2048;
+/// After a refusal: how long we keep reading, so that closing does not destroy the refusal on its way (RFC 9293 §3.6.1: unread data turns a close into a reset).
+pub const LINGER_S: u64 = 2;
+/// Addresses with connections; more than connections can be.
+const ADDRESSES_MAX: usize = 100_000;
+
+/// Tokens that come back with time.
+#[derive(Debug)]
+pub struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    pub fn full(burst: u32, now: Instant) -> Self {
+        Self { tokens: f64::from(burst), filled: now }
+    }
+
+    /// Takes one token, if there is one.
+    pub fn take(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.filled).as_secs_f64() * f64::from(per_second);
+        self.tokens = (self.tokens + earned).min(f64::from(burst));
+        self.filled = now;
+        let enough = self.tokens >= 1.0;
+        if enough {
+            self.tokens -= 1.0;
+        }
+        enough
+    }
+}
+
+/// What each address takes at this moment.
+#[derive(Clone, Default)]
+pub struct Addresses(Arc<Mutex<HashMap<AddressKey, Taken>>>);
+
+/// An IPv4 address or an IPv6 /64, which is what one customer gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct AddressKey(u64);
+
+#[derive(Default)]
+struct Taken {
+    connections: usize,
+    swarms: HashMap<SwarmId, usize>,
+}
+
+/// One connection's place in its address's account; given back on drop.
+pub struct Place {
+    addresses: Addresses,
+    key: AddressKey,
+    swarm: Option<SwarmId>,
+}
+
+impl Addresses {
+    pub fn connect(&self, address: IpAddr, connections_max: usize) -> Result<Place, Refusal> {
+        let key = AddressKey::of(address);
+        let mut all = self.lock();
+        if all.len() >= ADDRESSES_MAX && !all.contains_key(&key) {
+            return Err(Refusal::ServerFull);
+        }
+        let taken = all.entry(key).or_default();
+        if taken.connections >= connections_max {
+            return Err(Refusal::AddressConnections);
+        }
+        taken.connections += 1;
+        Ok(Place { addresses: self.clone(), key, swarm: None })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AddressKey, Taken>> {
+        self.0.lock().expect("nobody panics while holding the addresses")
+    }
+}
+
+impl Place {
+    /// Counts `swarm` to the address. Called once per connection.
+    pub fn enter(&mut self, swarm: SwarmId, swarms_max: usize) -> Result<(), Refusal> {
+        let mut all = self.addresses.lock();
+        let taken = all.get_mut(&self.key).expect("a place keeps its entry");
+        if taken.swarms.len() >= swarms_max && !taken.swarms.contains_key(&swarm) {
+            return Err(Refusal::AddressSwarms);
+        }
+        *taken.swarms.entry(swarm).or_default() += 1;
+        drop(all);
+        self.swarm = Some(swarm);
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.addresses.lock();
+        let Some(taken) = all.get_mut(&self.key) else { return };
+        taken.connections -= 1;
+        if let Some(swarm) = self.swarm
+            && let Some(count) = taken.swarms.get_mut(&swarm)
+        {
+            *count -= 1;
+            if *count == 0 {
+                taken.swarms.remove(&swarm);
+            }
+        }
+        if taken.connections == 0 {
+            all.remove(&self.key);
+        }
+    }
+}
+
+impl AddressKey {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            // Outside of what a global /64 can begin with, so the two never meet.
+            IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_bucket_allows_its_burst_and_then_its_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(3, start);
+        let mut take = |ms| bucket.take(2, 3, start + Duration::from_millis(ms));
+        assert_eq!([take(0), take(0), take(0), take(0)], [true, true, true, false]);
+        assert_eq!([take(500), take(500)], [true, false]);
+        assert_eq!([take(60_000), take(60_000), take(60_000), take(60_000)], [true, true, true, false]);
+    }
+
+    #[test]
+    fn an_address_gets_its_connections_back() {
+        let addresses = Addresses::default();
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let first = addresses.connect(ip, 2).ok().unwrap();
+        let _second = addresses.connect(ip, 2).ok().unwrap();
+        assert_eq!(addresses.connect(ip, 2).err(), Some(Refusal::AddressConnections));
+        assert!(addresses.connect("192.0.2.2".parse().unwrap(), 2).is_ok());
+        drop(first);
+        assert!(addresses.connect(ip, 2).is_ok());
+    }
+
+    #[test]
+    fn one_ipv6_customer_is_one_address() {
+        let addresses = Addresses::default();
+        let _place = addresses.connect("2001:db8:0:1::1".parse().unwrap(), 1).ok().unwrap();
+        assert!(addresses.connect("2001:db8:0:1:ffff::2".parse().unwrap(), 1).is_err());
+        assert!(addresses.connect("2001:db8:0:2::1".parse().unwrap(), 1).is_ok());
+    }
+
+    #[test]
+    fn swarms_are_counted_once_and_nothing_is_left_behind() {
+        let addresses = Addresses::default();
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut places: Vec<Place> = (0..4).map(|_| addresses.connect(ip, 9).ok().unwrap()).collect();
+        assert_eq!(places[0].enter([1; 32], 2), Ok(()));
+        assert_eq!(places[1].enter([1; 32], 2), Ok(()));
+        assert_eq!(places[2].enter([2; 32], 2), Ok(()));
+        assert_eq!(places[3].enter([3; 32], 2), Err(Refusal::AddressSwarms));
+        drop(places);
+        assert!(addresses.lock().is_empty());
+    }
+}

@@ -1,0 +1,359 @@
+//! Who is in which swarm, in this process's memory.
+//!
+//! Invariant: a peer is in a room once; its place in `members`, `index` and `near` agree. No method waits: each takes one lock for a few microseconds.
+
+use std::collections::hash_map::{Entry, RandomState};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use baton_signal_protocol::{Candidate, PeerId, Refusal, Report, SwarmId};
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+
+use crate::metrics::Metrics;
+use crate::ranking::{Place, SAMPLE_MAX, Seen, rank};
+
+/// All rooms of this server.
+pub struct Rooms {
+    /// Split so that busy swarms do not wait for each other.
+    shards: [Mutex<HashMap<SwarmId, Room>>; SHARDS],
+    hasher: RandomState,
+    metrics: Arc<Metrics>,
+    swarm_peers_max: usize,
+}
+
+/// The peers of one swarm.
+#[derive(Default)]
+struct Room {
+    index: HashMap<PeerId, usize>,
+    members: Vec<Member>,
+    near: BTreeSet<(Place, PeerId)>,
+}
+
+/// A peer that joined.
+pub struct Member {
+    pub peer: PeerId,
+    pub place: Place,
+    /// The time that its Join was signed for.
+    pub joined_unix_s: u64,
+    pub completeness_permille: u16,
+    pub free_slots: u8,
+    pub line: Line,
+}
+
+/// The way to a client's session.
+#[derive(Clone)]
+pub struct Line {
+    /// Of this connection; never used again.
+    pub connection: u64,
+    pub queue: mpsc::Sender<Bytes>,
+    pub hangup: Arc<Hangup>,
+}
+
+/// Tells a session from outside that it is over.
+#[derive(Default)]
+pub struct Hangup {
+    reason: AtomicU8,
+    notify: Notify,
+}
+
+/// What became of a Relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Queued,
+    /// Nobody of that id in the sender's swarm.
+    Gone,
+}
+
+impl Rooms {
+    pub fn new(metrics: Arc<Metrics>, swarm_peers_max: usize) -> Self {
+        Self { shards: Default::default(), hasher: RandomState::new(), metrics, swarm_peers_max }
+    }
+
+    /// Lets a peer in and names candidates to it.
+    ///
+    /// The same PeerId again takes the place of the earlier one, which hears [`Refusal::Replaced`], but only with a later Join: a
+    /// recorded one does not throw out who made it.
+    pub fn join(&self, swarm: SwarmId, member: Member) -> Result<Vec<Candidate>, Refusal> {
+        let mut shard = self.shard(&swarm);
+        let is_new_swarm = !shard.contains_key(&swarm);
+        let room = shard.entry(swarm).or_default();
+        let (peer, place) = (member.peer, member.place);
+        match room.get(&peer) {
+            Some(there) if member.joined_unix_s <= there.joined_unix_s => return Err(Refusal::Replayed),
+            Some(there) => {
+                there.line.hangup.because(Refusal::Replaced);
+                room.remove(&peer);
+                self.metrics.peers.add(-1);
+            }
+            None if room.members.len() >= self.swarm_peers_max => return Err(Refusal::SwarmFull),
+            None => {}
+        }
+        room.insert(member);
+        self.metrics.peers.add(1);
+        self.metrics.swarms.add(i64::from(is_new_swarm));
+        let sample = room.sample(peer, place, &mut fastrand::Rng::new());
+        drop(shard);
+        Ok(rank(place, sample, &mut fastrand::Rng::new()))
+    }
+
+    /// Names candidates once more; others, by chance, in a big swarm.
+    pub fn more(&self, swarm: &SwarmId, peer: &PeerId) -> Vec<Candidate> {
+        let mut random = fastrand::Rng::new();
+        let shard = self.shard(swarm);
+        let Some(room) = shard.get(swarm) else { return Vec::new() };
+        let Some(place) = room.get(peer).map(|member| member.place) else { return Vec::new() };
+        let sample = room.sample(*peer, place, &mut random);
+        drop(shard);
+        rank(place, sample, &mut random)
+    }
+
+    /// Puts `frame` into `to`'s queue. A full queue ends `to`'s session: it does not read what it is sent.
+    pub fn deliver(&self, swarm: &SwarmId, to: &PeerId, frame: Bytes) -> Delivery {
+        let shard = self.shard(swarm);
+        let Some(line) = shard.get(swarm).and_then(|room| room.get(to)).map(|member| &member.line) else {
+            return Delivery::Gone;
+        };
+        match line.queue.try_send(frame) {
+            Ok(()) => Delivery::Queued,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                line.hangup.because(Refusal::TooSlow);
+                Delivery::Gone
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Delivery::Gone,
+        }
+    }
+
+    pub fn report(&self, swarm: &SwarmId, peer: &PeerId, report: Report) {
+        let mut shard = self.shard(swarm);
+        if let Some(member) = shard.get_mut(swarm).and_then(|room| room.get_mut(peer)) {
+            member.completeness_permille = report.completeness_permille;
+            member.free_slots = report.free_slots;
+        }
+    }
+
+    /// Forgets the peer, if it is still the one of this connection.
+    pub fn leave(&self, swarm: &SwarmId, peer: &PeerId, connection: u64) {
+        let mut shard = self.shard(swarm);
+        let Entry::Occupied(mut entry) = shard.entry(*swarm) else { return };
+        let room = entry.get_mut();
+        if room.get(peer).is_some_and(|member| member.line.connection == connection) {
+            room.remove(peer);
+            self.metrics.peers.add(-1);
+        }
+        if room.members.is_empty() {
+            entry.remove();
+            self.metrics.swarms.add(-1);
+        }
+    }
+
+    fn shard(&self, swarm: &SwarmId) -> MutexGuard<'_, HashMap<SwarmId, Room>> {
+        let at = self.hasher.hash_one(swarm) as usize % SHARDS;
+        self.shards[at].lock().expect("nobody panics while holding a room")
+    }
+}
+
+impl Room {
+    fn get(&self, peer: &PeerId) -> Option<&Member> {
+        self.index.get(peer).map(|&at| &self.members[at])
+    }
+
+    fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Member> {
+        self.index.get(peer).map(|&at| &mut self.members[at])
+    }
+
+    fn insert(&mut self, member: Member) {
+        self.index.insert(member.peer, self.members.len());
+        self.near.insert((member.place, member.peer));
+        self.members.push(member);
+    }
+
+    fn remove(&mut self, peer: &PeerId) {
+        let at = self.index.remove(peer).expect("only who is here is removed");
+        let member = self.members.swap_remove(at);
+        self.near.remove(&(member.place, member.peer));
+        if let Some(moved) = self.members.get(at) {
+            self.index.insert(moved.peer, at);
+        }
+    }
+
+    /// At most [`SAMPLE_MAX`] others: some of those nearby from a random point on, and anybody.
+    fn sample(&self, peer: PeerId, place: Place, random: &mut fastrand::Rng) -> Vec<Seen> {
+        if self.members.len() <= SAMPLE_MAX {
+            return self.members.iter().filter(|member| member.peer != peer).map(Member::seen).collect();
+        }
+        let mut chosen = BTreeSet::new();
+        let (first, last) = place.prefix();
+        let start: PeerId = std::array::from_fn(|_| random.u8(..));
+        let from_start = |from: Place| self.near.range((from, start)..=(last, [255; 32])).take(NEAR_MAX);
+        let before = self.near.range((place, [0; 32])..(place, start)).take(NEAR_MAX);
+        let street = self.near.range((first, [0; 32])..(place, [0; 32])).take(NEAR_MAX);
+        for (_, near) in from_start(place).chain(before).chain(street).filter(|(_, near)| *near != peer) {
+            chosen.insert(self.index[near]);
+        }
+        let own = self.index.get(&peer).copied();
+        // Draws that hit somebody twice are lost, so a sample can be a few short. That costs less than making sure.
+        for _ in chosen.len()..SAMPLE_MAX {
+            let at = random.usize(..self.members.len());
+            if Some(at) != own {
+                chosen.insert(at);
+            }
+        }
+        chosen.into_iter().take(SAMPLE_MAX).map(|at| self.members[at].seen()).collect()
+    }
+}
+
+impl Member {
+    fn seen(&self) -> Seen {
+        Seen {
+            peer: self.peer,
+            place: self.place,
+            completeness_permille: self.completeness_permille,
+            free_slots: self.free_slots,
+        }
+    }
+}
+
+impl Hangup {
+    /// The first reason counts.
+    pub fn because(&self, reason: Refusal) {
+        let _ = self.reason.compare_exchange(0, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
+        self.notify.notify_one();
+    }
+
+    /// Waits until the session is over. For one waiter.
+    pub async fn wait(&self) -> Refusal {
+        loop {
+            match self.reason.load(Ordering::Acquire) {
+                0 => self.notify.notified().await,
+                reason if reason == Refusal::Replaced as u8 + 1 => return Refusal::Replaced,
+                _ => return Refusal::TooSlow,
+            }
+        }
+    }
+}
+
+const SHARDS: usize = 16;
+/// How much of a sample may be from nearby, from each of three directions.
+const NEAR_MAX: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWARM: SwarmId = [1; 32];
+
+    fn rooms() -> Rooms {
+        Rooms::new(Arc::new(Metrics::new()), 1000)
+    }
+
+    fn member(number: u16, address: &str, joined_unix_s: u64) -> (Member, mpsc::Receiver<Bytes>) {
+        let (queue, receiver) = mpsc::channel(2);
+        let line = Line { connection: u64::from(number) * 10 + joined_unix_s, queue, hangup: Arc::default() };
+        let place = Place::of(address.parse().unwrap());
+        let member = Member { peer: peer(number), place, joined_unix_s, completeness_permille: 0, free_slots: 1, line };
+        (member, receiver)
+    }
+
+    fn peer(number: u16) -> PeerId {
+        let mut peer = [7; 32];
+        peer[..2].copy_from_slice(&number.to_be_bytes());
+        peer
+    }
+
+    #[test]
+    fn a_frame_reaches_only_the_swarm_it_was_sent_in() {
+        let rooms = rooms();
+        let (alice, mut inbox) = member(1, "192.0.2.1", 0);
+        rooms.join(SWARM, alice).unwrap();
+        assert_eq!(rooms.deliver(&[2; 32], &peer(1), Bytes::from_static(b"x")), Delivery::Gone);
+        assert_eq!(rooms.deliver(&SWARM, &peer(2), Bytes::from_static(b"x")), Delivery::Gone);
+        assert_eq!(rooms.deliver(&SWARM, &peer(1), Bytes::from_static(b"x")), Delivery::Queued);
+        assert_eq!(inbox.try_recv().unwrap(), "x");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_ends_the_session_of_who_does_not_read() {
+        let rooms = rooms();
+        let (slow, _inbox) = member(1, "192.0.2.1", 0);
+        let hangup = slow.line.hangup.clone();
+        rooms.join(SWARM, slow).unwrap();
+        for _ in 0..2 {
+            assert_eq!(rooms.deliver(&SWARM, &peer(1), Bytes::new()), Delivery::Queued);
+        }
+        assert_eq!(rooms.deliver(&SWARM, &peer(1), Bytes::new()), Delivery::Gone);
+        assert_eq!(hangup.wait().await, Refusal::TooSlow);
+    }
+
+    #[tokio::test]
+    async fn the_same_peer_again_replaces_itself_but_a_recorded_join_does_not() {
+        let rooms = rooms();
+        let (first, _a) = member(1, "192.0.2.1", 5);
+        let (hangup, connection) = (first.line.hangup.clone(), first.line.connection);
+        rooms.join(SWARM, first).unwrap();
+        assert_eq!(rooms.join(SWARM, member(1, "203.0.113.1", 5).0), Err(Refusal::Replayed));
+        assert_eq!(rooms.join(SWARM, member(1, "203.0.113.1", 4).0), Err(Refusal::Replayed));
+        let (second, mut inbox) = member(1, "192.0.2.9", 6);
+        rooms.join(SWARM, second).unwrap();
+        assert_eq!(hangup.wait().await, Refusal::Replaced);
+        rooms.leave(&SWARM, &peer(1), connection);
+        assert_eq!(rooms.deliver(&SWARM, &peer(1), Bytes::from_static(b"x")), Delivery::Queued, "the late goodbye of the first changes nothing");
+        assert_eq!(inbox.try_recv().unwrap(), "x");
+        assert_eq!(rooms.metrics.peers.get(), 1);
+    }
+
+    #[test]
+    fn an_empty_room_is_gone() {
+        let rooms = rooms();
+        let (alice, _inbox) = member(1, "192.0.2.1", 0);
+        let connection = alice.line.connection;
+        rooms.join(SWARM, alice).unwrap();
+        rooms.leave(&SWARM, &peer(1), connection);
+        rooms.leave(&SWARM, &peer(1), connection);
+        assert!(rooms.shard(&SWARM).is_empty());
+        assert_eq!((rooms.metrics.peers.get(), rooms.metrics.swarms.get()), (0, 0));
+    }
+
+    #[test]
+    fn a_newcomer_in_a_big_swarm_hears_of_its_neighbours_and_others_hear_of_different_peers() {
+        let rooms = rooms();
+        let mut inboxes = Vec::new();
+        for number in 0..500 {
+            let (member, inbox) = member(number, &format!("203.0.{}.{}", number / 200, number % 200), 0);
+            inboxes.push(inbox);
+            rooms.join(SWARM, member).unwrap();
+        }
+        let (neighbour, inbox) = member(900, "192.0.2.50", 0);
+        inboxes.push(inbox);
+        rooms.join(SWARM, neighbour).unwrap();
+        let (newcomer, inbox) = member(901, "192.0.2.1", 0);
+        inboxes.push(inbox);
+        let named = rooms.join(SWARM, newcomer).unwrap();
+        assert_eq!(named[0].peer, peer(900));
+        assert_eq!(named.len(), 16);
+        assert!(named.iter().all(|it| it.peer != peer(901)), "nobody is named to itself");
+        let again = rooms.more(&SWARM, &peer(901));
+        assert_ne!(named, again);
+    }
+
+    #[test]
+    fn a_full_swarm_refuses_newcomers_and_leaves_no_empty_room() {
+        let rooms = Rooms::new(Arc::new(Metrics::new()), 1);
+        let (alice, _a) = member(1, "192.0.2.1", 0);
+        rooms.join(SWARM, alice).unwrap();
+        assert_eq!(rooms.join(SWARM, member(2, "192.0.2.2", 0).0), Err(Refusal::SwarmFull));
+    }
+
+    #[test]
+    fn reports_change_what_others_hear() {
+        let rooms = rooms();
+        let (alice, _a) = member(1, "192.0.2.1", 0);
+        let (bob, _b) = member(2, "192.0.2.1", 0);
+        rooms.join(SWARM, alice).unwrap();
+        rooms.report(&SWARM, &peer(1), Report { completeness_permille: 700, free_slots: 3, spare_upload_kbit: 0 });
+        let named = rooms.join(SWARM, bob).unwrap();
+        assert_eq!((named[0].completeness_permille, named[0].free_slots), (700, 3));
+    }
+}

@@ -1,0 +1,235 @@
+//! The running server: its sockets, what all sessions share, and its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::assets::Assets;
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::http::{self, TcpPeer};
+use crate::limits::{Addresses, HTTP_CONNECTIONS_MAX, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S};
+use crate::metrics::Metrics;
+use crate::rooms::Rooms;
+
+/// What all sessions share.
+pub struct App {
+    pub config: Config,
+    pub bus: Bus,
+    pub addresses: Addresses,
+    pub metrics: Arc<Metrics>,
+    pub assets: Assets,
+    pub sessions: Sessions,
+    connections: AtomicU64,
+}
+
+/// A server that has its ports but serves nobody yet.
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+}
+
+/// A server at work. Dropping it stops it without goodbye.
+pub struct Running {
+    address: SocketAddr,
+    app: Arc<App>,
+    accepting: Vec<JoinHandle<()>>,
+}
+
+/// The WebSockets that are open, and whether they are to close.
+pub struct Sessions {
+    closing: watch::Sender<bool>,
+    count: Arc<Count>,
+}
+
+/// One open WebSocket.
+pub struct Open(Arc<Count>);
+
+#[derive(Default)]
+struct Count {
+    open: AtomicUsize,
+    none: Notify,
+}
+
+impl Server {
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let assets = match &config.web {
+            Some(directory) => Assets::from_directory(directory)?,
+            None => Assets::built_in(),
+        };
+        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("--listen {}", config.listen))?;
+        let metrics_listener = match config.metrics_listen {
+            Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("--metrics-listen {address}"))?),
+            None => None,
+        };
+        let metrics = Arc::new(Metrics::new());
+        let app = App {
+            bus: Bus::Memory(Rooms::new(metrics.clone(), config.limits.swarm_peers_max)),
+            addresses: Addresses::default(),
+            metrics,
+            assets,
+            sessions: Sessions { closing: watch::Sender::new(false), count: Arc::default() },
+            connections: AtomicU64::new(0),
+            config,
+        };
+        Ok(Self { app: Arc::new(app), listener, metrics_listener })
+    }
+
+    /// The address with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("a listener has an address")
+    }
+
+    /// Where metrics are, if they have an address of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listener.as_ref().map(|listener| listener.local_addr().expect("a listener has an address"))
+    }
+
+    pub fn start(self) -> Running {
+        let address = self.address();
+        let mut accepting = vec![tokio::spawn(accept(self.listener, http::public(self.app.clone()), self.app.clone()))];
+        if let Some(listener) = self.metrics_listener {
+            accepting.push(tokio::spawn(accept(listener, http::admin(self.app.clone()), self.app.clone())));
+        }
+        Running { address, app: self.app, accepting }
+    }
+}
+
+impl Running {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: no new connections, GoingAway to every client, and at most the grace period for their goodbyes. hyper's own graceful shutdown
+    /// knows nothing of upgraded connections (axum#3003).
+    pub async fn shut_down(mut self) {
+        self.app.sessions.closing.send_replace(true);
+        for task in self.accepting.drain(..) {
+            let _ = task.await;
+        }
+        let _ = tokio::time::timeout(self.app.config.limits.grace, self.app.sessions.all_closed()).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for task in &self.accepting {
+            task.abort();
+        }
+        self.app.sessions.closing.send_replace(true);
+    }
+}
+
+impl App {
+    /// A number that no other connection of this process has or will have.
+    pub fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Sessions {
+    /// `None` once the server is stopping.
+    pub fn open(&self) -> Option<Open> {
+        if self.is_closing() {
+            return None;
+        }
+        self.count.open.fetch_add(1, Ordering::AcqRel);
+        Some(Open(self.count.clone()))
+    }
+
+    pub fn count(&self) -> usize {
+        self.count.open.load(Ordering::Acquire)
+    }
+
+    pub fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Resolves when the server is to stop.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    async fn all_closed(&self) {
+        loop {
+            let none = self.count.none.notified();
+            if self.count() == 0 {
+                return;
+            }
+            none.await;
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.notify_waiters();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
+    let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let mut closing = app.sessions.watch();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        let Ok((stream, peer)) = accepted else {
+            // Out of file descriptors, most likely: some will be closed.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        // Beyond the limit a connection is closed at once: better than to let all wait for those who never finish.
+        if let Ok(place) = room.clone().try_acquire_owned() {
+            let (router, closing) = (router.clone(), app.sessions.watch());
+            tokio::spawn(async move {
+                serve(stream, peer, router, closing).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// One TCP connection, until it ends or becomes a WebSocket.
+async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, mut closing: watch::Receiver<bool>) {
+    // Offers and answers are small and each is waited for.
+    let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(TcpPeer(peer.ip()));
+        router.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HTTP_HEADER_TIMEOUT_S))
+        .max_headers(HTTP_HEADERS_MAX)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let lifetime = tokio::time::sleep(Duration::from_secs(HTTP_LIFETIME_S));
+    tokio::pin!(lifetime);
+    tokio::select! {
+        // Whatever went wrong was the client's affair.
+        _ = connection.as_mut() => return,
+        () = lifetime => return,
+        _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

@@ -1,0 +1,370 @@
+//! One client's session: Join first, then whatever it says until one of us ends it.
+//!
+//! One task per socket reads, answers and writes, so nothing here is shared but the room. What others send to this client waits in a bounded
+//! queue; a client that does not empty it is dropped.
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use baton_signal_protocol::{ClientMessage, DecodeError, Join, JoinError, PeerId, Refusal, ServerMessage, SwarmId};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{interval, timeout};
+use tungstenite::error::Error as WebSocketError;
+
+use crate::limits::{Bucket, LINGER_S, Place};
+use crate::metrics::{refusal_name, unix_s};
+use crate::ranking;
+use crate::rooms::{Delivery, Hangup, Line, Member};
+use crate::server::{App, Open};
+
+/// What the HTTP door knows of a client.
+pub struct Guest {
+    pub address: IpAddr,
+    /// The names under which this server was or may be reached; a Join is signed for one of them.
+    pub hosts: Vec<String>,
+    pub _open: Open,
+}
+
+/// Runs a session from the upgrade to its end.
+pub async fn serve(socket: WebSocket, app: Arc<App>, guest: Guest) {
+    app.metrics.connections_total.add(1);
+    app.metrics.connections.add(1);
+    let _counted = Counted(app.clone());
+    let limits = &app.config.limits;
+    let mut session = Session {
+        socket,
+        bucket: Bucket::full(limits.messages_burst, Instant::now()),
+        heard: Instant::now(),
+        hangup: Arc::default(),
+        app: app.clone(),
+    };
+    // Given back when the socket is closed, not when the session is over: lingering counts.
+    let mut place = None;
+    let end = match session.run(&guest, &mut place).await {
+        Err(end) => end,
+        Ok(never) => match never {},
+    };
+    session.finish(end).await;
+}
+
+struct Session {
+    socket: WebSocket,
+    app: Arc<App>,
+    bucket: Bucket,
+    /// When the client last showed that it is there.
+    heard: Instant,
+    hangup: Arc<Hangup>,
+}
+
+/// How a session ends.
+enum End {
+    /// The client is gone or said goodbye.
+    Closed,
+    Refused(Refusal),
+    /// Refused, and what follows cannot be read any more.
+    Unreadable(Refusal),
+    GoingAway,
+}
+
+enum Never {}
+
+/// A peer's place in its room; given up on drop.
+struct Membership {
+    app: Arc<App>,
+    swarm: SwarmId,
+    peer: PeerId,
+    connection: u64,
+}
+
+struct Counted(Arc<App>);
+
+impl Session {
+    async fn run(&mut self, guest: &Guest, place: &mut Option<Place>) -> Result<Never, End> {
+        let limits = self.app.config.limits.clone();
+        if self.app.sessions.count() > limits.connections_max {
+            return Err(End::Refused(Refusal::ServerFull));
+        }
+        let place = place.insert(self.app.addresses.connect(guest.address, limits.connections_per_address).map_err(End::Refused)?);
+        let mut closing = self.app.sessions.watch();
+        let join = tokio::select! {
+            join = self.await_join(limits.join_timeout) => join?,
+            () = closed(&mut closing) => return Err(End::GoingAway),
+        };
+        let (membership, mut queue) = self.join(join, guest, place).await?;
+
+        let mut keepalive = interval(limits.keepalive);
+        keepalive.reset();
+        loop {
+            let hangup = self.hangup.clone();
+            tokio::select! {
+                message = self.receive() => self.handle(message?, &membership).await?,
+                Some(frame) = queue.recv() => self.send_all(frame, &mut queue).await?,
+                _ = keepalive.tick() => self.keep_alive(limits.keepalive).await?,
+                reason = hangup.wait() => return Err(End::Refused(reason)),
+                () = closed(&mut closing) => return Err(End::GoingAway),
+            }
+        }
+    }
+
+    async fn await_join(&mut self, patience: Duration) -> Result<Join, End> {
+        match timeout(patience, self.receive()).await {
+            Ok(Ok(ClientMessage::Join(join))) => Ok(join),
+            Ok(Ok(ClientMessage::Leave)) => Err(End::Closed),
+            Ok(Ok(_)) => Err(End::Refused(Refusal::Order)),
+            Ok(Err(end)) => Err(end),
+            Err(_) => Err(End::Refused(Refusal::Idle)),
+        }
+    }
+
+    /// Checks the Join, enters the room and says Welcome, all in one turn.
+    async fn join(&mut self, join: Join, guest: &Guest, place: &mut Place) -> Result<(Membership, mpsc::Receiver<Bytes>), End> {
+        let began = Instant::now();
+        verify(&join, &guest.hosts).map_err(End::Refused)?;
+        let limits = &self.app.config.limits;
+        place.enter(join.swarm, limits.swarms_per_address).map_err(End::Refused)?;
+        let (sender, queue) = mpsc::channel(limits.queue_messages.max(1));
+        let connection = self.app.next_connection();
+        let member = Member {
+            peer: join.peer,
+            place: ranking::Place::of(guest.address),
+            joined_unix_s: join.unix_s,
+            completeness_permille: join.completeness_permille,
+            free_slots: join.free_slots,
+            line: Line { connection, queue: sender, hangup: self.hangup.clone() },
+        };
+        let candidates = self.app.bus.join(join.swarm, member).await.map_err(End::Refused)?;
+        let membership = Membership { app: self.app.clone(), swarm: join.swarm, peer: join.peer, connection };
+        let ice = self.app.config.ice.iter().map(|ice| ice.0.clone()).collect();
+        let keepalive_s = limits.keepalive.as_secs() as u16;
+        self.say(&ServerMessage::Welcome { ice, candidates, keepalive_s }).await?;
+        self.app.metrics.joined(began.elapsed());
+        Ok((membership, queue))
+    }
+
+    /// The client's next message. Safe to drop and call again.
+    async fn receive(&mut self) -> Result<ClientMessage, End> {
+        loop {
+            let received = self.socket.recv().await;
+            self.heard = Instant::now();
+            let message = match received {
+                None | Some(Ok(Message::Close(_))) => return Err(End::Closed),
+                Some(Err(error)) => return Err(unreadable(&error)),
+                Some(Ok(message)) => message,
+            };
+            let limits = &self.app.config.limits;
+            if !self.bucket.take(limits.messages_per_second, limits.messages_burst, self.heard) {
+                return Err(End::Refused(Refusal::TooFast));
+            }
+            match message {
+                Message::Binary(bytes) => {
+                    self.app.metrics.messages_received_total.add(1);
+                    self.app.metrics.bytes_received_total.add(bytes.len() as u64);
+                    return ClientMessage::decode(&bytes).map_err(|error| End::Refused(refusal_for(error)));
+                }
+                Message::Text(_) => return Err(End::Refused(Refusal::NotBinary)),
+                Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: ClientMessage, membership: &Membership) -> Result<(), End> {
+        let Membership { swarm, peer, .. } = membership;
+        match message {
+            ClientMessage::Relay { to, blob } => {
+                let frame = Bytes::from(ServerMessage::Relay { from: *peer, blob }.encode());
+                match self.app.bus.deliver(swarm, &to, frame).await {
+                    Delivery::Queued => self.app.metrics.relays_total.add(1),
+                    Delivery::Gone => {
+                        self.app.metrics.relays_gone_total.add(1);
+                        self.say(&ServerMessage::Gone { to }).await?;
+                    }
+                }
+            }
+            ClientMessage::More => {
+                let candidates = self.app.bus.more(swarm, peer).await;
+                self.say(&ServerMessage::Candidates(candidates)).await?;
+            }
+            ClientMessage::Report(report) => self.app.bus.report(swarm, peer, report).await,
+            ClientMessage::Leave => return Err(End::Closed),
+            ClientMessage::Join(_) => return Err(End::Refused(Refusal::Order)),
+        }
+        Ok(())
+    }
+
+    /// Shows the client that we are there, and makes it (its browser, that is) show the same.
+    async fn keep_alive(&mut self, keepalive: Duration) -> Result<(), End> {
+        if self.heard.elapsed() > keepalive * 5 / 2 {
+            return Err(End::Refused(Refusal::Idle));
+        }
+        let ping = Message::Ping(Bytes::new());
+        self.write(async |socket| {
+            socket.feed(ping).await?;
+            socket.send(Message::Binary(ServerMessage::Alive.encode().into())).await
+        })
+        .await
+    }
+
+    async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
+        let frame = Bytes::from(message.encode());
+        self.count_sent(&frame);
+        self.write(async |socket| socket.send(Message::Binary(frame)).await).await
+    }
+
+    /// Sends `frame` and whatever else waits, in one go.
+    async fn send_all(&mut self, frame: Bytes, queue: &mut mpsc::Receiver<Bytes>) -> Result<(), End> {
+        let mut frames = vec![frame];
+        while let Ok(frame) = queue.try_recv() {
+            frames.push(frame);
+        }
+        frames.iter().for_each(|frame| self.count_sent(frame));
+        self.write(async |socket| {
+            for frame in frames {
+                socket.feed(Message::Binary(frame)).await?;
+            }
+            socket.flush().await
+        })
+        .await
+    }
+
+    /// One write, which may take no longer than the limit, and ends early when the queue behind it has run over.
+    async fn write(&mut self, what: impl AsyncFnOnce(&mut WebSocket) -> Result<(), axum::Error>) -> Result<(), End> {
+        let patience = self.app.config.limits.send_timeout;
+        tokio::select! {
+            written = timeout(patience, what(&mut self.socket)) => match written {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(End::Closed),
+                Err(_) => Err(End::Refused(Refusal::TooSlow)),
+            },
+            reason = self.hangup.wait() => Err(End::Refused(reason)),
+        }
+    }
+
+    fn count_sent(&self, frame: &Bytes) {
+        self.app.metrics.messages_sent_total.add(1);
+        self.app.metrics.bytes_sent_total.add(frame.len() as u64);
+    }
+
+    /// Says why, if there is a reason, and closes.
+    async fn finish(mut self, end: End) {
+        let (last_words, code, why, linger) = match end {
+            End::Closed => {
+                let _ = timeout(LINGER, self.socket.close()).await;
+                return;
+            }
+            End::Refused(reason) => (refused(reason), close_code_for(reason), refusal_name(reason), LINGER),
+            End::Unreadable(reason) => (refused(reason), close_code_for(reason), refusal_name(reason), LINGER),
+            End::GoingAway => {
+                let message = ServerMessage::GoingAway { retry_ms: fastrand::u32(500..3000) };
+                (message, close_code::AWAY, "going-away", self.app.config.limits.grace)
+            }
+        };
+        if let End::Refused(reason) | End::Unreadable(reason) = end {
+            self.app.metrics.refused(reason);
+        }
+        let close = Message::Close(Some(CloseFrame { code, reason: why.into() }));
+        let said = timeout(LINGER, async {
+            self.socket.feed(Message::Binary(last_words.encode().into())).await?;
+            self.socket.send(close).await
+        });
+        if !matches!(said.await, Ok(Ok(()))) {
+            return;
+        }
+        let until_closed = async {
+            match end {
+                // There may be megabytes of a message that we do not want.
+                End::Unreadable(_) => std::future::pending().await,
+                _ => while let Some(Ok(_)) = self.socket.recv().await {},
+            }
+        };
+        let _ = timeout(linger, until_closed).await;
+    }
+}
+
+/// The clock is compared first: a Join of a computer whose clock is wrong is otherwise fine.
+fn verify(join: &Join, hosts: &[String]) -> Result<(), Refusal> {
+    let now = unix_s();
+    let mut refusal = Refusal::Signature;
+    for host in hosts {
+        match join.verify(host, now) {
+            Ok(()) => return Ok(()),
+            Err(JoinError::Version(_)) => refusal = Refusal::Version,
+            Err(JoinError::Clock) => refusal = Refusal::Clock,
+            Err(JoinError::SwarmSignature | JoinError::PeerSignature) => {}
+        }
+    }
+    Err(refusal)
+}
+
+fn refusal_for(error: DecodeError) -> Refusal {
+    match error {
+        DecodeError::Version(_) => Refusal::Version,
+        DecodeError::TooLarge { .. } | DecodeError::Blob(_) => Refusal::TooLarge,
+        DecodeError::Empty | DecodeError::UnknownKind(_) | DecodeError::Fields(_) => Refusal::Malformed,
+    }
+}
+
+fn unreadable(error: &axum::Error) -> End {
+    match error.source().and_then(|source| source.downcast_ref::<WebSocketError>()) {
+        Some(WebSocketError::Capacity(_)) => End::Unreadable(Refusal::TooLarge),
+        Some(WebSocketError::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => End::Closed,
+        Some(WebSocketError::Protocol(_) | WebSocketError::Utf8(_)) => End::Unreadable(Refusal::Malformed),
+        _ => End::Closed,
+    }
+}
+
+fn refused(reason: Refusal) -> ServerMessage {
+    ServerMessage::Refused { reason, retry_ms: retry_ms(reason), server_unix_s: unix_s() }
+}
+
+/// When it makes sense to come back. What many meet at once is spread out.
+fn retry_ms(reason: Refusal) -> Option<u32> {
+    match reason {
+        Refusal::Clock => Some(0),
+        Refusal::TooSlow | Refusal::Idle => Some(500),
+        Refusal::Replayed => Some(1000),
+        Refusal::TooFast => Some(fastrand::u32(10_000..15_000)),
+        Refusal::AddressConnections | Refusal::AddressSwarms | Refusal::SwarmFull | Refusal::ServerFull => Some(fastrand::u32(30_000..60_000)),
+        Refusal::Version
+        | Refusal::Signature
+        | Refusal::Malformed
+        | Refusal::TooLarge
+        | Refusal::NotBinary
+        | Refusal::Order
+        | Refusal::Replaced => None,
+    }
+}
+
+/// RFC 6455 §7.4.1.
+fn close_code_for(reason: Refusal) -> u16 {
+    match reason {
+        Refusal::TooLarge => close_code::SIZE,
+        Refusal::NotBinary => close_code::UNSUPPORTED,
+        Refusal::Malformed => close_code::PROTOCOL,
+        Refusal::ServerFull | Refusal::AddressConnections | Refusal::AddressSwarms | Refusal::SwarmFull => close_code::AGAIN,
+        _ => close_code::POLICY,
+    }
+}
+
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone altogether.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.app.bus.leave(&self.swarm, &self.peer, self.connection);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.connections.add(-1);
+    }
+}
+
+const LINGER: Duration = Duration::from_secs(LINGER_S);
