@@ -1,6 +1,9 @@
 // The two browsers: the system's own Chromium and stock Firefox, headless, as people have them.
 import { chromium, firefox, type Browser, type LaunchOptions } from '@playwright/test';
 
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 export type BrowserName = 'chromium' | 'firefox';
 
 /** What a test wants different from usual. It gets a browser process of its own then. */
@@ -19,6 +22,9 @@ export interface Launch {
 
 // Browsers refuse to start without one.
 process.env.HOME ||= '/tmp';
+
+/** Where this worker's Firefox puts what a person saves: there Playwright hears nothing of a download. */
+export const FIREFOX_DOWNLOADS = join(tmpdir(), `baton-downloads-${process.pid}`);
 
 const CHROMIUM_ARGS = [
   '--no-sandbox',
@@ -46,6 +52,7 @@ export function launchOptions(name: BrowserName, launch: Launch = {}): LaunchOpt
   }
   return {
     executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
+    downloadsPath: FIREFOX_DOWNLOADS,
     firefoxUserPrefs: {
       ...(launch.autoplay === 'default' ? {} : { 'media.autoplay.default': 0 }),
       ...(launch.mdns === 'on' ? {} : { 'media.peerconnection.ice.obfuscate_host_addresses': false }),

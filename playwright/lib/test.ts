@@ -1,6 +1,7 @@
 // `test` with a server and as many people as a test wants. A test fails when any of their pages complains.
 import { test as base, expect, type Browser, type TestInfo } from '@playwright/test';
-import { launchBrowser, type BrowserName } from './browsers.ts';
+import { rmSync } from 'node:fs';
+import { FIREFOX_DOWNLOADS, launchBrowser, type BrowserName } from './browsers.ts';
 import { Peer, type PeerOptions } from './peer.ts';
 import { Server } from './server.ts';
 
@@ -41,6 +42,7 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
       });
       started.delete(browserName as BrowserName);
       for (const other of started.values()) await (await other).close();
+      rmSync(FIREFOX_DOWNLOADS, { recursive: true, force: true });
     },
     { scope: 'worker' },
   ],
