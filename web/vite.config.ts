@@ -48,10 +48,17 @@ function earlyLoads(): Plugin {
       order: 'post',
       handler(_html, { bundle }) {
         const outputs = Object.values(bundle ?? {});
-        const chunkOf = (module: string): string[] =>
-          outputs
-            .filter((it) => it.type === 'chunk' && !it.isEntry && it.moduleIds.some((id) => id.endsWith(module)))
-            .map((it) => `/${it.fileName}`);
+        const wanted = new Set<string>();
+        // A chunk, and what it imports: found one by one they would come one after the other.
+        const want = (fileName: string): void => {
+          const chunk = bundle?.[fileName];
+          if (chunk?.type !== 'chunk' || chunk.isEntry || wanted.has(fileName)) return;
+          wanted.add(fileName);
+          chunk.imports.forEach(want);
+        };
+        for (const it of outputs) {
+          if (it.type === 'chunk' && it.moduleIds.some((id) => EARLY.some((end) => id.endsWith(end)))) want(it.fileName);
+        }
         const wasm = outputs
           .filter((it) => it.type === 'asset' && it.originalFileNames.some((name) => name.includes('wasm/simd/')))
           .map((it) => `/${it.fileName}`);
@@ -61,9 +68,9 @@ function earlyLoads(): Plugin {
             attrs: { rel: 'preload', as: 'fetch', type: 'application/wasm', crossorigin: true, href },
             injectTo: 'head-prepend' as const,
           })),
-          ...[...chunkOf('wasm/simd/baton.js'), ...chunkOf('src/ui/app.tsx')].map((href) => ({
+          ...[...wanted].map((fileName) => ({
             tag: 'link',
-            attrs: { rel: 'modulepreload', crossorigin: true, href },
+            attrs: { rel: 'modulepreload', crossorigin: true, href: `/${fileName}` },
             injectTo: 'head' as const,
           })),
         ];
@@ -71,6 +78,8 @@ function earlyLoads(): Plugin {
     },
   };
 }
+
+const EARLY = ['wasm/simd/baton.js', 'src/ui/app.tsx'];
 
 /** `/client.d.ts`: src/api.ts holds nothing but declarations, so it is the types of `/client.js` as it stands. */
 function clientTypes(): Plugin {

@@ -58,7 +58,7 @@ export async function startClient(options: ClientOptions = {}): Promise<Client> 
     glue.initSync({ module });
     return await glue.Client.start({
       ...options,
-      server: options.server ?? new URL('/', import.meta.url).origin,
+      server: options.server ?? new URL(import.meta.url).origin,
       worker: engine.worker,
     });
   } catch (error) {

@@ -95,12 +95,12 @@ async function startEngine(): Promise<void> {
   try {
     baton.client = await startClient();
     session.problem = null;
-    openView();
-    sharePending();
   } catch (error) {
     session.problem = bootProblem(error);
     if (session.problem.retry_s !== undefined) setTimeout(() => void startEngine(), session.problem.retry_s * 1000);
   }
+  openView();
+  sharePending();
   watcher();
 }
 
@@ -118,6 +118,7 @@ function followAddress(): void {
   const fragment = location.hash.slice(1);
   baton.view?.close();
   baton.view = null;
+  if (baton.client) session.problem = null;
   session.link = fragment === '' ? '' : `${location.origin}/#${fragment}`;
   // The style sheet shows the stage by this, before any other script is here.
   document.documentElement.dataset.view = session.link === '' ? 'share' : 'watch';
@@ -127,13 +128,22 @@ function followAddress(): void {
 
 function openView(): void {
   if (!baton.client || session.link === '' || baton.view) return;
-  baton.view = baton.client.open(session.link);
-  baton.view.attach(theVideo());
+  try {
+    baton.view = baton.client.open(session.link);
+    baton.view.attach(theVideo());
+  } catch (error) {
+    session.problem = { code: 'bad-link', detail: String(error) };
+  }
 }
 
 function sharePending(): void {
   if (!baton.client || !pending) return;
-  baton.share = baton.client.share(pending);
+  try {
+    baton.share = baton.client.share(pending);
+    session.problem = null;
+  } catch (error) {
+    session.problem = { code: 'file-unreadable', detail: String(error) };
+  }
   pending = null;
 }
 

@@ -1,5 +1,5 @@
 /** Entry of the worker that runs the `simd` build. Built as a classic script: Chromium 79 has no module workers. */
-import * as glue from './wasm/simd/baton.js';
-import { runWorker, type WorkerGlue } from './worker-main';
+import { initSync, worker_main } from './wasm/simd/baton.js';
+import { runWorker } from './worker-main';
 
-runWorker(glue as unknown as WorkerGlue);
+runWorker({ initSync, worker_main });

@@ -25,18 +25,19 @@ export const fullscreen = signal(false);
 export function usePlayback(): void {
   useEffect(() => {
     forget();
-    const events = ['play', 'pause', 'ended', 'timeupdate', 'seeking', 'seeked', 'durationchange', 'progress', 'volumechange', 'loadeddata', 'playing', 'waiting', 'emptied'];
-    for (const name of events) video.addEventListener(name, read);
-    video.addEventListener('loadedmetadata', start);
-    document.addEventListener('fullscreenchange', readFullscreen);
-    document.addEventListener('webkitfullscreenchange', readFullscreen);
+    // Listeners of our own: the next player may mount before this one's are taken away.
+    const onNews = (): void => read();
+    const onStart = (): void => start();
+    const onFullscreen = (): void => readFullscreen();
+    for (const name of NEWS) video.addEventListener(name, onNews);
+    for (const name of STARTS) video.addEventListener(name, onStart);
+    for (const name of FULLSCREEN) document.addEventListener(name, onFullscreen);
     if (video.readyState >= HTMLMediaElement.HAVE_METADATA) start();
     read();
     return () => {
-      for (const name of events) video.removeEventListener(name, read);
-      video.removeEventListener('loadedmetadata', start);
-      document.removeEventListener('fullscreenchange', readFullscreen);
-      document.removeEventListener('webkitfullscreenchange', readFullscreen);
+      for (const name of NEWS) video.removeEventListener(name, onNews);
+      for (const name of STARTS) video.removeEventListener(name, onStart);
+      for (const name of FULLSCREEN) document.removeEventListener(name, onFullscreen);
     };
   }, []);
 }
@@ -123,11 +124,15 @@ function forget(): void {
 }
 
 function start(): void {
-  if (autoplay.value !== 'pending') return;
+  if (autoplay.value !== 'pending' || trying) return;
+  trying = true;
   void tryToPlay().then((outcome) => {
+    trying = false;
     autoplay.value = outcome;
   });
 }
+
+let trying = false;
 
 async function tryToPlay(): Promise<Autoplay> {
   try {
@@ -146,5 +151,13 @@ async function tryToPlay(): Promise<Autoplay> {
     return 'refused';
   }
 }
+
+const NEWS = [
+  'play', 'pause', 'playing', 'waiting', 'ended', 'timeupdate', 'seeking', 'seeked', 'durationchange', 'progress',
+  'volumechange', 'loadeddata', 'canplay', 'emptied',
+]; // prettier-ignore
+const FULLSCREEN = ['fullscreenchange', 'webkitfullscreenchange'];
+/** The first is in time; the second is for when the source was exchanged in between. */
+const STARTS = ['loadedmetadata', 'canplay'];
 
 const refused = (error: unknown): boolean => error instanceof DOMException && error.name === 'NotAllowedError';

@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import type { ShareStats } from '../api';
 import { bytes, percent } from '../format';
-import { messages } from '../messages';
+import { FINAL, messages } from '../messages';
 import { baton, goToLink, linkIn, shareFiles, stopSharing } from '../session';
 import { CopyButton } from './copy';
 import { CheckIcon, SendIcon } from './icons';
@@ -24,7 +24,7 @@ export function SharePage() {
   useLeaveWarning();
   useEffect(() => {
     // The QR code must be there with the link: its code waits ready.
-    const timer = setTimeout(() => void loadQr().catch(() => undefined), 800);
+    const timer = setTimeout(() => void loadQr().catch(() => undefined), 300);
     return () => clearTimeout(timer);
   }, []);
   return (
@@ -94,6 +94,8 @@ function Sharing() {
   const what = shared.value!;
   const stats = shareStats.value;
   const trouble = problem.value;
+  // A link that leads nowhere any more is not offered.
+  const dead = trouble !== null && FINAL.has(trouble.code);
   return (
     <div class="sharing">
       <header class="page-head">
@@ -112,8 +114,8 @@ function Sharing() {
         </div>
       </header>
       {trouble && <ProblemNote problem={trouble} where="bar" />}
-      <LinkCard />
-      {stats && <Safety stats={stats} />}
+      {!dead && <LinkCard />}
+      {!dead && stats && <Safety stats={stats} />}
       {stats && <Panels stats={stats} share />}
       {stats && (
         <section class="card fingerprint">
@@ -204,7 +206,7 @@ function Fingerprint({ stats }: { stats: ShareStats }) {
 
 function stopAfterAsking(): void {
   const stats = shareStats.value;
-  if (stats && !safety(stats).safe && stats.phase !== 'stopped' && !confirm(words.stopConfirm)) return;
+  if (stats && !(stats.problem && FINAL.has(stats.problem.code)) && !safety(stats).safe && stats.phase !== 'stopped' && !confirm(words.stopConfirm)) return;
   stopSharing();
 }
 
@@ -267,7 +269,8 @@ function useDrop() {
 /** The browser asks before it closes, as long as closing would lose the stream. */
 function useLeaveWarning(): void {
   const stats = shareStats.value;
-  const risky = stats !== null && stats.phase !== 'stopped' && !safety(stats).safe;
+  const dead = stats?.problem && FINAL.has(stats.problem.code);
+  const risky = stats !== null && !dead && stats.phase !== 'stopped' && !safety(stats).safe;
   useEffect(() => {
     if (!risky) return;
     const warn = (event: BeforeUnloadEvent): void => {
