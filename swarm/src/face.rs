@@ -1,7 +1,7 @@
 //! The engine's face: everything that happens is an [`Input`], everything to do is an [`Output`].
 
 use crate::timer::Instant;
-use baton_content::{BlockIndex, Header, Mask, PeerId, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock};
+use baton_content::{Header, Mask, PeerId, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock};
 use bytes::Bytes;
 
 /// One connection to one peer, numbered by the driver. Never reused; an input for one that is gone is ignored.
@@ -299,6 +299,3 @@ pub struct PeerStats {
     /// How the packets go.
     pub path: Path,
 }
-
-/// Short for what one block is called everywhere.
-pub(crate) type BlockId = (PieceId, BlockIndex);

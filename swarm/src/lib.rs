@@ -18,12 +18,22 @@
 //!
 //! The bytes that peers exchange: docs/protocol-wire.md.
 
+mod bits;
 mod config;
+mod directory;
+mod engine;
 mod face;
+mod have;
+mod peer;
+mod picker;
+mod pieces;
+mod rate;
+mod rng;
 mod timer;
 pub mod wire;
 
 pub use config::Config;
+pub use engine::Swarm;
 pub use face::{
     Binding, Channel, ConnId, Demand, Event, Flood, Input, Output, Path, PeerStats, Reason, Role, Stats, Stream,
 };

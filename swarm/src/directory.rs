@@ -1,0 +1,163 @@
+//! Whom to connect with: candidates in the order that server or storage gave them, pauses after failures, who was thrown out.
+
+use crate::config::{BANNED_MAX, CANDIDATES_MAX, RETRY_MAX_US, RETRY_MIN_US};
+use crate::timer::Instant;
+use baton_content::PeerId;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// An attempt is given up after this time even if the driver says nothing.
+const ATTEMPT_US: u64 = 30_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Directory {
+    me: PeerId,
+    /// Best first.
+    ranked: Vec<PeerId>,
+    connecting: BTreeMap<PeerId, Instant>,
+    failures: BTreeMap<PeerId, Failure>,
+    banned: BTreeSet<PeerId>,
+    banned_order: VecDeque<PeerId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    times: u32,
+    until: Instant,
+}
+
+impl Directory {
+    pub(crate) fn new(me: PeerId) -> Self {
+        Directory {
+            me,
+            ranked: Vec::new(),
+            connecting: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            banned_order: VecDeque::new(),
+        }
+    }
+
+    /// A new ranking; those it lacks stay at its end.
+    pub(crate) fn rank(&mut self, peers: Vec<PeerId>) {
+        let old = std::mem::take(&mut self.ranked);
+        let mut seen = BTreeSet::new();
+        self.ranked = peers.into_iter().chain(old).filter(|peer| seen.insert(*peer)).collect();
+        self.bound();
+    }
+
+    /// Somebody was heard of.
+    pub(crate) fn add(&mut self, peer: PeerId) {
+        if peer != self.me && self.ranked.len() < CANDIDATES_MAX && !self.ranked.contains(&peer) {
+            self.ranked.push(peer);
+        }
+    }
+
+    fn bound(&mut self) {
+        let me = self.me;
+        self.ranked.retain(|peer| *peer != me);
+        self.ranked.truncate(CANDIDATES_MAX);
+        let ranked = &self.ranked;
+        self.failures.retain(|peer, _| ranked.contains(peer));
+    }
+
+    pub(crate) fn ban(&mut self, peer: PeerId) {
+        if self.banned.insert(peer) {
+            self.banned_order.push_back(peer);
+        }
+        if self.banned_order.len() > BANNED_MAX
+            && let Some(oldest) = self.banned_order.pop_front()
+        {
+            self.banned.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn is_banned(&self, peer: &PeerId) -> bool {
+        self.banned.contains(peer)
+    }
+
+    pub(crate) fn connecting(&self) -> usize {
+        self.connecting.len()
+    }
+
+    pub(crate) fn connected(&mut self, peer: &PeerId) {
+        self.connecting.remove(peer);
+        self.failures.remove(peer);
+    }
+
+    /// A connection ended or did not come about: a pause, twice as long each time, with jitter of a quarter.
+    pub(crate) fn failed(&mut self, peer: PeerId, now: Instant, jitter: u64) {
+        self.connecting.remove(&peer);
+        if !self.ranked.contains(&peer) {
+            return;
+        }
+        let times = self.failures.get(&peer).map_or(0, |failure| failure.times);
+        let pause = (RETRY_MIN_US << times.min(5)).min(RETRY_MAX_US);
+        let until = now.after(pause + jitter % (pause / 4));
+        self.failures.insert(peer, Failure { times: times + 1, until });
+    }
+
+    /// Whether the last attempts to reach it failed.
+    pub(crate) fn is_failing(&self, peer: &PeerId) -> bool {
+        self.failures.contains_key(peer)
+    }
+
+    /// Drops attempts of which nothing was heard.
+    pub(crate) fn expire(&mut self, now: Instant, jitter: u64) {
+        let over: Vec<PeerId> = self.connecting.iter().filter(|(_, since)| now.since(**since) >= ATTEMPT_US).map(|(peer, _)| *peer).collect();
+        for peer in over {
+            self.failed(peer, now, jitter);
+        }
+    }
+
+    /// The best candidate to try now; it is being tried from now on.
+    pub(crate) fn next(&mut self, now: Instant, is_connected: impl Fn(&PeerId) -> bool) -> Option<PeerId> {
+        let waits = |peer: &PeerId| self.failures.get(peer).is_some_and(|failure| failure.until > now);
+        let busy = |peer: &PeerId| self.connecting.contains_key(peer) || self.banned.contains(peer) || is_connected(peer);
+        let peer = *self.ranked.iter().find(|peer| !waits(peer) && !busy(peer))?;
+        self.connecting.insert(peer, now);
+        Some(peer)
+    }
+
+    /// When to look again.
+    pub(crate) fn next_at(&self, is_connected: impl Fn(&PeerId) -> bool) -> Option<Instant> {
+        let pauses = self.failures.iter().filter(|(peer, _)| !self.connecting.contains_key(peer) && !self.banned.contains(peer) && !is_connected(peer)).map(|(_, failure)| failure.until);
+        let attempts = self.connecting.values().map(|since| since.after(ATTEMPT_US));
+        pauses.chain(attempts).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId([n; 32])
+    }
+
+    #[test]
+    fn a_failed_candidate_waits_longer_each_time_and_others_go_first() {
+        let mut directory = Directory::new(peer(0));
+        directory.rank(vec![peer(1), peer(0), peer(2), peer(1)]);
+        let now = Instant(0);
+        assert_eq!(directory.next(now, |_| false), Some(peer(1)));
+        directory.failed(peer(1), now, 0);
+        assert_eq!(directory.next(now, |_| false), Some(peer(2)));
+        assert_eq!(directory.next(now, |_| false), None);
+        assert_eq!(directory.next_at(|_| false), Some(Instant(RETRY_MIN_US)));
+        let later = Instant(RETRY_MIN_US);
+        assert_eq!(directory.next(later, |_| false), Some(peer(1)));
+        directory.failed(peer(1), later, 0);
+        assert_eq!(directory.next_at(|_| false), Some(later.after(2 * RETRY_MIN_US)));
+    }
+
+    #[test]
+    fn the_list_of_the_banned_is_bounded() {
+        let mut directory = Directory::new(peer(0));
+        for n in 0..=BANNED_MAX as u64 {
+            let mut id = [9; 32];
+            id[..8].copy_from_slice(&n.to_le_bytes());
+            directory.ban(PeerId(id));
+        }
+        assert_eq!(directory.banned.len(), BANNED_MAX);
+    }
+}

@@ -1,0 +1,349 @@
+//! The engine: one peer's part in one swarm. Inputs go to the part that they concern; afterwards what can be asked for is asked for
+//! (`fetch`) and what can be sent is sent (`serve`).
+//!
+//! Invariants: every block here was verified; a block is in exactly one of have, in flight, wanted, unwanted ([`Pieces`]); what a peer
+//! owes or waits for is bounded by grants; ordered maps and one seeded generator only, so that one seed is one run.
+
+mod connect;
+mod fetch;
+mod gossip;
+mod receive;
+mod serve;
+mod stats;
+
+use crate::config::{self, Config};
+use crate::directory::Directory;
+use crate::face::{Channel, ConnId, Demand, Event, Input, Output, Reason, Role, Stream};
+use crate::peer::Peer;
+use crate::pieces::Pieces;
+use crate::rate::Bucket;
+use crate::rng::Rng;
+use crate::timer::{Instant, Timers};
+use crate::wire::{Message, Want};
+use baton_content::{Header, Mask, PeerId, PeerKey, PieceId, PublisherId, SignedHead, SwarmId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What waits for its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// News to one neighbour.
+    Have(ConnId),
+    Ack(ConnId),
+    /// Round trip, and whether anybody is there.
+    Ping(ConnId),
+    /// Late blocks, demands that become urgent, patience that ends.
+    Fetch,
+    /// The upload limit lets something through.
+    Tokens,
+    /// Another attempt to connect.
+    Connect,
+    Report,
+    Neighbours,
+}
+
+/// Sums over all connections so far.
+#[derive(Clone, Debug, Default)]
+struct Counters {
+    verified_blocks: u64,
+    rejected_blocks: u64,
+    hedged_bytes: u64,
+    duplicate_bytes: u64,
+    sent_bytes: u64,
+    received_bytes: u64,
+    received_from_viewers_bytes: u64,
+    wire_sent_bytes: u64,
+    wire_received_bytes: u64,
+}
+
+/// One peer's part in one swarm. See the crate's page for the loop around it.
+#[derive(Debug)]
+pub struct Swarm {
+    publisher: PublisherId,
+    swarm: SwarmId,
+    key: PeerKey,
+    me: PeerId,
+    role: Role,
+    config: Config,
+    rng: Rng,
+    now: Instant,
+    unix_now_s: u64,
+    head: Option<SignedHead>,
+    pieces: Pieces,
+    peers: BTreeMap<ConnId, Peer>,
+    by_id: BTreeMap<PeerId, ConnId>,
+    directory: Directory,
+    out: VecDeque<Output>,
+    timers: Timers<Timer>,
+    /// Nearest deadline first.
+    demands: Vec<Demand>,
+    /// Nothing is fetched in the background before this: the player speaks first.
+    background_from: Option<Instant>,
+    start_set: Vec<(PieceId, Mask)>,
+    /// Who was asked for the start set, and until when its answer is waited for.
+    start_wait: Option<(ConnId, Instant)>,
+    start_asked: bool,
+    /// Requests of this turn, sent together.
+    asks: BTreeMap<ConnId, Vec<Want>>,
+    sealing: BTreeSet<PieceId>,
+    pending_bytes: usize,
+    upload_limit: Option<Bucket>,
+    upload_paused: bool,
+    /// Whose turn it is to be served first.
+    turn: u64,
+    must_fetch: bool,
+    must_serve: bool,
+    told_complete: bool,
+    reported: Option<(u16, u8)>,
+    neighbours_said: Vec<PeerId>,
+    counters: Counters,
+    /// Why nothing is exchanged any more.
+    stopped: Option<Reason>,
+}
+
+impl Swarm {
+    /// A peer that knows nobody yet. `have` is what its store holds, by verified headers; a publisher need only name what it has
+    /// sealed before. `seed` decides ties and jitter. `now` is the driver's clock, `unix_now_s` the wall's.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        stream: Stream,
+        have: Vec<(Header, Mask)>,
+        role: Role,
+        config: Config,
+        key: PeerKey,
+        seed: u64,
+        now: Instant,
+        unix_now_s: u64,
+    ) -> Self {
+        let me = key.id();
+        let mut swarm = Swarm {
+            publisher: stream.publisher,
+            swarm: stream.swarm,
+            key,
+            me,
+            role,
+            rng: Rng::new(seed),
+            now,
+            unix_now_s,
+            head: None,
+            pieces: Pieces::new(config.background && role != Role::Publisher),
+            peers: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            directory: Directory::new(me),
+            out: VecDeque::new(),
+            timers: Timers::new(),
+            demands: Vec::new(),
+            background_from: None,
+            start_set: Vec::new(),
+            start_wait: None,
+            start_asked: false,
+            asks: BTreeMap::new(),
+            sealing: BTreeSet::new(),
+            pending_bytes: 0,
+            upload_limit: config.upload_bytes_per_second.map(|rate| limit(rate, now)),
+            upload_paused: config.upload_paused,
+            turn: 0,
+            must_fetch: false,
+            must_serve: false,
+            told_complete: false,
+            reported: None,
+            neighbours_said: Vec::new(),
+            counters: Counters::default(),
+            stopped: None,
+            config,
+        };
+        if let Some(head) = stream.head {
+            swarm.adopt_head(head, None);
+        }
+        for (header, mask) in have {
+            swarm.pieces.set_header(&header);
+            swarm.pieces.add_have(header.id(), mask.0);
+        }
+        swarm.told_complete = swarm.is_complete();
+        swarm
+    }
+
+    /// Takes news in.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Connected { conn, peer, binding, path } => self.connected(conn, peer, binding, path),
+            Input::Received { conn, channel, bytes } => self.received(conn, channel, bytes),
+            Input::Writable { conn, credit } => self.writable(conn, credit),
+            Input::Disconnected { conn } => self.forget(conn, None),
+            Input::ConnectFailed { peer } => self.connect_failed(peer),
+            Input::Candidates(peers) => self.candidates(peers),
+            Input::Signal { to, blob } => self.introduce(to, blob),
+            Input::Demanded(demands) => self.demanded(demands),
+            Input::Head(head) => self.adopt_head(head, None),
+            Input::StartSet(set) => self.start_set(set),
+            Input::Sealed { header } => self.sealed(header),
+            Input::SealFailed { piece } => self.seal_failed(piece),
+            Input::Loaded { block } => self.loaded(block),
+            Input::LoadFailed { piece, mask } => self.load_failed(piece, mask.0),
+            Input::Stored { .. } => {}
+            Input::StoreFailed { piece, mask } => self.lose(piece, mask.0, false),
+            Input::Evicted { piece, mask } => self.lose(piece, mask.0, true),
+            Input::Budget { upload_bytes_per_second, paused } => self.budget(upload_bytes_per_second, paused),
+            Input::Clock { unix_now_s } => self.clock(unix_now_s),
+            Input::TimedOut => {}
+            Input::Leaving => self.stop(Reason::Goodbye),
+        }
+        while let Some(timer) = self.timers.pop(self.now) {
+            self.timed_out(timer);
+        }
+        if std::mem::take(&mut self.must_fetch) {
+            self.fetch();
+        }
+        if std::mem::take(&mut self.must_serve) {
+            self.serve();
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to give `Input::TimedOut`, if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The highest head known.
+    pub fn head(&self) -> Option<&SignedHead> {
+        self.head.as_ref()
+    }
+
+    /// Which blocks of a piece are here.
+    pub fn have(&self, piece: PieceId) -> Mask {
+        Mask(self.pieces.get(piece).map_or(0, |piece| piece.have))
+    }
+
+    /// The verified header of a piece, once known.
+    pub fn header(&self, piece: PieceId) -> Option<&Header> {
+        self.pieces.header(piece)
+    }
+
+    /// Checks what must always be true; for tests. Panics when it is not.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        let mut owed: BTreeMap<PieceId, (u64, u64)> = BTreeMap::new();
+        for peer in self.peers.values() {
+            let blocks: u32 = peer.down.owed.values().map(|owed| owed.mask.count_ones()).sum();
+            assert_eq!(blocks, peer.down.owed_blocks, "owed blocks are counted");
+            assert!(peer.down.owed_blocks <= u32::from(u16::MAX), "owed blocks are bounded");
+            assert!(peer.down.pending_bytes <= config::PENDING_PEER_BYTES_MAX, "pending bytes are bounded");
+            assert!(peer.up.waiting_blocks() <= config::REQUESTED_BLOCKS_MAX + 64, "requests are bounded");
+            let asked: u32 = peer.up.asked.values().map(|asked| asked.mask.count_ones()).sum();
+            assert_eq!(asked, peer.up.asked_blocks, "asked blocks are counted");
+            for (&piece, entry) in &peer.down.owed {
+                let (once, twice) = owed.entry(piece).or_default();
+                assert_eq!(*twice & entry.mask, 0, "no block is asked of three");
+                *twice |= *once & entry.mask;
+                *once |= entry.mask;
+            }
+        }
+        assert!(self.pending_bytes <= config::PENDING_BYTES_MAX, "pending bytes are bounded in all");
+        for id in self.pieces.ids() {
+            let piece = self.pieces.get(id).expect("listed");
+            let (once, twice) = owed.get(&id).copied().unwrap_or_default();
+            assert_eq!(piece.have & piece.in_flight, 0, "a block is had or in flight, {id}");
+            assert_eq!((piece.in_flight, piece.hedged), (once & !piece.have, twice & !piece.have), "in flight is what is owed, {id}");
+            assert_eq!(once & piece.have, 0, "nothing had is owed, {id}");
+        }
+    }
+
+    fn timed_out(&mut self, timer: Timer) {
+        match timer {
+            Timer::Have(conn) => self.tell_news(conn),
+            Timer::Ack(conn) => self.ack(conn),
+            Timer::Ping(conn) => self.ping(conn),
+            Timer::Fetch => self.tick(),
+            Timer::Tokens => self.must_serve = true,
+            Timer::Connect => self.connect_more(),
+            Timer::Report => self.report(),
+            Timer::Neighbours => self.tell_neighbours(),
+        }
+    }
+
+    /// Sends a control message.
+    fn send(&mut self, conn: ConnId, message: &Message) {
+        self.send_bytes(conn, Channel::Control, message.encode());
+    }
+
+    fn send_bytes(&mut self, conn: ConnId, channel: Channel, bytes: Bytes) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.up.wire_sent += bytes.len() as u64;
+            self.counters.wire_sent_bytes += bytes.len() as u64;
+            self.out.push_back(Output::Send { conn, channel, bytes });
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// Connections whose Hello was accepted.
+    fn up(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.peers.values().filter(|peer| peer.is_up()).map(|peer| peer.conn)
+    }
+
+    /// Whether everything that the head names is here and no data lane grows.
+    fn is_complete(&self) -> bool {
+        let closed = |head: &SignedHead| head.head().lanes.iter().all(|state| state.lane.0 == 0 || !state.open);
+        let whole = self.role == Role::Publisher || self.pieces.all_whole();
+        whole && self.pieces.total() > 0 && self.head.as_ref().is_some_and(closed)
+    }
+
+    /// Whether a peer has all pieces that the head names.
+    fn has_all(&self, peer: &Peer) -> bool {
+        self.pieces.total() > 0 && peer.has.full_count() >= self.pieces.total()
+    }
+
+    /// What is here or can be made: all ones for whole pieces.
+    fn offered(&self, piece: PieceId) -> u64 {
+        match self.pieces.get(piece) {
+            None => 0,
+            Some(_) if self.role == Role::Publisher => u64::MAX,
+            Some(piece) => piece.told(),
+        }
+    }
+
+    fn budget(&mut self, upload_bytes_per_second: Option<u64>, paused: bool) {
+        self.upload_limit = upload_bytes_per_second.map(|rate| limit(rate, self.now));
+        let changed = paused != self.upload_paused;
+        self.upload_paused = paused;
+        if changed {
+            self.regrant();
+        }
+        self.must_serve = true;
+    }
+
+    fn clock(&mut self, unix_now_s: u64) {
+        self.unix_now_s = unix_now_s;
+        self.check_expiry();
+    }
+
+    fn check_expiry(&mut self) {
+        if self.stopped.is_none() && self.head.as_ref().is_some_and(|head| head.head().is_expired(self.unix_now_s)) {
+            self.event(Event::Expired);
+            self.stop(Reason::Expired);
+        }
+    }
+
+    /// Ends everything: nothing is fetched, served or accepted from now on.
+    fn stop(&mut self, reason: Reason) {
+        self.stopped = Some(reason);
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.send(conn, &Message::Goodbye);
+            self.forget(conn, Some(reason));
+        }
+        self.timers = Timers::new();
+    }
+}
+
+/// A quarter of a second of burst, and no less than one message.
+fn limit(rate: u64, now: Instant) -> Bucket {
+    Bucket::new(rate, (rate / 4).max(64 * 1024), now)
+}

@@ -1,0 +1,245 @@
+//! Connections: coming, proving themselves, going.
+
+use super::{Swarm, Timer};
+use crate::config;
+use crate::face::{Binding, ConnId, Event, Output, Path, Reason, Role};
+use crate::have;
+use crate::peer::Peer;
+use crate::wire::{Hello, Message, Signature, hello_statement};
+use baton_content::{PeerId, verify_signature};
+
+impl Reason {
+    /// Whether it is the peer's own doing and it should not come back.
+    fn is_fault(self) -> bool {
+        match self {
+            Reason::Malformed(_) | Reason::OutOfTurn | Reason::BadHead | Reason::BadHeader => true,
+            Reason::Poison(..) | Reason::FalseEvidence | Reason::Flood(_) => true,
+            Reason::Goodbye | Reason::Duplicate | Reason::Full | Reason::Useless | Reason::Silent => false,
+            Reason::BadHello | Reason::Banned | Reason::Fraud | Reason::Expired => false,
+        }
+    }
+}
+
+impl Role {
+    fn to_wire(self) -> u8 {
+        match self {
+            Role::Publisher => 0,
+            Role::Viewer => 1,
+            Role::Keeper => 2,
+        }
+    }
+
+    /// Roles of later versions count as viewers.
+    fn from_wire(byte: u8) -> Role {
+        match byte {
+            0 => Role::Publisher,
+            2 => Role::Keeper,
+            _ => Role::Viewer,
+        }
+    }
+}
+
+impl Swarm {
+    pub(super) fn connected(&mut self, conn: ConnId, id: PeerId, binding: Binding, path: Path) {
+        self.directory.connected(&id);
+        let refusal = if let Some(reason) = self.stopped {
+            Some(reason)
+        } else if self.directory.is_banned(&id) || id == self.me {
+            Some(Reason::Banned)
+        } else if self.loses_to_existing(id, &binding) {
+            Some(Reason::Duplicate)
+        } else if self.peers.len() >= usize::from(self.config.peers_max) && !self.by_id.contains_key(&id) {
+            Some(Reason::Full)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            self.out.push_back(Output::Disconnect { conn, reason });
+            return;
+        }
+        if let Some(&old) = self.by_id.get(&id) {
+            self.forget(old, Some(Reason::Duplicate));
+            self.directory.connected(&id);
+        }
+        self.peers.insert(conn, Peer::new(conn, id, binding, path, &self.config, self.now));
+        self.by_id.insert(id, conn);
+        self.say_hello(conn);
+        self.timers.set(Timer::Ping(conn), self.now.after(config::HELLO_TIMEOUT_US));
+    }
+
+    /// Two peers that connected with each other at once keep the connection that the smaller PeerId offered; otherwise the newer one is
+    /// the living one.
+    fn loses_to_existing(&self, id: PeerId, binding: &Binding) -> bool {
+        let smaller_offers = |binding: &Binding| binding.offerer == (self.me < id);
+        let existing = self.by_id.get(&id).and_then(|conn| self.peers.get(conn));
+        existing.is_some_and(|peer| smaller_offers(&peer.binding) && !smaller_offers(binding))
+    }
+
+    fn say_hello(&mut self, conn: ConnId) {
+        let peer = self.peers.get(&conn).expect("it has just connected");
+        let statement = hello_statement(&self.swarm, &self.me, &peer.id, &peer.binding);
+        let start_set = self.wants_start_set();
+        let mut haves = have::announce(self.pieces.ids(), |piece| self.offered(piece)).into_iter();
+        let grant = self.first_grant();
+        let hello = Hello {
+            peer: self.me.0,
+            signature: Signature::new(&self.key.sign(&statement)),
+            features: 0,
+            role: self.role.to_wire(),
+            head: self.head.as_ref().map(|head| head.bytes().to_vec()),
+            have: haves.next().unwrap_or_default(),
+            grant,
+            start_set,
+        };
+        if start_set {
+            self.start_asked = true;
+            self.start_wait = Some((conn, self.now.after(config::START_SET_PATIENCE_US)));
+            self.timers.set_earlier(Timer::Fetch, self.now.after(config::START_SET_PATIENCE_US));
+        }
+        self.send(conn, &Message::Hello(Box::new(hello)));
+        for more in haves {
+            self.send(conn, &Message::Have(more));
+        }
+        let revision = self.head.as_ref().map_or(0, |head| head.head().revision);
+        let peer = self.peers.get_mut(&conn).expect("it has just connected");
+        peer.up.grant = grant;
+        peer.head_revision = revision;
+    }
+
+    /// A newcomer asks one peer at a time.
+    fn wants_start_set(&self) -> bool {
+        let has_manifest = self.pieces.ids().take_while(|id| id.lane.0 == 0).any(|id| self.pieces.get(id).is_some_and(|piece| piece.is_whole()));
+        self.role != Role::Publisher && !self.start_asked && !has_manifest
+    }
+
+    pub(super) fn hello(&mut self, conn: ConnId, hello: Hello) -> Result<(), Reason> {
+        let peer = self.peers.get(&conn).ok_or(Reason::BadHello)?;
+        if peer.is_up() {
+            return Err(Reason::OutOfTurn);
+        }
+        let statement = hello_statement(&self.swarm, &peer.id, &self.me, &peer.binding.swapped());
+        if hello.peer != peer.id.0 || !verify_signature(&peer.id.0, &statement, &hello.signature.bytes()) {
+            return Err(Reason::BadHello);
+        }
+        let role = Role::from_wire(hello.role);
+        let id = peer.id;
+        if let Some(bytes) = hello.head {
+            self.foreign_head(conn, bytes)?;
+        }
+        let peer = self.peers.get_mut(&conn).ok_or(Reason::Fraud)?;
+        peer.role = Some(role);
+        peer.down.grant = u32::from(hello.grant);
+        self.event(Event::PeerJoined { conn, peer: id });
+        self.learn_have(conn, hello.have);
+        // Nobody knows the way better than these two messages did, and the first round trip is worth knowing at once.
+        self.timers.cancel(Timer::Ping(conn));
+        self.ping(conn);
+        if self.start_wait.is_some_and(|(asked, _)| asked == conn) && self.head.is_none() {
+            // It has nothing: somebody else may be asked.
+            self.start_wait = None;
+            self.start_asked = false;
+        }
+        if hello.start_set {
+            self.give_start_set(conn);
+        }
+        self.catch_up(conn);
+        self.retry_pending(conn);
+        self.timers.set_earlier(Timer::Neighbours, self.now.after(200_000));
+        self.must_fetch = true;
+        Ok(())
+    }
+
+    /// Drops a connection (with a reason: and tells the driver), and hands what it owed to others.
+    pub(super) fn forget(&mut self, conn: ConnId, reason: Option<Reason>) {
+        let Some(peer) = self.peers.remove(&conn) else { return };
+        self.by_id.remove(&peer.id);
+        for timer in [Timer::Have(conn), Timer::Ack(conn), Timer::Ping(conn)] {
+            self.timers.cancel(timer);
+        }
+        for (&piece, owed) in &peer.down.owed {
+            self.pieces.release(piece, owed.mask);
+        }
+        for piece in peer.has.full_pieces() {
+            self.pieces.count_copy(piece, false);
+        }
+        self.pending_bytes -= peer.down.pending_bytes;
+        self.asks.remove(&conn);
+        for (&piece, &mask) in &peer.up.loading {
+            self.cancel_load(piece, mask);
+        }
+        if self.start_wait.is_some_and(|(asked, _)| asked == conn) {
+            self.start_wait = None;
+            self.start_asked = false;
+        }
+        self.unblame(peer.id);
+        let jitter = self.rng.next();
+        self.directory.failed(peer.id, self.now, jitter);
+        if let Some(reason) = reason {
+            if reason.is_fault() && peer.is_up() {
+                self.directory.ban(peer.id);
+            }
+            if reason.is_fault() || reason == Reason::BadHello {
+                self.event(Event::PeerRefused { peer: peer.id, reason });
+            }
+            self.out.push_back(Output::Disconnect { conn, reason });
+        }
+        self.timers.set_earlier(Timer::Neighbours, self.now.after(config::NEIGHBOURS_INTERVAL_US));
+        self.moisten();
+        self.must_serve = true;
+        self.connect_more();
+    }
+
+    pub(super) fn candidates(&mut self, peers: Vec<PeerId>) {
+        self.directory.rank(peers);
+        self.connect_more();
+    }
+
+    pub(super) fn connect_failed(&mut self, peer: PeerId) {
+        let jitter = self.rng.next();
+        self.directory.failed(peer, self.now, jitter);
+        self.unblame(peer);
+        self.connect_more();
+    }
+
+    /// Tries candidates until there are as many connections as wanted.
+    pub(super) fn connect_more(&mut self) {
+        if self.stopped.is_some() {
+            return;
+        }
+        let jitter = self.rng.next();
+        self.directory.expire(self.now, jitter);
+        let wanted = usize::from(self.config.peers_wanted.min(self.config.peers_max));
+        while self.peers.len() + self.directory.connecting() < wanted
+            && self.directory.connecting() < usize::from(self.config.connecting_max)
+        {
+            let by_id = &self.by_id;
+            let Some(peer) = self.directory.next(self.now, |peer| by_id.contains_key(peer)) else { break };
+            self.out.push_back(Output::Connect { peer });
+        }
+        let by_id = &self.by_id;
+        match self.directory.next_at(|peer| by_id.contains_key(peer)) {
+            Some(at) if self.peers.len() < wanted => self.timers.set(Timer::Connect, at.max(self.now.after(100_000))),
+            _ => self.timers.cancel(Timer::Connect),
+        }
+    }
+
+    /// Measures the round trip, and gives up on who is silent.
+    pub(super) fn ping(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        if !peer.is_up() || self.now.since(peer.heard_at) >= config::SILENT_US {
+            return self.forget(conn, Some(Reason::Silent));
+        }
+        self.send(conn, &Message::Ping(self.now.0 as u32));
+        let jitter = self.rng.below(config::PING_INTERVAL_US / 5);
+        self.timers.set(Timer::Ping(conn), self.now.after(config::PING_INTERVAL_US + jitter));
+    }
+
+    pub(super) fn pong(&mut self, conn: ConnId, echo: u32) {
+        let sample = (self.now.0 as u32).wrapping_sub(echo);
+        if let Some(peer) = self.peers.get_mut(&conn)
+            && u64::from(sample) < config::SILENT_US
+        {
+            peer.rtt.add(u64::from(sample));
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Asking: demands by deadline, then everything, late blocks once more.
+
+use super::{Swarm, Timer};
+use crate::bits::lowest;
+use crate::config;
+use crate::face::{ConnId, Demand, Role};
+use crate::peer::{Owed, Withheld};
+use crate::picker;
+use crate::timer::Instant;
+use crate::wire::{ENTRIES_MAX, FLAG_INSIST, FLAG_URGENT, Message, Part, Want};
+use baton_content::{BLOCK_LEN, Mask, PeerId, PieceId};
+use std::collections::BTreeMap;
+
+/// Urgent blocks of one piece are spread over peers in runs of this many: one message and one more block.
+const URGENT_RUN: u32 = 4;
+/// Fewer than this are not worth a request while more are on their way.
+const BATCH: u32 = 16;
+/// How long the background waits for the player's first word after the manifest came.
+const PLAYER_PATIENCE_US: u64 = 300_000;
+/// What was just cancelled may still be on its way: not asked of the same peer for so long.
+const CANCEL_PAUSE_US: u64 = 400_000;
+
+impl Swarm {
+    pub(super) fn demanded(&mut self, mut demands: Vec<Demand>) {
+        demands.retain(|demand| demand.mask.0 != 0);
+        demands.sort_by_key(|demand| (demand.deadline, demand.piece));
+        demands.truncate(config::DEMANDS_MAX);
+        let old = std::mem::replace(&mut self.demands, demands);
+        self.background_from = Some(self.now);
+        if self.is_jump(&old) {
+            self.drop_old_requests();
+        }
+        self.moisten();
+    }
+
+    /// Whether the player now urgently needs what it did not ask for before: it jumped.
+    fn is_jump(&self, old: &[Demand]) -> bool {
+        let urgent_until = self.now.after(picker::urgent_window_us(&self.peers));
+        let missing = |demand: &Demand| self.pieces.get(demand.piece).map_or(0, |piece| piece.missing()) & demand.mask.0;
+        let covered = |demand: &Demand| {
+            let same = old.iter().filter(|old| old.piece == demand.piece);
+            missing(demand) & !same.fold(0, |mask, old| mask | old.mask.0) == 0
+        };
+        self.demands.iter().take_while(|demand| demand.deadline <= urgent_until).any(|demand| missing(demand) != 0 && !covered(demand))
+    }
+
+    /// After a jump: whatever is on its way and not demanded makes room.
+    fn drop_old_requests(&mut self) {
+        let mut demanded: BTreeMap<PieceId, u64> = BTreeMap::new();
+        for demand in &self.demands {
+            *demanded.entry(demand.piece).or_default() |= demand.mask.0;
+        }
+        let keep = |piece: &PieceId| if piece.lane.0 == 0 { u64::MAX } else { demanded.get(piece).copied().unwrap_or(0) };
+        let old = |peer: &crate::peer::Peer| {
+            let masks = peer.down.owed.iter().map(|(piece, owed)| (*piece, owed.mask & !keep(piece)));
+            (peer.conn, masks.filter(|(_, mask)| *mask != 0).collect::<Vec<_>>())
+        };
+        for (conn, parts) in self.peers.values().map(old).collect::<Vec<_>>() {
+            self.cancel_all(conn, parts);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, conn: ConnId, piece: PieceId, mask: u64) {
+        self.cancel_all(conn, vec![(piece, mask)]);
+    }
+
+    /// Takes requests back; what comes all the same is not held against the peer.
+    fn cancel_all(&mut self, conn: ConnId, parts: Vec<(PieceId, u64)>) {
+        for parts in parts.chunks(ENTRIES_MAX) {
+            for &(piece, mask) in parts {
+                let Some(peer) = self.peers.get_mut(&conn) else { return };
+                let settled = peer.down.settle(piece, mask);
+                let bytes = u64::from(settled.count_ones()) * BLOCK_LEN as u64;
+                peer.down.unasked_bytes = peer.down.unasked_bytes.saturating_sub(bytes);
+                self.pieces.release(piece, settled);
+                self.withhold(conn, piece, settled, None, CANCEL_PAUSE_US);
+            }
+            self.send(conn, &Message::Cancel(parts.iter().map(|&(piece, mask)| Part::new(piece, Mask(mask))).collect()));
+        }
+    }
+
+    /// Not to be asked of this peer for a while, unless urgently.
+    pub(super) fn withhold(&mut self, conn: ConnId, piece: PieceId, mask: u64, left_to: Option<PeerId>, for_us: u64) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if mask == 0 {
+            return;
+        }
+        let until = self.now.after(for_us);
+        let held = peer.down.withheld.entry((piece, left_to)).or_insert(Withheld { mask: 0, until });
+        held.mask |= mask;
+        held.until = held.until.max(until);
+    }
+
+    /// A seeder left blocks to somebody else. If that one is out of reach, the seeder is asked again with emphasis.
+    pub(super) fn left_to(&mut self, conn: ConnId, piece: PieceId, mask: u64, other: PeerId) {
+        let known = self.by_id.get(&other).and_then(|other| self.peers.get(other));
+        let reachable = known.is_some_and(picker::is_useful);
+        if other == self.me || self.directory.is_banned(&other) || self.directory.is_failing(&other) && !reachable {
+            let peer = self.peers.get_mut(&conn).expect("it has just spoken");
+            *peer.down.insist.entry(piece).or_default() |= mask;
+            return;
+        }
+        // A neighbour gets more time than somebody who has yet to be met.
+        let patience = if reachable { 5 * config::ASK_PEER_PATIENCE_US } else { config::ASK_PEER_PATIENCE_US };
+        self.withhold(conn, piece, mask, Some(other), patience);
+        if !reachable {
+            self.directory.add(other);
+            self.connect_more();
+        }
+    }
+
+    /// What was left to this peer is not to be had there: ask the seeders again, with emphasis.
+    pub(super) fn unblame(&mut self, other: PeerId) {
+        for peer in self.peers.values_mut() {
+            let mine = |(key, held): (&(PieceId, Option<PeerId>), &Withheld)| (key.1 == Some(other)).then_some((key.0, held.mask));
+            let freed: Vec<(PieceId, u64)> = peer.down.withheld.iter().filter_map(mine).collect();
+            for (piece, mask) in freed {
+                peer.down.withheld.remove(&(piece, Some(other)));
+                *peer.down.insist.entry(piece).or_default() |= mask;
+                peer.down.dry = false;
+            }
+        }
+        self.must_fetch = true;
+    }
+
+    /// Something changed that may make anybody worth asking again.
+    pub(super) fn moisten(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.down.dry = false;
+        }
+        self.must_fetch = true;
+    }
+
+    /// Everything that can be asked for now.
+    pub(super) fn fetch(&mut self) {
+        if self.role == Role::Publisher || self.stopped.is_some() || self.head.is_none() {
+            return;
+        }
+        if self.start_wait.is_some_and(|(_, until)| self.now < until) {
+            return self.schedule_fetch();
+        }
+        self.start_wait = None;
+        let demands = self.demands_with_manifest();
+        let window_us = picker::urgent_window_us(&self.peers);
+        let urgent_until = self.now.after(window_us);
+        for demand in demands.iter().take_while(|demand| demand.deadline <= urgent_until) {
+            self.fetch_urgent(demand.piece, demand.mask.0);
+        }
+        let conns: Vec<ConnId> = self.up().collect();
+        for &conn in &conns {
+            self.fill(conn, &demands, window_us);
+        }
+        self.send_asks();
+        self.schedule_fetch();
+    }
+
+    /// Lane 0 is always wanted: at once while nothing of it is here, else soon.
+    fn demands_with_manifest(&mut self) -> Vec<Demand> {
+        let pieces = &self.pieces;
+        self.demands.retain(|demand| pieces.get(demand.piece).is_none_or(|piece| demand.mask.0 & piece.full & !piece.have != 0));
+        let manifest = || pieces.ids().take_while(|id| id.lane.0 == 0);
+        let missing: Vec<PieceId> = manifest().filter(|&id| pieces.get(id).is_some_and(|piece| !piece.is_whole())).collect();
+        let started = missing.len() < manifest().count();
+        if started && self.background_from.is_none() {
+            self.background_from = Some(self.now.after(PLAYER_PATIENCE_US));
+            self.timers.set_earlier(Timer::Fetch, self.now.after(PLAYER_PATIENCE_US));
+        }
+        let deadline = if started { self.now.after(3_000_000) } else { self.now };
+        let lane_0 = missing.into_iter().take(64).map(|piece| Demand { piece, mask: Mask(u64::MAX), deadline });
+        let mut demands: Vec<Demand> = lane_0.chain(self.demands.iter().copied()).collect();
+        demands.sort_by_key(|demand| demand.deadline);
+        demands
+    }
+
+    /// Asks whoever is soonest for what is missing; tells those who owe it already that it is urgent; asks a second one if it is late.
+    fn fetch_urgent(&mut self, piece: PieceId, mask: u64) {
+        let Some(state) = self.pieces.get(piece) else { return };
+        let mut missing = state.missing() & mask;
+        let in_flight = state.in_flight & mask;
+        while missing != 0 {
+            let Some(conn) = picker::soonest(&self.peers, piece, missing, None) else { break };
+            let peer = &self.peers[&conn];
+            let room = peer.down.grant.saturating_sub(peer.down.owed_blocks).min(URGENT_RUN);
+            let run = lowest(missing & peer.has.mask(piece), room);
+            self.ask(conn, piece, run, FLAG_URGENT);
+            missing &= !run;
+        }
+        if in_flight != 0 {
+            self.hurry(piece, in_flight);
+        }
+    }
+
+    /// Blocks on their way became urgent, or urgent ones are late.
+    fn hurry(&mut self, piece: PieceId, in_flight: u64) {
+        let hedged = self.pieces.get(piece).map_or(0, |piece| piece.hedged);
+        let mut late = Vec::new();
+        let mut calm = Vec::new();
+        for peer in self.peers.values() {
+            let Some(owed) = peer.down.owed.get(&piece) else { continue };
+            let slow = owed.mask & !owed.urgent & in_flight;
+            if slow != 0 {
+                calm.push((peer.conn, slow));
+            }
+            let over = owed.mask & in_flight & !hedged;
+            if over != 0 && self.now >= owed.late_at {
+                late.push((peer.conn, over));
+            }
+        }
+        for (conn, mask) in calm {
+            let peer = self.peers.get_mut(&conn).expect("listed");
+            peer.down.owed.get_mut(&piece).expect("listed").urgent |= mask;
+            self.push_want(conn, piece, mask, FLAG_URGENT);
+        }
+        for (conn, mask) in late {
+            self.hedge(conn, piece, mask, FLAG_URGENT);
+        }
+    }
+
+    /// Asks a second peer for late blocks, within the budget for that.
+    fn hedge(&mut self, first: ConnId, piece: PieceId, mask: u64, flags: u8) {
+        let budget = config::HEDGE_FREE_BYTES + self.counters.received_bytes * config::HEDGE_PERMILLE / 1000;
+        let blocks = budget.saturating_sub(self.counters.hedged_bytes) / BLOCK_LEN as u64;
+        let Some(second) = picker::soonest(&self.peers, piece, mask, Some(first)) else { return };
+        let peer = &self.peers[&second];
+        let room = peer.down.grant.saturating_sub(peer.down.owed_blocks).min(URGENT_RUN).min(blocks.min(64) as u32);
+        let run = lowest(mask & peer.has.mask(piece) & !peer.down.owed_mask(piece), room);
+        self.counters.hedged_bytes += u64::from(run.count_ones()) * BLOCK_LEN as u64;
+        self.ask(second, piece, run, flags);
+    }
+
+    /// Keeps one peer's window full: demands in their order, then the rarest.
+    fn fill(&mut self, conn: ConnId, demands: &[Demand], window_us: u64) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let rtt_us = peer.rtt.least_us();
+        // The last quarter of the grant is for what is urgent.
+        let spare = (peer.down.grant * 3 / 4).saturating_sub(peer.down.owed_blocks);
+        let mut room = peer.down.room(rtt_us).min(spare);
+        let batch = BATCH.min(peer.down.window_blocks(rtt_us) / 4).max(1);
+        let idle = peer.down.owed_blocks == 0;
+        if peer.down.dry || peer.down.stalled && !idle || !picker::is_open(peer) || room == 0 || room < batch && !idle {
+            return;
+        }
+        let alone = self.peers.len() == 1;
+        for demand in demands {
+            let peer = &self.peers[&conn];
+            let Some(state) = self.pieces.get(demand.piece) else { continue };
+            let useful = picker::unhurried(&self.peers, peer, demand.piece, state.missing() & demand.mask.0);
+            if useful == 0 {
+                continue;
+            }
+            // Who would be late is not asked, if somebody else could be.
+            let expected = self.now.after(peer.down.expected_us(rtt_us, 0) + window_us / 4);
+            if !alone && demand.deadline > self.now && expected > demand.deadline {
+                continue;
+            }
+            let run = lowest(useful, room);
+            self.ask(conn, demand.piece, run, 0);
+            room -= run.count_ones();
+            if room == 0 {
+                return;
+            }
+        }
+        if self.background_from.is_some_and(|from| from <= self.now) {
+            self.fill_background(conn, room);
+        }
+    }
+
+    fn fill_background(&mut self, conn: ConnId, mut room: u32) {
+        while room > 0 {
+            let peer = &self.peers[&conn];
+            let going_on = peer.down.current.and_then(|piece| {
+                let useful = picker::unhurried(&self.peers, peer, piece, self.pieces.wanted(piece));
+                (useful != 0).then_some((piece, useful))
+            });
+            let start = self.rng.next();
+            let peer = &self.peers[&conn];
+            let choice = going_on.or_else(|| picker::rarest(&self.pieces, &self.peers, peer, start));
+            let Some((piece, useful)) = choice else {
+                self.nothing_left(conn, room);
+                return;
+            };
+            let run = lowest(useful, room);
+            self.peers.get_mut(&conn).expect("listed").down.current = Some(piece);
+            self.ask(conn, piece, run, 0);
+            room -= run.count_ones();
+        }
+    }
+
+    /// A peer with nothing new to give may be asked for what others are late with.
+    fn nothing_left(&mut self, conn: ConnId, room: u32) {
+        let peer = self.peers.get_mut(&conn).expect("listed");
+        peer.down.dry = true;
+        if peer.down.stalled || peer.down.owed_blocks > 0 {
+            return;
+        }
+        let late = self.peers.values().filter(|other| other.conn != conn).find_map(|other| {
+            let hedged = |piece: &PieceId| self.pieces.get(*piece).map_or(0, |piece| piece.hedged);
+            let can = |piece: &PieceId| self.peers[&conn].has.mask(*piece);
+            let entry = |(piece, owed): (&PieceId, &Owed)| {
+                let mask = if self.now >= owed.late_at { owed.mask & !hedged(piece) & can(piece) } else { 0 };
+                (mask != 0).then_some((other.conn, *piece, lowest(mask, room)))
+            };
+            other.down.owed.iter().find_map(entry)
+        });
+        if let Some((first, piece, mask)) = late {
+            self.hedge(first, piece, mask, 0);
+        }
+    }
+
+    /// Counts blocks as owed and puts them on the next Request.
+    fn ask(&mut self, conn: ConnId, piece: PieceId, mask: u64, flags: u8) {
+        if mask != 0 {
+            self.owe(conn, piece, mask, flags & FLAG_URGENT != 0);
+            self.push_want(conn, piece, mask, flags);
+        }
+    }
+
+    pub(super) fn owe(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let mask = mask & !peer.down.owed_mask(piece);
+        if mask == 0 {
+            return;
+        }
+        if peer.down.owed_blocks == 0 {
+            peer.down.busy_since = self.now;
+        }
+        let rtt_us = peer.rtt.least_us();
+        let expected = if urgent { peer.down.expected_urgent_us(rtt_us, 0) } else { peer.down.expected_us(rtt_us, mask.count_ones()) };
+        // Twice what is expected and a tenth of a second is past nearly all of them.
+        let late_at = self.now.after(2 * expected + 100_000);
+        let owed = peer.down.owed.entry(piece).or_insert(Owed { mask: 0, urgent: 0, late_at });
+        owed.mask |= mask;
+        owed.urgent |= if urgent { mask } else { 0 };
+        owed.late_at = owed.late_at.max(late_at);
+        peer.down.owed_blocks += mask.count_ones();
+        self.pieces.ask(piece, mask);
+    }
+
+    fn push_want(&mut self, conn: ConnId, piece: PieceId, mask: u64, flags: u8) {
+        let root8 = self.pieces.header(piece).map(|header| header.root8().0);
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let insisted = crate::peer::take_bits(&mut peer.down.insist, piece, mask);
+        let wants = self.asks.entry(conn).or_default();
+        for (mask, flags) in [(insisted, flags | FLAG_INSIST), (mask & !insisted, flags)] {
+            let joins = |want: &Want| (want.lane, want.index, want.flags) == (piece.lane.0, piece.index.0, flags);
+            match wants.last_mut() {
+                _ if mask == 0 => {}
+                Some(last) if joins(last) => last.mask |= mask,
+                _ => wants.push(Want { lane: piece.lane.0, index: piece.index.0, mask, flags, root8 }),
+            }
+        }
+    }
+
+    fn send_asks(&mut self) {
+        for (conn, wants) in std::mem::take(&mut self.asks) {
+            for wants in wants.chunks(ENTRIES_MAX) {
+                self.send(conn, &Message::Request(wants.to_vec()));
+            }
+        }
+    }
+
+    /// Looks after what time alone changes.
+    pub(super) fn tick(&mut self) {
+        let now = self.now;
+        for peer in self.peers.values_mut() {
+            let insist = &mut peer.down.insist;
+            peer.down.withheld.retain(|(piece, left_to), held| {
+                if held.until <= now && left_to.is_some() {
+                    *insist.entry(*piece).or_default() |= held.mask;
+                }
+                held.until > now
+            });
+        }
+        self.take_back_from_stalled();
+        self.moisten();
+    }
+
+    /// Who owes for too long and delivers nothing loses its blocks to others that have them.
+    fn take_back_from_stalled(&mut self) {
+        let now = self.now;
+        let last = |peer: &crate::peer::Peer| peer.down.delivered_at.map_or(peer.down.busy_since, |at| at.max(peer.down.busy_since));
+        let is_stalled = |peer: &&crate::peer::Peer| peer.down.owed_blocks > 0 && now.since(last(peer)) >= config::STALLED_US;
+        let stalled: Vec<ConnId> = self.peers.values().filter(is_stalled).map(|peer| peer.conn).collect();
+        for conn in stalled {
+            let elsewhere = |piece: &PieceId| {
+                let able = |peer: &&crate::peer::Peer| peer.conn != conn && picker::is_useful(peer);
+                self.peers.values().filter(able).fold(0, |mask, peer| mask | peer.has.mask(*piece))
+            };
+            let owed = self.peers[&conn].down.owed.iter();
+            let parts: Vec<(PieceId, u64)> =
+                owed.map(|(piece, owed)| (*piece, owed.mask & elsewhere(piece))).filter(|(_, mask)| *mask != 0).collect();
+            let peer = self.peers.get_mut(&conn).expect("listed");
+            peer.down.stalled = true;
+            let id = peer.id;
+            self.unblame(id);
+            self.cancel_all(conn, parts);
+        }
+    }
+
+    /// Looks again soon while something is urgent, late or put off; not at all while nothing can change by itself.
+    fn schedule_fetch(&mut self) {
+        self.timers.cancel(Timer::Fetch);
+        let urgent_until = self.now.after(picker::urgent_window_us(&self.peers) + 100_000);
+        let near = self.demands.iter().take_while(|demand| demand.deadline <= urgent_until);
+        let provided = |demand: &Demand| self.peers.values().any(|peer| picker::is_open(peer) && peer.has.mask(demand.piece) & demand.mask.0 != 0);
+        let waits = |peer: &crate::peer::Peer| peer.down.owed_blocks > 0 || !peer.down.withheld.is_empty();
+        let pause_us = if near.into_iter().any(provided) {
+            50_000
+        } else if self.peers.values().any(waits) || self.demands.iter().any(provided) {
+            250_000
+        } else {
+            0
+        };
+        let mut at = (pause_us > 0).then(|| self.now.after(pause_us));
+        let mut also = |moment: Option<Instant>| {
+            if let Some(moment) = moment.filter(|moment| *moment > self.now) {
+                at = Some(at.map_or(moment, |at| at.min(moment)));
+            }
+        };
+        also(self.start_wait.map(|(_, until)| until));
+        also(self.background_from);
+        if let Some(at) = at {
+            self.timers.set(Timer::Fetch, at);
+        }
+    }
+}

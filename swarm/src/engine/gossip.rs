@@ -1,0 +1,245 @@
+//! What neighbours tell each other beside blocks: heads, haves, neighbours, introductions, fraud.
+
+use super::{Swarm, Timer};
+use crate::config;
+use crate::face::{ConnId, Event, Flood, Output, Reason, Role};
+use crate::have;
+use crate::wire::{Have, Introduce, Message, Part};
+use baton_content::{PeerId, PieceId, SignedCore, SignedHead, fraud_proof};
+use bytes::Bytes;
+
+impl Swarm {
+    /// A head from a peer. Older ones and the one known cost no signature check.
+    pub(super) fn foreign_head(&mut self, conn: ConnId, bytes: Vec<u8>) -> Result<(), Reason> {
+        if let Some(known) = &self.head
+            && known.bytes()[..] == bytes[..]
+        {
+            let revision = known.head().revision;
+            self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?.head_revision = revision;
+            return Ok(());
+        }
+        let head = SignedHead::parse(Bytes::from(bytes), &self.publisher, &self.swarm).map_err(|_| Reason::BadHead)?;
+        let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+        peer.head_revision = peer.head_revision.max(head.head().revision);
+        self.adopt_head(head, Some(conn));
+        Ok(())
+    }
+
+    /// Takes a head if it is higher than the one known, and passes it on.
+    pub(super) fn adopt_head(&mut self, head: SignedHead, from: Option<ConnId>) {
+        if self.stopped.is_some() || self.head.as_ref().is_some_and(|known| !head.supersedes(known)) {
+            return;
+        }
+        let new = self.pieces.grow(head.head());
+        self.head = Some(head.clone());
+        if from.is_some() {
+            self.event(Event::HeadChanged(head.clone()));
+        }
+        self.check_expiry();
+        let message = Message::Head(head.bytes().to_vec());
+        let revision = head.head().revision;
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.get_mut(&conn).expect("listed");
+            if self.role == Role::Publisher {
+                peer.news.extend(&new);
+            }
+            if peer.is_publisher() {
+                self.grow_publisher(conn, &new);
+            }
+            let peer = self.peers.get_mut(&conn).expect("listed");
+            if peer.head_revision < revision {
+                peer.head_revision = revision;
+                self.send(conn, &message);
+            }
+        }
+        if self.role == Role::Publisher {
+            self.schedule_news();
+        }
+        self.told_complete &= self.is_complete();
+        self.prepare_start_set();
+        self.moisten();
+    }
+
+    /// A publisher has whatever its head names.
+    fn grow_publisher(&mut self, conn: ConnId, new: &[PieceId]) {
+        for &piece in new {
+            let peer = self.peers.get_mut(&conn).expect("the caller looked");
+            if peer.has.add_full(piece) {
+                self.pieces.count_copy(piece, true);
+            }
+        }
+    }
+
+    /// After a Hello: what happened since ours was sent.
+    pub(super) fn catch_up(&mut self, conn: ConnId) {
+        let (Some(head), Some(peer)) = (&self.head, self.peers.get_mut(&conn)) else { return };
+        let revision = head.head().revision;
+        if peer.head_revision < revision {
+            peer.head_revision = revision;
+            let message = Message::Head(head.bytes().to_vec());
+            self.send(conn, &message);
+        }
+        self.schedule_news();
+    }
+
+    /// Pieces beyond the head that we know are ignored: a peer sends its head before what that names.
+    pub(super) fn learn_have(&mut self, conn: ConnId, have: Have) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.down.dry = false;
+        for range in &have.ranges {
+            for index in range.first..range.first.saturating_add(range.count) {
+                let piece = crate::wire::piece_id(range.lane, index);
+                if !self.pieces.contains(piece) {
+                    break;
+                }
+                peer.up.given.remove(&piece);
+                if peer.has.add_full(piece) {
+                    self.pieces.count_copy(piece, true);
+                }
+            }
+        }
+        for part in &have.parts {
+            if self.pieces.contains(part.piece()) {
+                peer.has.add_part(part.piece(), part.mask);
+                crate::peer::take_bits(&mut peer.up.given, part.piece(), part.mask);
+            }
+        }
+        self.must_fetch = true;
+    }
+
+    pub(super) fn learn_dont_have(&mut self, conn: ConnId, parts: &[Part]) {
+        for part in parts {
+            let piece = part.piece();
+            if !self.pieces.contains(piece) {
+                continue;
+            }
+            let Some(peer) = self.peers.get_mut(&conn) else { return };
+            let full = self.pieces.header(piece).map_or(u64::MAX, |header| header.full_mask().0);
+            let rest = peer.has.mask(piece) & full & !part.mask;
+            if peer.has.set_part(piece, rest) {
+                self.pieces.count_copy(piece, false);
+            }
+            crate::peer::take_bits(&mut peer.up.given, piece, part.mask);
+            let owed = peer.down.settle(piece, part.mask);
+            self.pieces.release(piece, owed);
+        }
+        self.moisten();
+    }
+
+    /// Sees to it that everybody with news waiting hears it: soon after a pause, else ten times a second.
+    pub(super) fn schedule_news(&mut self) {
+        for peer in self.peers.values().filter(|peer| !peer.news.is_empty()) {
+            let soon = self.now.after(5_000);
+            let at = peer.have_sent_at.map_or(soon, |sent| soon.max(sent.after(config::HAVE_INTERVAL_US)));
+            self.timers.set_earlier(Timer::Have(peer.conn), at);
+        }
+    }
+
+    pub(super) fn tell_news(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.have_sent_at = Some(self.now);
+        let news = std::mem::take(&mut peer.news);
+        for have in have::announce(news.into_iter(), |piece| self.offered(piece)) {
+            self.send(conn, &Message::Have(have));
+        }
+    }
+
+    pub(super) fn schedule_report(&mut self) {
+        if self.reported != Some(self.state_to_report()) && !self.timers.is_set(Timer::Report) && self.stopped.is_none() {
+            let pause = if self.reported.is_none() || self.told_complete { 100_000 } else { config::REPORT_INTERVAL_US };
+            self.timers.set(Timer::Report, self.now.after(pause));
+        }
+    }
+
+    fn state_to_report(&self) -> (u16, u8) {
+        let free = usize::from(self.config.peers_max).saturating_sub(self.peers.len());
+        (self.completeness_permille(), free.min(255) as u8)
+    }
+
+    pub(super) fn report(&mut self) {
+        let state = self.state_to_report();
+        if self.reported != Some(state) {
+            self.reported = Some(state);
+            self.out.push_back(Output::Report { completeness_permille: state.0, free_slots: state.1 });
+        }
+    }
+
+    pub(super) fn completeness_permille(&self) -> u16 {
+        if self.role == Role::Publisher { 1000 } else { self.pieces.completeness_permille() }
+    }
+
+    /// Tells everybody whom we are connected with: whom to ask for an introduction.
+    pub(super) fn tell_neighbours(&mut self) {
+        let ids: Vec<PeerId> = self.by_id.keys().copied().take(config::NEIGHBOURS_MAX).collect();
+        if ids != self.neighbours_said {
+            let message = Message::Neighbours(ids.iter().map(|id| id.0).collect());
+            for conn in self.up().collect::<Vec<_>>() {
+                self.send(conn, &message);
+            }
+            self.neighbours_said = ids;
+        }
+        self.schedule_report();
+    }
+
+    pub(super) fn learn_neighbours(&mut self, conn: ConnId, ids: Vec<[u8; 32]>) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.neighbours = ids.into_iter().take(config::NEIGHBOURS_MAX).map(PeerId).collect();
+        for id in peer.neighbours.clone() {
+            self.directory.add(id);
+        }
+        self.connect_more();
+    }
+
+    /// Our own blob, through neighbours who know its receiver.
+    pub(super) fn introduce(&mut self, to: PeerId, blob: Bytes) {
+        if blob.len() > config::BLOB_BYTES_MAX || self.stopped.is_some() {
+            return;
+        }
+        let message = Message::Introduce(Introduce { from: self.me.0, to: to.0, blob: blob.to_vec() });
+        let knows = |peer: &&crate::peer::Peer| peer.is_up() && peer.neighbours.contains(&to);
+        // Two, in case one of them is about to go; the receiver takes the second for a repetition.
+        let through: Vec<ConnId> = self.peers.values().filter(knows).map(|peer| peer.conn).take(2).collect();
+        for conn in through {
+            self.send(conn, &message);
+        }
+    }
+
+    /// Somebody's blob: ours, or for a neighbour. It goes one step only.
+    pub(super) fn introduced(&mut self, conn: ConnId, introduce: Introduce) -> Result<(), Reason> {
+        let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+        if !peer.introductions.take(self.now, 1) || introduce.blob.len() > config::BLOB_BYTES_MAX {
+            return Err(Reason::Flood(Flood::Introductions));
+        }
+        let (from, to) = (PeerId(introduce.from), PeerId(introduce.to));
+        if to == self.me {
+            self.out.push_back(Output::Signal { from, blob: introduce.blob.into() });
+        } else if from == peer.id
+            && let Some(&next) = self.by_id.get(&to)
+            && self.peers.get(&next).is_some_and(|peer| peer.is_up())
+        {
+            self.send(next, &Message::Introduce(introduce));
+        }
+        Ok(())
+    }
+
+    /// Two cores that a peer shows: if they prove a fraud we stop, if not it lied.
+    pub(super) fn evidence(&mut self, a: &[u8], b: &[u8]) -> Result<(), Reason> {
+        let core = |bytes: &[u8]| SignedCore::parse(bytes, &self.publisher, &self.swarm).map_err(|_| Reason::FalseEvidence);
+        let piece = fraud_proof(&core(a)?, &core(b)?).ok_or(Reason::FalseEvidence)?;
+        self.fraud(piece, Bytes::copy_from_slice(a), Bytes::copy_from_slice(b));
+        Ok(())
+    }
+
+    /// The publisher signed two truths: say so to everybody, and stop. No peer is to blame.
+    pub(super) fn fraud(&mut self, piece: PieceId, a: Bytes, b: Bytes) {
+        if self.stopped.is_some() {
+            return;
+        }
+        let message = Message::Fraud(a.to_vec(), b.to_vec());
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.send(conn, &message);
+        }
+        self.event(Event::Fraud { piece });
+        self.stop(Reason::Fraud);
+    }
+}

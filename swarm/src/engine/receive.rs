@@ -1,0 +1,338 @@
+//! Messages in. Whoever sends one that cannot be is dropped, with the reason; nobody else notices.
+
+use super::{Swarm, Timer};
+use crate::config;
+use crate::face::{Channel, ConnId, Flood, Output, Reason, Role};
+use crate::wire::{Ack, Blocks, Message, Part, Refusal, Reject};
+use baton_content::{BlockIndex, Header, Mask, PieceId};
+use bytes::Bytes;
+
+impl Swarm {
+    pub(super) fn received(&mut self, conn: ConnId, channel: Channel, bytes: Bytes) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.heard_at = self.now;
+        peer.wire_received += bytes.len() as u64;
+        self.counters.wire_received_bytes += bytes.len() as u64;
+        let data = channel == Channel::Data;
+        let in_time = data || peer.messages.take(self.now, 1);
+        let result = match Message::decode(&bytes, data) {
+            _ if !in_time => Err(Reason::Flood(Flood::Messages)),
+            Err(error) => Err(Reason::Malformed(error)),
+            // Blocks may overtake the Hello; they wait with those that overtook their header.
+            Ok(Message::Blocks(blocks)) => self.blocks(conn, blocks, bytes.len()),
+            Ok(Message::Hello(hello)) => self.hello(conn, *hello),
+            Ok(_) if !self.peers[&conn].is_up() => Err(Reason::OutOfTurn),
+            Ok(message) => self.message(conn, message),
+        };
+        if let Err(reason) = result {
+            self.forget(conn, Some(reason));
+        }
+    }
+
+    fn message(&mut self, conn: ConnId, message: Message) -> Result<(), Reason> {
+        match message {
+            Message::Hello(_) | Message::Blocks(_) | Message::Unknown(_) => {}
+            Message::Head(bytes) => self.foreign_head(conn, bytes)?,
+            Message::Have(have) => self.learn_have(conn, have),
+            Message::DontHave(parts) => self.learn_dont_have(conn, &parts),
+            Message::Request(wants) => self.requested(conn, &wants)?,
+            Message::Cancel(parts) => self.cancelled(conn, &parts),
+            Message::Header(bytes) => self.foreign_header(conn, bytes)?,
+            Message::Ack(ack) => self.acked(conn, ack),
+            Message::Grant(blocks) => self.granted(conn, blocks),
+            Message::Reject(reject) => self.rejected(conn, reject),
+            Message::Fraud(a, b) => self.evidence(&a, &b)?,
+            Message::Introduce(introduce) => self.introduced(conn, introduce)?,
+            Message::Goodbye => self.forget(conn, Some(Reason::Goodbye)),
+            Message::StartSet(parts) => self.start_set_comes(conn, &parts),
+            Message::Ping(number) => self.send(conn, &Message::Pong(number)),
+            Message::Pong(number) => self.pong(conn, number),
+            Message::Neighbours(ids) => self.learn_neighbours(conn, ids),
+        }
+        Ok(())
+    }
+
+    fn blocks(&mut self, conn: ConnId, blocks: Blocks, message_len: usize) -> Result<(), Reason> {
+        let start_wait = self.start_wait.is_some_and(|(asked, _)| asked == conn);
+        let peer = self.peers.get_mut(&conn).expect("the caller looked");
+        peer.down.echo = Some((blocks.sent_us, self.now));
+        peer.down.block_bytes += message_len as u64;
+        self.timers.set_earlier(Timer::Ack(conn), self.now.after(config::ACK_INTERVAL_US));
+        if self.role == Role::Publisher || self.stopped.is_some() {
+            return self.unasked(conn, blocks.bytes.len());
+        }
+        let header = self.pieces.header(blocks.piece).cloned();
+        match header {
+            Some(header) if peer.is_up() => self.accept(conn, &header, blocks.iter()),
+            _ => {
+                let expected = start_wait || peer.down.owed_mask(blocks.piece) & blocks.mask.0 == blocks.mask.0;
+                if !expected {
+                    return self.unasked(conn, blocks.bytes.len());
+                }
+                self.keep_pending(conn, &blocks);
+                Ok(())
+            }
+        }
+    }
+
+    /// Blocks that overtook their header wait for it, within limits. What does not fit is asked for again.
+    fn keep_pending(&mut self, conn: ConnId, blocks: &Blocks) {
+        let peer = self.peers.get_mut(&conn).expect("the caller looked");
+        for (block, bytes) in blocks.iter() {
+            let len = bytes.len();
+            let fits = peer.down.pending_bytes + len <= config::PENDING_PEER_BYTES_MAX
+                && self.pending_bytes + len <= config::PENDING_BYTES_MAX;
+            if fits {
+                peer.down.pending_bytes += len;
+                self.pending_bytes += len;
+                peer.down.pending.push((blocks.piece, block, bytes));
+            } else {
+                let lost = peer.down.settle(blocks.piece, 1 << block);
+                self.pieces.release(blocks.piece, lost);
+                self.counters.duplicate_bytes += len as u64;
+            }
+        }
+        self.moisten();
+    }
+
+    /// Takes the waiting blocks of all pieces whose header is known by now.
+    pub(super) fn retry_pending(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let pending = std::mem::take(&mut peer.down.pending);
+        self.pending_bytes -= std::mem::take(&mut peer.down.pending_bytes);
+        for (piece, block, bytes) in pending {
+            let result = match self.pieces.header(piece).cloned() {
+                Some(header) => self.accept(conn, &header, std::iter::once((block, bytes))),
+                None => {
+                    if let Some(peer) = self.peers.get_mut(&conn) {
+                        peer.down.pending_bytes += bytes.len();
+                        self.pending_bytes += bytes.len();
+                        peer.down.pending.push((piece, block, bytes));
+                    }
+                    Ok(())
+                }
+            };
+            if let Err(reason) = result {
+                return self.forget(conn, Some(reason));
+            }
+        }
+    }
+
+    /// Verifies blocks and takes them; the first wrong one costs its sender the connection.
+    fn accept(&mut self, conn: ConnId, header: &Header, blocks: impl Iterator<Item = (u8, Bytes)>) -> Result<(), Reason> {
+        let piece = header.id();
+        let mut news = 0;
+        let mut result = Ok(());
+        for (block, bytes) in blocks {
+            let bit = 1u64 << block;
+            let len = bytes.len() as u64;
+            let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+            let busy_since = peer.down.busy_since;
+            let owed = peer.down.settle(piece, bit) != 0;
+            let had = self.pieces.get(piece).is_some_and(|piece| piece.have & bit != 0);
+            if had {
+                self.counters.duplicate_bytes += len;
+            }
+            if !owed && (had || self.start_wait.is_none_or(|(asked, _)| asked != conn)) {
+                result = self.unasked(conn, bytes.len());
+            }
+            if had || result.is_err() {
+                continue;
+            }
+            match header.verify(BlockIndex(block), bytes) {
+                Err(_) => {
+                    self.counters.rejected_blocks += 1;
+                    // Put back what was owed: `forget` releases only what still is.
+                    if owed {
+                        self.pieces.release(piece, bit);
+                    }
+                    result = Err(Reason::Poison(piece.lane.0, piece.index.0, block));
+                    break;
+                }
+                Ok(verified) => {
+                    let peer = self.peers.get_mut(&conn).expect("it was there a moment ago");
+                    peer.down.goodput.add(self.now, busy_since, len);
+                    peer.down.rate.add(self.now, len);
+                    peer.down.received += len;
+                    peer.down.delivered_at = Some(self.now);
+                    peer.down.stalled = false;
+                    self.counters.received_bytes += len;
+                    if !peer.is_publisher() {
+                        self.counters.received_from_viewers_bytes += len;
+                    }
+                    self.counters.verified_blocks += 1;
+                    news |= bit;
+                    self.out.push_back(Output::Store { block: verified.clone() });
+                    if self.role != Role::Keeper {
+                        self.out.push_back(Output::Deliver(verified));
+                    }
+                }
+            }
+        }
+        if news != 0 {
+            self.take_news(conn, piece, news);
+        }
+        result
+    }
+
+    /// Blocks are here: nobody else need send them, and the neighbours may know.
+    fn take_news(&mut self, from: ConnId, piece: PieceId, mask: u64) {
+        let twice = self.pieces.get(piece).map_or(0, |piece| piece.hedged & mask);
+        self.pieces.add_have(piece, mask);
+        let others: Vec<(ConnId, u64)> = if twice == 0 && !self.owed_elsewhere(piece, mask) {
+            Vec::new()
+        } else {
+            let of = |peer: &crate::peer::Peer| (peer.conn, peer.down.owed_mask(piece) & mask);
+            self.peers.values().map(of).filter(|(conn, owed)| *conn != from && *owed != 0).collect()
+        };
+        for (conn, owed) in others {
+            self.cancel(conn, piece, owed);
+        }
+        for peer in self.peers.values_mut() {
+            peer.news.insert(piece);
+        }
+        self.schedule_news();
+        self.must_fetch = true;
+        self.after_progress();
+    }
+
+    /// Blocks that arrived unasked may be owed by another peer without being hedged.
+    fn owed_elsewhere(&self, piece: PieceId, mask: u64) -> bool {
+        self.peers.values().any(|peer| peer.down.owed_mask(piece) & mask != 0)
+    }
+
+    /// Bytes that nobody asked for (any more).
+    fn unasked(&mut self, conn: ConnId, len: usize) -> Result<(), Reason> {
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        peer.down.unasked_bytes += len as u64;
+        if peer.down.unasked_bytes > config::UNASKED_BYTES_MAX { Err(Reason::Flood(Flood::Blocks)) } else { Ok(()) }
+    }
+
+    fn foreign_header(&mut self, conn: ConnId, bytes: Vec<u8>) -> Result<(), Reason> {
+        let bytes = Bytes::from(bytes);
+        if self.is_known_header(&bytes) {
+            self.retry_pending(conn);
+            return Ok(());
+        }
+        let header = Header::parse(bytes, &self.publisher, &self.swarm).map_err(|_| Reason::BadHeader)?;
+        let piece = header.id();
+        if let Some(known) = self.pieces.header(piece) {
+            if !known.same_core(&header) {
+                let known = known.core_bytes();
+                self.fraud(piece, known, header.core_bytes());
+            }
+            return Ok(());
+        }
+        let start_wait = self.start_wait.is_some_and(|(asked, _)| asked == conn);
+        let peer = self.peers.get(&conn).expect("the caller looked");
+        if peer.down.owed_mask(piece) == 0 && !start_wait {
+            // Asked for and cancelled, or never asked for: not worth keeping.
+            return Ok(());
+        }
+        self.learn_header(&header);
+        self.retry_pending(conn);
+        Ok(())
+    }
+
+    /// The very bytes of a header that was verified before.
+    fn is_known_header(&self, bytes: &[u8]) -> bool {
+        // Lane and index stand at bytes 10 to 15 of the core (docs/protocol.md section 4).
+        let Some([l0, l1, i0, i1, i2, i3]) = bytes.get(10..16) else { return false };
+        let piece = crate::wire::piece_id(u16::from_le_bytes([*l0, *l1]), u32::from_le_bytes([*i0, *i1, *i2, *i3]));
+        self.pieces.header(piece).is_some_and(|header| header.bytes() == bytes)
+    }
+
+    /// A verified header: blocks beyond the piece's end are no longer expected of anybody.
+    pub(super) fn learn_header(&mut self, header: &Header) {
+        let piece = header.id();
+        if !self.pieces.set_header(header) {
+            return;
+        }
+        let beyond = !header.full_mask().0;
+        for peer in self.peers.values_mut() {
+            peer.down.settle(piece, beyond);
+            crate::peer::take_bits(&mut peer.down.insist, piece, beyond);
+        }
+    }
+
+    /// What follows when blocks are here: perhaps all is.
+    pub(super) fn after_progress(&mut self) {
+        let complete = self.is_complete();
+        if complete && !self.told_complete {
+            self.event(crate::face::Event::Complete);
+        }
+        self.told_complete = complete;
+        self.schedule_report();
+    }
+
+    pub(super) fn ack(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some((echo_us, at)) = peer.down.echo.take() else { return };
+        let ack = Ack { echo_us, hold_us: self.now.since(at) as u32, bytes: peer.down.block_bytes };
+        self.send(conn, &Message::Ack(ack));
+    }
+
+    fn granted(&mut self, conn: ConnId, blocks: u16) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.down.grant = u32::from(blocks);
+        if blocks == 0 {
+            let id = peer.id;
+            self.unblame(id);
+        }
+        self.moisten();
+    }
+
+    fn rejected(&mut self, conn: ConnId, reject: Reject) {
+        let Reject { piece, mask, refusal } = reject;
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let settled = peer.down.settle(piece, mask.0);
+        if settled == 0 {
+            return;
+        }
+        self.pieces.release(piece, settled);
+        let peer = self.peers.get_mut(&conn).expect("it was there a moment ago");
+        match refusal {
+            Refusal::AskPeer(other) => self.left_to(conn, piece, settled, other),
+            Refusal::NotHere => {
+                let rest = peer.has.mask(piece) & !mask.0;
+                if peer.has.set_part(piece, rest) {
+                    self.pieces.count_copy(piece, false);
+                }
+            }
+            // Asked again when the patience ends; a Grant comes before.
+            Refusal::Choked | Refusal::SealFailed => self.withhold(conn, piece, settled, None, 1_000_000),
+        }
+        self.moisten();
+    }
+
+    /// The start set comes: take its blocks for requested.
+    fn start_set_comes(&mut self, conn: ConnId, parts: &[Part]) {
+        if self.start_wait.is_none_or(|(asked, _)| asked != conn) {
+            return;
+        }
+        self.start_wait = None;
+        let mut budget = (config::START_SET_BYTES_MAX as u32 / baton_content::BLOCK_LEN as u32) * 2;
+        for part in parts {
+            let missing = self.pieces.get(part.piece()).map_or(0, |piece| piece.missing());
+            let mask = crate::bits::lowest(missing & part.mask, budget);
+            budget -= mask.count_ones();
+            self.owe(conn, part.piece(), mask, true);
+        }
+        self.retry_pending(conn);
+        self.must_fetch = true;
+    }
+
+    pub(super) fn lose(&mut self, piece: PieceId, mask: u64, evicted: bool) {
+        let lost = self.pieces.lose(piece, mask, evicted);
+        if lost == 0 {
+            return;
+        }
+        self.told_complete = self.is_complete();
+        let message = Message::DontHave(vec![Part::new(piece, Mask(lost))]);
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.send(conn, &message);
+        }
+        self.moisten();
+        self.schedule_report();
+    }
+}

@@ -1,0 +1,484 @@
+//! Giving: requests in, seals and loads, blocks out. One message for each in turn, urgent ones first.
+//!
+//! A seeder in a crowd gives everything once before it gives any of it twice: what another peer has or is about to get from here is
+//! left to that peer (`AskPeer`), unless it is urgent or was left to others in vain. It is decided when a block's turn comes, not when it
+//! is asked for, so that viewers who ask for the same film in the same order get different parts of it and trade.
+
+use super::{Swarm, Timer};
+use crate::bits::lowest;
+use crate::config;
+use crate::face::{Channel, ConnId, Event, Flood, Output, Reason, Role};
+use crate::wire::{self, Ack, FLAG_INSIST, FLAG_URGENT, Message, Part, Refusal, Reject, Want};
+use baton_content::{BLOCK_LEN, Header, Mask, PieceId, VerifiedBlock};
+use std::collections::BTreeMap;
+
+/// A peer's first delivered bytes after which it gets the full grant.
+const PROVEN_BYTES: u64 = 256 * 1024;
+/// Entries looked at in one queue per turn: those before wait for a seal.
+const LOOKS: usize = 8;
+
+/// Refusals of one turn, joined per piece.
+type Refusals = BTreeMap<(ConnId, PieceId, Option<ConnId>), u64>;
+
+impl Swarm {
+    pub(super) fn first_grant(&self) -> u16 {
+        if self.upload_paused { 0 } else { self.config.grant_new_blocks }
+    }
+
+    /// After a pause began or ended.
+    pub(super) fn regrant(&mut self) {
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            let grant = self.first_grant();
+            self.grant(conn, grant);
+            if grant == 0 {
+                self.choke(conn);
+            }
+        }
+    }
+
+    fn grant(&mut self, conn: ConnId, blocks: u16) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.up.grant != blocks {
+            peer.up.grant = blocks;
+            self.send(conn, &Message::Grant(blocks));
+        }
+    }
+
+    /// Refuses everything that a peer waits for.
+    fn choke(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let mut parts: BTreeMap<PieceId, u64> = peer.up.asked.iter().map(|(piece, asked)| (*piece, asked.mask)).collect();
+        for (&piece, &mask) in &peer.up.loading {
+            *parts.entry(piece).or_default() |= mask;
+        }
+        for block in peer.up.ready.iter().chain(&peer.up.ready_urgent) {
+            *parts.entry(block.piece()).or_default() |= 1 << block.block().0;
+        }
+        for (piece, mask) in parts {
+            self.withdraw(conn, piece, mask);
+            self.reject(conn, piece, mask, Refusal::Choked);
+        }
+    }
+
+    fn reject(&mut self, conn: ConnId, piece: PieceId, mask: u64, refusal: Refusal) {
+        self.send(conn, &Message::Reject(Reject { piece, mask: Mask(mask), refusal }));
+    }
+
+    pub(super) fn requested(&mut self, conn: ConnId, wants: &[Want]) -> Result<(), Reason> {
+        for want in wants {
+            let piece = wire::piece_id(want.lane, want.index);
+            let urgent = want.flags & FLAG_URGENT != 0;
+            let firm = want.flags & (FLAG_URGENT | FLAG_INSIST) != 0;
+            let header = self.pieces.header(piece).cloned();
+            if let (Some(root8), Some(header)) = (want.root8, &header)
+                && root8 != header.root8().0
+            {
+                self.answer_other_root(conn, header);
+                continue;
+            }
+            let full = header.as_ref().map_or(u64::MAX, |header| header.full_mask().0);
+            let offered = self.offered(piece) & full;
+            let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+            if want.root8.is_some() && header.is_some() {
+                peer.up.needs_header(piece);
+            }
+            let mask = want.mask & full;
+            if mask & !offered != 0 {
+                self.reject(conn, piece, mask & !offered, Refusal::NotHere);
+            }
+            let mask = mask & offered;
+            let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+            // What is asked for again, more urgently, is not counted twice.
+            let new = mask & !peer.up.asked.get(&piece).map_or(0, |asked| asked.mask);
+            let waiting = peer.up.waiting_blocks();
+            if waiting + new.count_ones() > config::REQUESTED_BLOCKS_MAX {
+                return Err(Reason::Flood(Flood::Requests));
+            }
+            let room = u32::from(peer.up.grant).saturating_sub(waiting);
+            let refused = new & !lowest(new, room);
+            peer.up.ask(piece, mask & !refused, urgent, firm);
+            if refused != 0 {
+                self.reject(conn, piece, refused, Refusal::Choked);
+            }
+        }
+        self.must_serve = true;
+        Ok(())
+    }
+
+    /// The peer holds a header with another root: one of the two shows the publisher's fraud. Ours goes to it, with its signature; it
+    /// answers with both. Once per piece, so that a small request does not buy many headers.
+    fn answer_other_root(&mut self, conn: ConnId, header: &Header) {
+        let first = self.peers.get_mut(&conn).is_some_and(|peer| peer.up.needs_header(header.id()));
+        if first {
+            self.send(conn, &Message::Header(header.bytes().to_vec()));
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, conn: ConnId, parts: &[Part]) {
+        for part in parts {
+            self.withdraw(conn, part.piece(), part.mask);
+        }
+        self.must_serve = true;
+    }
+
+    /// Takes blocks off everything that leads to a peer.
+    fn withdraw(&mut self, conn: ConnId, piece: PieceId, mask: u64) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.up.unask(piece, mask);
+        let (loading, _) = peer.up.unload(piece, mask);
+        let mut dropped = loading;
+        for queue in [&mut peer.up.ready, &mut peer.up.ready_urgent] {
+            queue.retain(|block| {
+                let hit = block.piece() == piece && mask >> block.block().0 & 1 == 1;
+                dropped |= if hit { 1 << block.block().0 } else { 0 };
+                !hit
+            });
+        }
+        crate::peer::take_bits(&mut peer.up.given, piece, dropped);
+        self.cancel_load(piece, loading);
+    }
+
+    /// Nobody needs a load any more, unless somebody else does.
+    pub(super) fn cancel_load(&mut self, piece: PieceId, mask: u64) {
+        let elsewhere = self.peers.values().fold(0, |all, peer| all | peer.up.loading.get(&piece).copied().unwrap_or(0));
+        let unneeded = mask & !elsewhere;
+        if unneeded != 0 {
+            self.out.push_back(Output::CancelLoad { piece, mask: Mask(unneeded) });
+        }
+    }
+
+    pub(super) fn writable(&mut self, conn: ConnId, credit: u64) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.up.credit = peer.up.credit.max(credit);
+            self.must_serve = true;
+        }
+    }
+
+    pub(super) fn acked(&mut self, conn: ConnId, ack: Ack) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let sample = (self.now.0 as u32).wrapping_sub(ack.echo_us).wrapping_sub(ack.hold_us);
+        if u64::from(sample) < config::SILENT_US {
+            peer.rtt.add(u64::from(sample));
+        }
+        let acked = ack.bytes.min(peer.up.block_bytes);
+        let new = acked.saturating_sub(peer.up.acked);
+        peer.up.acked += new;
+        let busy_since = peer.up.busy_since;
+        peer.up.goodput.add(self.now, busy_since, new);
+        if peer.up.acked >= PROVEN_BYTES && peer.up.grant != 0 {
+            let grant = self.config.grant_blocks;
+            self.grant(conn, grant);
+        }
+        self.must_serve = true;
+    }
+
+    pub(super) fn start_set(&mut self, set: Vec<(PieceId, Mask)>) {
+        self.start_set = set;
+        self.start_set.truncate(64);
+        self.prepare_start_set();
+        self.must_serve = true;
+    }
+
+    /// A publisher seals what the first visitor will need before that visitor is there.
+    pub(super) fn prepare_start_set(&mut self) {
+        if self.role != Role::Publisher || self.stopped.is_some() {
+            return;
+        }
+        let pieces: Vec<PieceId> = self.start_pieces().map(|(piece, _)| piece).collect();
+        for piece in pieces {
+            self.seal(piece);
+        }
+    }
+
+    /// Lane 0 (its newest pieces, if it is long), then what the session named.
+    fn start_pieces(&self) -> impl Iterator<Item = (PieceId, u64)> + '_ {
+        let count = self.pieces.lanes().find(|(lane, _)| lane.0 == 0).map_or(0, |(_, count)| count);
+        let manifest = (count.saturating_sub(4)..count).map(|index| (wire::piece_id(0, index), u64::MAX));
+        manifest.chain(self.start_set.iter().map(|&(piece, mask)| (piece, mask.0)))
+    }
+
+    /// Answers a newcomer at once with the start set, as far as it is here and not there.
+    pub(super) fn give_start_set(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let mut budget = (config::START_SET_BYTES_MAX / BLOCK_LEN as u64) as u32;
+        let mut parts = Vec::new();
+        let granted = peer.up.grant > 0;
+        for (piece, mask) in self.start_pieces().filter(|_| granted) {
+            let full = self.pieces.header(piece).map_or(u64::MAX, |header| header.full_mask().0);
+            // Of a piece that is not sealed yet nobody knows the length: one block is a whole manifest nearly always.
+            let full = if piece.lane.0 == 0 && full == u64::MAX && self.pieces.header(piece).is_none() { 1 } else { full };
+            let mask = lowest(mask & full & self.offered(piece) & !peer.has.mask(piece), budget);
+            budget -= mask.count_ones();
+            if mask != 0 {
+                parts.push((piece, mask));
+            }
+        }
+        let message = Message::StartSet(parts.iter().map(|&(piece, mask)| Part::new(piece, Mask(mask))).collect());
+        self.send(conn, &message);
+        let peer = self.peers.get_mut(&conn).expect("looked at above");
+        for (piece, mask) in parts {
+            peer.up.ask(piece, mask, true, true);
+        }
+        self.must_serve = true;
+    }
+
+    /// Seals a piece unless that is done or under way.
+    fn seal(&mut self, piece: PieceId) {
+        if self.pieces.contains(piece) && self.pieces.header(piece).is_none() && self.sealing.insert(piece) {
+            self.out.push_back(Output::Seal { piece });
+        }
+    }
+
+    pub(super) fn sealed(&mut self, header: Header) {
+        let piece = header.id();
+        self.sealing.remove(&piece);
+        if let Some(known) = self.pieces.header(piece) {
+            debug_assert!(known.same_core(&header), "one writer per signing key");
+            return;
+        }
+        self.learn_header(&header);
+        self.pieces.add_have(piece, u64::MAX);
+        let beyond = !header.full_mask().0;
+        for peer in self.peers.values_mut() {
+            peer.up.unask(piece, beyond);
+        }
+        self.must_serve = true;
+    }
+
+    pub(super) fn seal_failed(&mut self, piece: PieceId) {
+        self.sealing.remove(&piece);
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            let asked = self.peers[&conn].up.asked.get(&piece).map_or(0, |asked| asked.mask);
+            if asked != 0 {
+                self.withdraw(conn, piece, asked);
+                self.reject(conn, piece, asked, Refusal::SealFailed);
+            }
+        }
+        self.event(Event::SealFailed { piece });
+    }
+
+    pub(super) fn load_failed(&mut self, piece: PieceId, mask: u64) {
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.get_mut(&conn).expect("listed");
+            let (hit, _) = peer.up.unload(piece, mask);
+            if hit != 0 {
+                crate::peer::take_bits(&mut peer.up.given, piece, hit);
+                self.reject(conn, piece, hit, Refusal::NotHere);
+            }
+        }
+        if self.role != Role::Publisher {
+            self.lose(piece, mask, false);
+        }
+        self.must_serve = true;
+    }
+
+    /// A block is here for everybody who waits for it.
+    pub(super) fn loaded(&mut self, block: VerifiedBlock) {
+        let (piece, bit) = (block.piece(), 1u64 << block.block().0);
+        for peer in self.peers.values_mut() {
+            let (hit, urgent) = peer.up.unload(piece, bit);
+            if urgent != 0 {
+                peer.up.ready_urgent.push_back(block.clone());
+            } else if hit != 0 {
+                peer.up.ready.push_back(block.clone());
+            }
+        }
+        self.must_serve = true;
+    }
+
+    /// Loads what may soon be sent, and sends what may be sent now.
+    pub(super) fn serve(&mut self) {
+        if self.stopped.is_some() || self.upload_paused {
+            return;
+        }
+        let busy = |peer: &crate::peer::Peer| peer.up.waiting_blocks() > 0;
+        let mut conns: Vec<ConnId> = self.peers.values().filter(|peer| busy(peer)).map(|peer| peer.conn).collect();
+        if conns.is_empty() {
+            return;
+        }
+        let turn = (self.turn % conns.len() as u64) as usize;
+        self.turn += 1;
+        conns.rotate_left(turn);
+        self.send_ready(&conns);
+        self.load_ahead(&conns);
+    }
+
+    fn load_ahead(&mut self, conns: &[ConnId]) {
+        let mut loads: Vec<(PieceId, u64)> = Vec::new();
+        let mut refusals = Refusals::new();
+        for urgent in [true, false] {
+            let mut progress = true;
+            while progress {
+                progress = false;
+                for &conn in conns {
+                    if let Some((piece, mask)) = self.next_run(conn, urgent, &mut refusals) {
+                        self.load(conn, piece, mask, urgent, &mut loads);
+                        progress = true;
+                    }
+                }
+            }
+        }
+        for (piece, mask) in loads {
+            self.out.push_back(Output::Load { piece, mask: Mask(mask) });
+        }
+        for ((conn, piece, other), mask) in refusals {
+            let other = other.and_then(|other| self.peers.get(&other)).map(|peer| peer.id);
+            self.reject(conn, piece, mask, other.map_or(Refusal::NotHere, Refusal::AskPeer));
+        }
+    }
+
+    fn load(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool, loads: &mut Vec<(PieceId, u64)>) {
+        let elsewhere = self.peers.values().fold(0, |all, peer| all | peer.up.loading.get(&piece).copied().unwrap_or(0));
+        let up = &mut self.peers.get_mut(&conn).expect("the caller looked").up;
+        *up.loading.entry(piece).or_default() |= mask;
+        up.loading_blocks += mask.count_ones();
+        if urgent {
+            *up.loading_urgent.entry(piece).or_default() |= mask;
+        }
+        *up.given.entry(piece).or_default() |= mask;
+        let new = mask & !elsewhere;
+        match loads.iter_mut().rev().take(4).find(|(at, _)| *at == piece) {
+            _ if new == 0 => {}
+            Some((_, all)) => *all |= new,
+            None => loads.push((piece, new)),
+        }
+    }
+
+    /// Up to three blocks of the next piece in a peer's queue that can be loaded. What cannot or should not be given is refused.
+    fn next_run(&mut self, conn: ConnId, urgent: bool, refusals: &mut Refusals) -> Option<(PieceId, u64)> {
+        let mut at = 0;
+        loop {
+            let peer = self.peers.get(&conn)?;
+            let rtt_us = peer.rtt.least_us();
+            let ahead = (peer.up.under_way_max(rtt_us) / BLOCK_LEN as u64).clamp(12, config::LOAD_AHEAD_BLOCKS as u64);
+            if peer.up.ahead_blocks() as u64 >= ahead || at >= LOOKS {
+                return None;
+            }
+            let queue = if urgent { &peer.up.urgent } else { &peer.up.queue };
+            let piece = *queue.get(at)?;
+            let asked = peer.up.asked.get(&piece).copied().unwrap_or_default();
+            let mask = if urgent { asked.urgent } else { asked.mask & !asked.urgent };
+            let left = self.leave_to_others(conn, piece, mask, asked.firm, refusals);
+            if left == 0 {
+                let up = &mut self.peers.get_mut(&conn)?.up;
+                if urgent { up.urgent.remove(at) } else { up.queue.remove(at) };
+                continue;
+            }
+            if self.role == Role::Publisher && self.pieces.header(piece).is_none() {
+                let up = &self.peers[&conn].up;
+                let cold = up.asked.keys().filter(|piece| self.sealing.contains(piece)).count();
+                if cold < config::COLD_SEALS_PER_PEER {
+                    self.seal(piece);
+                }
+                at += 1;
+                continue;
+            }
+            let run = lowest(left, config::BLOCKS_PER_MESSAGE as u32);
+            self.peers.get_mut(&conn)?.up.unask(piece, run);
+            return Some((piece, run));
+        }
+    }
+
+    /// Takes off what is not here, or what somebody else has or is about to have; what is left to give.
+    fn leave_to_others(&mut self, conn: ConnId, piece: PieceId, mask: u64, firm: u64, refusals: &mut Refusals) -> u64 {
+        let gone = mask & !self.offered(piece);
+        let mut left = mask & !gone;
+        let mut leave = |swarm: &mut Swarm, other: Option<ConnId>, mask: u64| {
+            *refusals.entry((conn, piece, other)).or_default() |= mask;
+            swarm.peers.get_mut(&conn).expect("the caller looked").up.unask(piece, mask);
+        };
+        if gone != 0 {
+            leave(self, None, gone);
+        }
+        if left & !firm == 0 || !self.is_seeder() {
+            return left;
+        }
+        let publisher = self.role == Role::Publisher;
+        // A seeder that is not the publisher leaves nothing to other seeders: they would leave it back.
+        let takes = |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up() && (publisher || !self.has_all(peer));
+        let holds = |peer: &crate::peer::Peer| peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0);
+        let holders: Vec<(ConnId, u64)> = self.peers.values().filter(takes).map(|peer| (peer.conn, holds(peer))).collect();
+        for (other, holds) in holders {
+            let theirs = left & !firm & holds;
+            if theirs != 0 {
+                leave(self, Some(other), theirs);
+                left &= !theirs;
+            }
+        }
+        left
+    }
+
+    /// Whether this peer gives everything and needs nothing.
+    fn is_seeder(&self) -> bool {
+        self.role == Role::Publisher || self.pieces.all_whole()
+    }
+
+    /// Sends while there is credit: three blocks a message, each peer in turn, urgent ones of all peers first.
+    fn send_ready(&mut self, conns: &[ConnId]) {
+        for urgent in [true, false] {
+            let mut progress = true;
+            while progress {
+                progress = false;
+                for &conn in conns {
+                    progress |= self.send_run(conn, urgent);
+                }
+            }
+        }
+    }
+
+    /// One message of up to three blocks of one piece. Whether there was one.
+    fn send_run(&mut self, conn: ConnId, urgent: bool) -> bool {
+        let Some(peer) = self.peers.get_mut(&conn) else { return false };
+        let queue = if urgent { &peer.up.ready_urgent } else { &peer.up.ready };
+        let Some(first) = queue.front() else { return false };
+        let piece = first.piece();
+        let mut mask = 0u64;
+        for block in queue.iter().take(config::BLOCKS_PER_MESSAGE) {
+            let bit = 1u64 << block.block().0;
+            if block.piece() != piece || mask >= bit {
+                break;
+            }
+            mask |= bit;
+        }
+        let count = mask.count_ones() as usize;
+        let more_to_come = peer.up.loading.get(&piece).is_some_and(|mask| *mask != 0);
+        let under_way = peer.up.block_bytes > peer.up.acked;
+        if !urgent && count < config::BLOCKS_PER_MESSAGE && count == queue.len() && more_to_come && under_way {
+            return false;
+        }
+        let len = (wire::BLOCK_HEAD_LEN + count * BLOCK_LEN) as u64;
+        if !peer.up.may_send(peer.rtt.least_us(), len) {
+            return false;
+        }
+        if let Some(bucket) = &mut self.upload_limit
+            && !bucket.take(self.now, len)
+        {
+            let at = bucket.ready_at(self.now, len);
+            self.timers.set(Timer::Tokens, at.max(self.now.after(1_000)));
+            return false;
+        }
+        let blocks: Vec<VerifiedBlock> = if urgent { peer.up.ready_urgent.drain(..count).collect() } else { peer.up.ready.drain(..count).collect() };
+        self.send_blocks(conn, piece, &blocks);
+        true
+    }
+
+    fn send_blocks(&mut self, conn: ConnId, piece: PieceId, blocks: &[VerifiedBlock]) {
+        let peer = self.peers.get_mut(&conn).expect("the caller looked");
+        if peer.up.needs_header(piece) {
+            let header = blocks[0].header().bytes().to_vec();
+            self.send(conn, &Message::Header(header));
+        }
+        let parts = blocks.iter().map(|block| (block.block().0, block.bytes().clone()));
+        let bytes = wire::encode_blocks(piece, self.now.0 as u32, parts);
+        let payload = (bytes.len() - wire::BLOCK_HEAD_LEN) as u64;
+        let peer = self.peers.get_mut(&conn).expect("the caller looked");
+        if peer.up.block_bytes == peer.up.acked {
+            peer.up.busy_since = self.now;
+        }
+        peer.up.block_bytes += bytes.len() as u64;
+        peer.up.sent += payload;
+        peer.up.rate.add(self.now, payload);
+        self.counters.sent_bytes += payload;
+        self.send_bytes(conn, Channel::Data, bytes);
+    }
+}

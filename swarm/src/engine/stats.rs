@@ -1,0 +1,93 @@
+//! Numbers, computed when asked for.
+
+use super::Swarm;
+use crate::bits::Bits;
+use crate::face::{PeerStats, Role, Stats};
+use crate::peer::Peer;
+use baton_content::{Lane, PieceId, PieceIndex};
+
+impl Swarm {
+    /// Numbers for plots, pages and tests. Costs some microseconds per thousand pieces and peer.
+    pub fn stats(&self) -> Stats {
+        let up = || self.peers.values().filter(|peer| peer.is_up());
+        let viewers = || up().filter(|peer| !peer.is_publisher());
+        Stats {
+            peers: up().map(|peer| self.peer_stats(peer)).collect(),
+            verified_blocks: self.counters.verified_blocks,
+            rejected_blocks: self.counters.rejected_blocks,
+            hedged_bytes: self.counters.hedged_bytes,
+            duplicate_bytes: self.counters.duplicate_bytes,
+            have_bytes: self.pieces.have_bytes(),
+            completeness_permille: self.completeness_permille(),
+            others_union_permille: self.others_union_permille(),
+            complete_peers: viewers().filter(|peer| self.has_all(peer)).count() as u32,
+            sent_bytes: self.counters.sent_bytes,
+            received_bytes: self.counters.received_bytes,
+            received_from_viewers_bytes: self.counters.received_from_viewers_bytes,
+            wire_sent_bytes: self.counters.wire_sent_bytes,
+            wire_received_bytes: self.counters.wire_received_bytes,
+            blocks_in_flight: self.pieces.in_flight(),
+        }
+    }
+
+    fn peer_stats(&self, peer: &Peer) -> PeerStats {
+        PeerStats {
+            id: peer.id,
+            conn: peer.conn,
+            role: peer.role.unwrap_or(Role::Viewer),
+            rtt_us: peer.rtt.smoothed_us(),
+            down_bytes_per_second: peer.down.rate.bytes_per_second(self.now),
+            up_bytes_per_second: peer.up.rate.bytes_per_second(self.now),
+            received_bytes: peer.down.received,
+            sent_bytes: peer.up.sent,
+            complete_permille: self.peer_permille(peer),
+            path: peer.path,
+        }
+    }
+
+    fn peer_permille(&self, peer: &Peer) -> u16 {
+        if self.has_all(peer) {
+            return 1000;
+        }
+        let parts: u64 = peer.has.parts().map(|(piece, mask)| self.in_blocks(piece, mask)).sum();
+        self.permille(u64::from(peer.has.full_count()) * 64 + parts)
+    }
+
+    /// Blocks of a part, counted so that a whole piece is 64.
+    fn in_blocks(&self, piece: PieceId, mask: u64) -> u64 {
+        let full = self.pieces.header(piece).map_or(u64::MAX, |header| header.full_mask().0);
+        if mask & full == full { 64 } else { u64::from((mask & full).count_ones()) }
+    }
+
+    fn permille(&self, blocks: u64) -> u16 {
+        let all = u64::from(self.pieces.total()) * 64;
+        if all > 0 && blocks >= all { 1000 } else { (blocks * 999 / all.max(1)) as u16 }
+    }
+
+    /// What the others would have together if we and the publisher left.
+    fn others_union_permille(&self) -> u16 {
+        let viewers: Vec<&Peer> = self.peers.values().filter(|peer| peer.is_up() && !peer.is_publisher()).collect();
+        if viewers.iter().any(|peer| self.has_all(peer)) {
+            return 1000;
+        }
+        let blocks = self.pieces.lanes().map(|(lane, count)| self.union_blocks(&viewers, lane, count)).sum();
+        self.permille(blocks)
+    }
+
+    fn union_blocks(&self, viewers: &[&Peer], lane: Lane, count: u32) -> u64 {
+        let mut blocks = 0;
+        for at in 0..(count as usize).div_ceil(64) {
+            let word = |of: fn(&crate::have::HaveMap, Lane) -> Option<&Bits>| {
+                viewers.iter().filter_map(|peer| of(&peer.has, lane)).fold(0, |all, bits| all | bits.word(at))
+            };
+            let full = word(crate::have::HaveMap::full);
+            blocks += u64::from(full.count_ones()) * 64;
+            for bit in crate::bits::ones(word(crate::have::HaveMap::any) & !full) {
+                let piece = PieceId { lane, index: PieceIndex(at as u32 * 64 + bit) };
+                let mask = viewers.iter().fold(0, |all, peer| all | peer.has.mask(piece));
+                blocks += self.in_blocks(piece, mask);
+            }
+        }
+        blocks
+    }
+}

@@ -1,0 +1,377 @@
+//! One connected peer: what it has, what it owes us (`Download`), what we owe it (`Upload`).
+
+use crate::bits::Bits;
+use crate::config::{self, Config};
+use crate::face::{Binding, ConnId, Path, Role};
+use crate::have::HaveMap;
+use crate::rate::{Bucket, Goodput, Rate};
+use crate::timer::Instant;
+use baton_content::{Lane, PeerId, PieceId, VerifiedBlock};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Everything about one connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) conn: ConnId,
+    pub(crate) id: PeerId,
+    pub(crate) binding: Binding,
+    pub(crate) path: Path,
+    /// What its Hello said; before that nothing else is heard.
+    pub(crate) role: Option<Role>,
+    pub(crate) heard_at: Instant,
+    pub(crate) has: HaveMap,
+    /// The revision of the newest head that it is known to have; 0 for none.
+    pub(crate) head_revision: u64,
+    /// Pieces about which it has not heard our news yet.
+    pub(crate) news: BTreeSet<PieceId>,
+    pub(crate) have_sent_at: Option<Instant>,
+    pub(crate) neighbours: Vec<PeerId>,
+    pub(crate) messages: Bucket,
+    pub(crate) introductions: Bucket,
+    pub(crate) rtt: Rtt,
+    pub(crate) wire_received: u64,
+    pub(crate) down: Download,
+    pub(crate) up: Upload,
+}
+
+impl Peer {
+    pub(crate) fn new(conn: ConnId, id: PeerId, binding: Binding, path: Path, config: &Config, now: Instant) -> Self {
+        Peer {
+            conn,
+            id,
+            binding,
+            path,
+            role: None,
+            heard_at: now,
+            has: HaveMap::default(),
+            head_revision: 0,
+            news: BTreeSet::new(),
+            have_sent_at: None,
+            neighbours: Vec::new(),
+            messages: Bucket::new(config::MESSAGES_PER_SECOND, config::MESSAGES_BURST, now),
+            introductions: Bucket::new(1_000_000 / config::INTRODUCTION_INTERVAL_US, config::INTRODUCTIONS_BURST, now),
+            rtt: Rtt::default(),
+            wire_received: 0,
+            down: Download::new(config, now),
+            up: Upload::new(config),
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.role.is_some()
+    }
+
+    pub(crate) fn is_publisher(&self) -> bool {
+        self.role == Some(Role::Publisher)
+    }
+}
+
+/// The round trip: smoothed as in RFC 6298 and the least seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rtt {
+    smoothed_us: Option<u64>,
+    least_us: Option<u64>,
+}
+
+impl Rtt {
+    pub(crate) fn add(&mut self, sample_us: u64) {
+        self.smoothed_us = Some(self.smoothed_us.map_or(sample_us, |old| (old * 7 + sample_us) / 8));
+        self.least_us = Some(self.least_us.map_or(sample_us, |old| old.min(sample_us)));
+    }
+
+    pub(crate) fn smoothed_us(&self) -> Option<u64> {
+        self.smoothed_us
+    }
+
+    /// The least seen, or a guess across a country before anything was.
+    pub(crate) fn least_us(&self) -> u64 {
+        self.least_us.unwrap_or(50_000)
+    }
+}
+
+/// Blocks of one piece that a peer owes us.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owed {
+    pub(crate) mask: u64,
+    /// Those of them that it knows to be urgent.
+    pub(crate) urgent: u64,
+    /// Past this it is later than nearly always (its p95): somebody else may be asked.
+    pub(crate) late_at: Instant,
+}
+
+/// Blocks that a seeder left to somebody else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Withheld {
+    pub(crate) mask: u64,
+    pub(crate) until: Instant,
+}
+
+/// What a peer gives us.
+#[derive(Debug)]
+pub(crate) struct Download {
+    /// Blocks that may be asked for at a time.
+    pub(crate) grant: u32,
+    pub(crate) owed: BTreeMap<PieceId, Owed>,
+    pub(crate) owed_blocks: u32,
+    /// Since when it has owed us something without a pause.
+    pub(crate) busy_since: Instant,
+    /// By piece and by whom the seeder named; `None`: just cancelled, the block may still be on its way.
+    pub(crate) withheld: BTreeMap<(PieceId, Option<PeerId>), Withheld>,
+    /// Blocks that were left to somebody else in vain: ask with emphasis.
+    pub(crate) insist: BTreeMap<PieceId, u64>,
+    pub(crate) goodput: Goodput,
+    pub(crate) rate: Rate,
+    pub(crate) received: u64,
+    pub(crate) delivered_at: Option<Instant>,
+    /// It owed for too long: not counted on until it delivers again.
+    pub(crate) stalled: bool,
+    /// It has nothing that is wanted, as of the last look; cleared by whatever could change that.
+    pub(crate) dry: bool,
+    /// The background goes on with this piece.
+    pub(crate) current: Option<PieceId>,
+    /// Blocks that overtook their header.
+    pub(crate) pending: Vec<(PieceId, u8, Bytes)>,
+    pub(crate) pending_bytes: usize,
+    pub(crate) unasked_bytes: u64,
+    /// Of the newest block message, for the Ack.
+    pub(crate) echo: Option<(u32, Instant)>,
+    pub(crate) block_bytes: u64,
+    window_new: u64,
+    window_min: u64,
+    window_max: u64,
+}
+
+impl Download {
+    fn new(config: &Config, now: Instant) -> Self {
+        Download {
+            grant: 0,
+            owed: BTreeMap::new(),
+            owed_blocks: 0,
+            busy_since: now,
+            withheld: BTreeMap::new(),
+            insist: BTreeMap::new(),
+            goodput: Goodput::default(),
+            rate: Rate::default(),
+            received: 0,
+            delivered_at: None,
+            stalled: false,
+            dry: false,
+            current: None,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            unasked_bytes: 0,
+            echo: None,
+            block_bytes: 0,
+            window_new: config.request_window_new_bytes,
+            window_min: config.request_window_min_bytes,
+            window_max: config.request_window_max_bytes,
+        }
+    }
+
+    /// How many blocks to keep asked for: what it delivers in its round trip and half a second more. A window that limits what is
+    /// measured still grows, until half a second is queued there; before there is a measurement it doubles with each window delivered.
+    pub(crate) fn window_blocks(&self, rtt_us: u64) -> u32 {
+        let bytes = match self.goodput.bytes_per_second() {
+            Some(rate) => rate.saturating_mul(rtt_us + 500_000) / 1_000_000,
+            None => self.window_new + self.received * 2,
+        };
+        (bytes.clamp(self.window_min, self.window_max) / baton_content::BLOCK_LEN as u64) as u32
+    }
+
+    /// How many more blocks may be asked for.
+    pub(crate) fn room(&self, rtt_us: u64) -> u32 {
+        self.window_blocks(rtt_us).min(self.grant).saturating_sub(self.owed_blocks)
+    }
+
+    /// When a block asked for now is expected to be here.
+    pub(crate) fn expected_us(&self, rtt_us: u64, more_blocks: u32) -> u64 {
+        let rate = self.goodput.bytes_per_second().unwrap_or(1_000_000).max(1_000);
+        let bytes = u64::from(self.owed_blocks + more_blocks + 1) * baton_content::BLOCK_LEN as u64;
+        rtt_us + bytes.saturating_mul(1_000_000) / rate
+    }
+
+    /// When an urgent block is expected: it overtakes what is not.
+    pub(crate) fn expected_urgent_us(&self, rtt_us: u64, more_blocks: u32) -> u64 {
+        let rate = self.goodput.bytes_per_second().unwrap_or(1_000_000).max(1_000);
+        let urgent: u32 = self.owed.values().map(|owed| owed.urgent.count_ones()).sum();
+        let bytes = u64::from(urgent + more_blocks + 1) * baton_content::BLOCK_LEN as u64;
+        rtt_us + bytes.saturating_mul(1_000_000) / rate
+    }
+
+    pub(crate) fn owed_mask(&self, piece: PieceId) -> u64 {
+        self.owed.get(&piece).map_or(0, |owed| owed.mask)
+    }
+
+    pub(crate) fn withheld_mask(&self, piece: PieceId) -> u64 {
+        self.withheld.range((piece, None)..).take_while(|((at, _), _)| *at == piece).fold(0, |mask, (_, held)| mask | held.mask)
+    }
+
+    /// Takes blocks off what is owed; which of `mask` were.
+    pub(crate) fn settle(&mut self, piece: PieceId, mask: u64) -> u64 {
+        let Some(owed) = self.owed.get_mut(&piece) else { return 0 };
+        let settled = owed.mask & mask;
+        owed.mask &= !settled;
+        owed.urgent &= !settled;
+        if owed.mask == 0 {
+            self.owed.remove(&piece);
+        }
+        self.owed_blocks -= settled.count_ones();
+        settled
+    }
+}
+
+/// Blocks of one piece that a peer asked for and that are not being loaded yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) mask: u64,
+    /// Those to be sent even if others got them: urgent or left to others in vain.
+    pub(crate) firm: u64,
+    pub(crate) urgent: u64,
+}
+
+/// What a peer wants from us.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// The last grant that we sent.
+    pub(crate) grant: u16,
+    pub(crate) asked: BTreeMap<PieceId, Asked>,
+    pub(crate) asked_blocks: u32,
+    /// Order of service; entries that were cancelled are skipped.
+    pub(crate) urgent: VecDeque<PieceId>,
+    pub(crate) queue: VecDeque<PieceId>,
+    pub(crate) loading: BTreeMap<PieceId, u64>,
+    pub(crate) loading_blocks: u32,
+    pub(crate) ready: VecDeque<VerifiedBlock>,
+    pub(crate) ready_urgent: VecDeque<VerifiedBlock>,
+    /// Blocks of the loading ones that are urgent.
+    pub(crate) loading_urgent: BTreeMap<PieceId, u64>,
+    /// Blocks it got or is about to get from us and has not told that it has.
+    pub(crate) given: BTreeMap<PieceId, u64>,
+    headers: BTreeMap<Lane, Bits>,
+    pub(crate) credit: u64,
+    pub(crate) wire_sent: u64,
+    /// Bytes of block messages, and how many of them arrived.
+    pub(crate) block_bytes: u64,
+    pub(crate) acked: u64,
+    pub(crate) busy_since: Instant,
+    pub(crate) goodput: Goodput,
+    pub(crate) rate: Rate,
+    pub(crate) sent: u64,
+}
+
+impl Upload {
+    fn new(config: &Config) -> Self {
+        Upload {
+            grant: 0,
+            asked: BTreeMap::new(),
+            asked_blocks: 0,
+            urgent: VecDeque::new(),
+            queue: VecDeque::new(),
+            loading: BTreeMap::new(),
+            loading_blocks: 0,
+            ready: VecDeque::new(),
+            ready_urgent: VecDeque::new(),
+            loading_urgent: BTreeMap::new(),
+            given: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            credit: config.initial_credit_bytes,
+            wire_sent: 0,
+            block_bytes: 0,
+            acked: 0,
+            busy_since: Instant::default(),
+            goodput: Goodput::default(),
+            rate: Rate::default(),
+            sent: 0,
+        }
+    }
+
+    /// Block bytes that may be under way: what arrives in a round trip and an eighth of a second, and a quarter more, so that a
+    /// cancel works and yet a link that could carry more shows it.
+    pub(crate) fn under_way_max(&self, rtt_us: u64) -> u64 {
+        match self.goodput.bytes_per_second() {
+            Some(rate) => (rate.saturating_mul(rtt_us + 125_000) / 1_000_000 * 5 / 4).clamp(192 * 1024, 16 << 20),
+            None => 512 * 1024,
+        }
+    }
+
+    /// Whether another block message may go.
+    pub(crate) fn may_send(&self, rtt_us: u64, len: u64) -> bool {
+        self.wire_sent + len <= self.credit && self.block_bytes - self.acked < self.under_way_max(rtt_us)
+    }
+
+    /// Blocks on their way from the disk or waiting for credit.
+    pub(crate) fn ahead_blocks(&self) -> usize {
+        self.loading_blocks as usize + self.ready.len() + self.ready_urgent.len()
+    }
+
+    /// Whether the peer must be sent the header; it is considered sent from now on.
+    pub(crate) fn needs_header(&mut self, piece: PieceId) -> bool {
+        self.headers.entry(piece.lane).or_default().insert(piece.index.0)
+    }
+
+    /// Adds what is asked for. Blocks that are being loaded or sent already are not asked for again.
+    pub(crate) fn ask(&mut self, piece: PieceId, mask: u64, urgent: bool, firm: bool) {
+        let under_way = self.loading.get(&piece).copied().unwrap_or(0) | self.ready_mask(piece);
+        let mask = mask & !under_way;
+        if mask == 0 {
+            return;
+        }
+        let asked = self.asked.entry(piece).or_default();
+        let new = mask & !asked.mask;
+        self.asked_blocks += new.count_ones();
+        let newly_urgent = if urgent { mask & !asked.urgent } else { 0 };
+        asked.mask |= mask;
+        asked.urgent |= newly_urgent;
+        if firm {
+            asked.firm |= mask;
+        }
+        if newly_urgent != 0 {
+            self.urgent.push_back(piece);
+        } else if new != 0 && self.queue.back() != Some(&piece) {
+            self.queue.push_back(piece);
+        }
+    }
+
+    fn ready_mask(&self, piece: PieceId) -> u64 {
+        let of_piece = |block: &&VerifiedBlock| block.piece() == piece;
+        self.ready.iter().chain(&self.ready_urgent).filter(of_piece).fold(0, |mask, block| mask | 1 << block.block().0)
+    }
+
+    /// Takes blocks off what is asked for; which of `mask` were.
+    pub(crate) fn unask(&mut self, piece: PieceId, mask: u64) -> u64 {
+        let Some(asked) = self.asked.get_mut(&piece) else { return 0 };
+        let taken = asked.mask & mask;
+        asked.mask &= !taken;
+        asked.firm &= !taken;
+        asked.urgent &= !taken;
+        if asked.mask == 0 {
+            self.asked.remove(&piece);
+        }
+        self.asked_blocks -= taken.count_ones();
+        taken
+    }
+
+    /// Takes blocks off the loading ones; which of `mask` were, and whether they are urgent.
+    pub(crate) fn unload(&mut self, piece: PieceId, mask: u64) -> (u64, u64) {
+        let taken = take_bits(&mut self.loading, piece, mask);
+        self.loading_blocks -= taken.count_ones();
+        (taken, take_bits(&mut self.loading_urgent, piece, taken))
+    }
+
+    /// Everything that the peer waits for.
+    pub(crate) fn waiting_blocks(&self) -> u32 {
+        self.asked_blocks + self.ahead_blocks() as u32
+    }
+}
+
+/// Removes bits from a map of masks; which were there.
+pub(crate) fn take_bits(map: &mut BTreeMap<PieceId, u64>, piece: PieceId, mask: u64) -> u64 {
+    let Some(bits) = map.get_mut(&piece) else { return 0 };
+    let taken = *bits & mask;
+    *bits &= !taken;
+    if *bits == 0 {
+        map.remove(&piece);
+    }
+    taken
+}

@@ -1,0 +1,105 @@
+//! The picker: which block, from whom. Pure looks at the tables; the engine asks.
+//!
+//! Order: nearest deadline first; beyond the urgent window what the seeder can give only once and others cannot give at all; in the
+//! background the rarest piece first (BEP 3), from a random place on so that viewers have different ones to trade.
+
+use crate::config;
+use crate::face::ConnId;
+use crate::peer::Peer;
+use crate::pieces::{Pieces, SHELVES};
+use crate::bits::ones;
+use baton_content::{PieceId, PieceIndex};
+use std::collections::BTreeMap;
+
+pub(crate) type Peers = BTreeMap<ConnId, Peer>;
+
+/// How near a deadline must be for its block to be urgent: three times what the way through another viewer takes (seeder to viewer,
+/// its Have, our Request, the block), within limits.
+pub(crate) fn urgent_window_us(peers: &Peers) -> u64 {
+    let rtt = |peer: &Peer| peer.rtt.smoothed_us().unwrap_or(50_000).min(500_000);
+    let longest = peers.values().filter(|peer| peer.is_up()).map(rtt).max().unwrap_or(0);
+    (3 * (2 * longest + config::HAVE_INTERVAL_US)).clamp(config::URGENT_MIN_US, config::URGENT_MAX_US)
+}
+
+/// Whether a peer may be asked for anything at all.
+pub(crate) fn is_open(peer: &Peer) -> bool {
+    peer.is_up() && peer.down.grant > 0
+}
+
+/// Whether a peer can be counted on for what it has.
+pub(crate) fn is_useful(peer: &Peer) -> bool {
+    is_open(peer) && !peer.down.stalled
+}
+
+/// The blocks of a piece that peers other than the publisher (and `except`) can be counted on for.
+pub(crate) fn others_have(peers: &Peers, except: ConnId, piece: PieceId) -> u64 {
+    let counts = |peer: &&Peer| peer.conn != except && !peer.is_publisher() && is_useful(peer);
+    peers.values().filter(counts).fold(0, |mask, peer| mask | peer.has.mask(piece) & !peer.down.withheld_mask(piece))
+}
+
+/// What may be asked of a peer out of `missing` when there is no hurry: a publisher is spared what others have, and nobody is asked
+/// for what it just left to somebody else.
+pub(crate) fn unhurried(peers: &Peers, peer: &Peer, piece: PieceId, missing: u64) -> u64 {
+    let mut useful = missing & peer.has.mask(piece);
+    if useful != 0 && !peer.down.withheld.is_empty() {
+        useful &= !peer.down.withheld_mask(piece);
+    }
+    if useful != 0 && peer.is_publisher() {
+        useful &= !others_have(peers, peer.conn, piece);
+    }
+    useful
+}
+
+/// Who is expected to deliver some of `missing` soonest, `except` not asked.
+pub(crate) fn soonest(peers: &Peers, piece: PieceId, missing: u64, except: Option<ConnId>) -> Option<ConnId> {
+    let score = |peer: &Peer| {
+        let expected = peer.down.expected_urgent_us(peer.rtt.least_us(), 0);
+        let stalled = if peer.down.stalled { 8 } else { 1 };
+        // A little later from a viewer is better than from the publisher, whose bytes everybody needs.
+        let spared = if peer.is_publisher() { expected / 2 + 50_000 } else { 0 };
+        expected * stalled + spared
+    };
+    let can = |peer: &&Peer| {
+        Some(peer.conn) != except
+            && is_open(peer)
+            && peer.down.owed_blocks < peer.down.grant
+            && peer.has.mask(piece) & missing & !peer.down.owed_mask(piece) != 0
+    };
+    peers.values().filter(can).min_by_key(|peer| (score(peer), peer.conn)).map(|peer| peer.conn)
+}
+
+/// Pieces looked at before a search gives up until something changes: keeps a search short when a peer has much of little use.
+const LOOKS_MAX: u32 = 256;
+
+/// The rarest wanted piece of which a peer can give blocks, and those blocks. `start` shifts where the search begins.
+pub(crate) fn rarest(pieces: &Pieces, peers: &Peers, peer: &Peer, start: u64) -> Option<(PieceId, u64)> {
+    let mut looks = 0;
+    for shelf in 0..SHELVES {
+        for (lane, count) in pieces.lanes() {
+            let (Some(shelf), Some(any)) = (pieces.shelf(lane, shelf), peer.has.any(lane)) else { continue };
+            let words = (count as usize).div_ceil(64);
+            for step in 0..words {
+                let at = (step + start as usize % words) % words;
+                let candidates = shelf.word(at) & any.word(at);
+                for bit in rotated(candidates, start) {
+                    let piece = PieceId { lane, index: PieceIndex(at as u32 * 64 + bit) };
+                    let useful = unhurried(peers, peer, piece, pieces.wanted(piece));
+                    if useful != 0 {
+                        return Some((piece, useful));
+                    }
+                    looks += 1;
+                    if looks >= LOOKS_MAX {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The ones of a word from a shifted place on.
+fn rotated(word: u64, start: u64) -> impl Iterator<Item = u32> {
+    let shift = (start >> 32) as u32 % 64;
+    ones(word.rotate_right(shift)).map(move |bit| (bit + shift) % 64)
+}

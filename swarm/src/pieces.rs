@@ -1,0 +1,288 @@
+//! Our own blocks. Invariant: a block is in exactly one of have, in flight, wanted, unwanted.
+//!
+//! Wanted pieces stand in shelves by how many neighbours have them, so that the rarest is found by looking at words of bits: a choice
+//! among 50,000 pieces costs microseconds and is made once per piece, not per block.
+
+use crate::bits::Bits;
+use baton_content::{BLOCK_LEN, BlockIndex, Head, Header, Lane, PieceId, PieceIndex};
+use std::collections::BTreeMap;
+
+/// Shelves: 0 to 6 neighbours, and more.
+pub(crate) const SHELVES: usize = 8;
+
+/// What is known of one piece.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) header: Option<Header>,
+    /// The blocks there are; all ones until the header is known.
+    pub(crate) full: u64,
+    pub(crate) have: u64,
+    pub(crate) in_flight: u64,
+    /// In flight from two peers.
+    pub(crate) hedged: u64,
+    /// Dropped here to make room: wanted again only when demanded.
+    evicted: u64,
+    /// Neighbours that have all of it.
+    copies: u16,
+    shelf: Option<u8>,
+}
+
+impl Piece {
+    fn new() -> Self {
+        Piece { header: None, full: u64::MAX, have: 0, in_flight: 0, hedged: 0, evicted: 0, copies: 0, shelf: None }
+    }
+
+    /// Neither had nor on its way.
+    pub(crate) fn missing(&self) -> u64 {
+        self.full & !self.have & !self.in_flight
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.header.is_some() && self.full & !self.have == 0
+    }
+
+    /// What others are told: all ones for a whole piece.
+    pub(crate) fn told(&self) -> u64 {
+        if self.is_whole() { u64::MAX } else { self.have }
+    }
+}
+
+#[derive(Debug, Default)]
+struct LaneTable {
+    pieces: Vec<Piece>,
+    shelves: [Bits; SHELVES],
+}
+
+/// All pieces that the head names.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    lanes: BTreeMap<Lane, LaneTable>,
+    /// Whether everything is wanted, or only what is demanded and lane 0.
+    background: bool,
+    total: u32,
+    whole: u32,
+    have_blocks: u64,
+    have_bytes: u64,
+    in_flight: u32,
+}
+
+impl Pieces {
+    pub(crate) fn new(background: bool) -> Self {
+        Pieces { background, ..Pieces::default() }
+    }
+
+    /// Makes room for what the head names, up to the limit. Returns the new pieces' ids.
+    pub(crate) fn grow(&mut self, head: &Head) -> Vec<PieceId> {
+        let mut new = Vec::new();
+        for state in head.lanes.iter().take(crate::config::LANES_MAX) {
+            let table = self.lanes.entry(state.lane).or_default();
+            let room = crate::config::PIECES_MAX.saturating_sub(self.total);
+            let count = state.pieces.saturating_sub(table.pieces.len() as u32).min(room);
+            for _ in 0..count {
+                new.push(PieceId { lane: state.lane, index: PieceIndex(table.pieces.len() as u32) });
+                table.pieces.push(Piece::new());
+            }
+            self.total += count;
+        }
+        for &piece in &new {
+            self.reshelve(piece);
+        }
+        new
+    }
+
+    pub(crate) fn get(&self, piece: PieceId) -> Option<&Piece> {
+        self.lanes.get(&piece.lane)?.pieces.get(piece.index.0 as usize)
+    }
+
+    fn get_mut(&mut self, piece: PieceId) -> Option<&mut Piece> {
+        self.lanes.get_mut(&piece.lane)?.pieces.get_mut(piece.index.0 as usize)
+    }
+
+    pub(crate) fn contains(&self, piece: PieceId) -> bool {
+        self.get(piece).is_some()
+    }
+
+    pub(crate) fn header(&self, piece: PieceId) -> Option<&Header> {
+        self.get(piece)?.header.as_ref()
+    }
+
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (Lane, u32)> + '_ {
+        self.lanes.iter().map(|(&lane, table)| (lane, table.pieces.len() as u32))
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = PieceId> + '_ {
+        self.lanes().flat_map(|(lane, count)| (0..count).map(move |index| PieceId { lane, index: PieceIndex(index) }))
+    }
+
+    pub(crate) fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// Whether every piece that the head names is here.
+    pub(crate) fn all_whole(&self) -> bool {
+        self.total > 0 && self.whole == self.total
+    }
+
+    pub(crate) fn have_bytes(&self) -> u64 {
+        self.have_bytes
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// In thousandths; 1000 only when all is here.
+    pub(crate) fn completeness_permille(&self) -> u16 {
+        if self.all_whole() {
+            return 1000;
+        }
+        // Whole pieces count as 64 blocks, however short they are.
+        let blocks = (u64::from(self.total) * 64).max(1);
+        (self.have_blocks.min(blocks) * 999 / blocks) as u16
+    }
+
+    /// Remembers a header that was checked. Whether it was new.
+    pub(crate) fn set_header(&mut self, header: &Header) -> bool {
+        let id = header.id();
+        let full = header.full_mask().0;
+        let Some(piece) = self.get_mut(id) else { return false };
+        if piece.header.is_some() {
+            return false;
+        }
+        let before = piece.count();
+        piece.header = Some(header.clone());
+        piece.full = full;
+        // Blocks that do not exist cannot be asked for any longer.
+        piece.evicted &= full;
+        piece.in_flight &= full;
+        piece.hedged &= full;
+        self.account(id, before);
+        true
+    }
+
+    /// Marks blocks as had; the header must be known. They are no longer in flight.
+    pub(crate) fn add_have(&mut self, id: PieceId, mask: u64) {
+        self.change(id, |piece| {
+            let mask = mask & piece.full;
+            piece.have |= mask;
+            piece.in_flight &= !mask;
+            piece.hedged &= !mask;
+            piece.evicted &= !mask;
+        });
+    }
+
+    /// Forgets blocks. Returns those that were had.
+    pub(crate) fn lose(&mut self, id: PieceId, mask: u64, evicted: bool) -> u64 {
+        let mut lost = 0;
+        self.change(id, |piece| {
+            lost = piece.have & mask;
+            piece.have &= !lost;
+            if evicted {
+                piece.evicted |= lost;
+            }
+        });
+        lost
+    }
+
+    /// Marks missing blocks as asked for, or those in flight as asked for twice.
+    pub(crate) fn ask(&mut self, id: PieceId, mask: u64) {
+        self.change(id, |piece| {
+            let mask = mask & !piece.have;
+            piece.hedged |= piece.in_flight & mask;
+            piece.in_flight |= mask;
+        });
+    }
+
+    /// One of those asked for these blocks will not send them.
+    pub(crate) fn release(&mut self, id: PieceId, mask: u64) {
+        self.change(id, |piece| {
+            let twice = piece.hedged & mask;
+            piece.hedged &= !twice;
+            piece.in_flight &= !(mask & !twice);
+        });
+    }
+
+    /// One neighbour more or less has all of the piece.
+    pub(crate) fn count_copy(&mut self, id: PieceId, more: bool) {
+        self.change(id, |piece| piece.copies = if more { piece.copies.saturating_add(1) } else { piece.copies.saturating_sub(1) });
+    }
+
+    fn change(&mut self, id: PieceId, change: impl FnOnce(&mut Piece)) {
+        let Some(piece) = self.get_mut(id) else { return };
+        let before = piece.count();
+        change(piece);
+        self.account(id, before);
+    }
+
+    /// Carries a change of one piece into the sums and the shelves.
+    fn account(&mut self, id: PieceId, before: Count) {
+        let piece = self.get_mut(id).expect("it was there a moment ago");
+        let after = piece.count();
+        debug_assert_eq!(piece.have & piece.in_flight, 0, "a block is had or in flight");
+        debug_assert_eq!(piece.hedged & !piece.in_flight, 0, "what is asked twice is in flight");
+        self.have_blocks = self.have_blocks + after.blocks - before.blocks;
+        self.have_bytes = self.have_bytes + after.bytes - before.bytes;
+        self.whole = self.whole + after.whole - before.whole;
+        self.in_flight = self.in_flight + after.in_flight - before.in_flight;
+        self.reshelve(id);
+    }
+
+    fn reshelve(&mut self, id: PieceId) {
+        let background = self.background || id.lane.0 == 0;
+        let table = self.lanes.get_mut(&id.lane).expect("a piece has a lane");
+        let piece = &mut table.pieces[id.index.0 as usize];
+        let wanted = background && piece.missing() & !piece.evicted != 0;
+        let shelf = wanted.then(|| usize::from(piece.copies).min(SHELVES - 1) as u8);
+        if shelf != piece.shelf {
+            if let Some(old) = piece.shelf {
+                table.shelves[usize::from(old)].remove(id.index.0);
+            }
+            if let Some(new) = shelf {
+                table.shelves[usize::from(new)].insert(id.index.0);
+            }
+            piece.shelf = shelf;
+        }
+    }
+
+    /// Missing blocks of a piece that the background wants.
+    pub(crate) fn wanted(&self, id: PieceId) -> u64 {
+        match self.get(id) {
+            Some(piece) if self.background || id.lane.0 == 0 => piece.missing() & !piece.evicted,
+            _ => 0,
+        }
+    }
+
+    /// The pieces of one lane that are wanted and that so many neighbours have.
+    pub(crate) fn shelf(&self, lane: Lane, shelf: usize) -> Option<&Bits> {
+        self.lanes.get(&lane).map(|table| &table.shelves[shelf])
+    }
+}
+
+/// What one piece adds to the sums.
+#[derive(Clone, Copy)]
+struct Count {
+    blocks: u64,
+    bytes: u64,
+    whole: u32,
+    in_flight: u32,
+}
+
+impl Piece {
+    fn count(&self) -> Count {
+        let whole = self.is_whole();
+        Count {
+            blocks: if whole { 64 } else { u64::from(self.have.count_ones()) },
+            bytes: self.have_bytes(),
+            whole: u32::from(whole),
+            in_flight: self.in_flight.count_ones(),
+        }
+    }
+
+    fn have_bytes(&self) -> u64 {
+        let Some(header) = &self.header else { return 0 };
+        let last = self.full.count_ones().saturating_sub(1);
+        let blocks = u64::from((self.have & !(1 << last)).count_ones()) * BLOCK_LEN as u64;
+        let tail = if self.have >> last & 1 == 1 { header.block_len(BlockIndex(last as u8)) as u64 } else { 0 };
+        blocks + tail
+    }
+}
