@@ -30,6 +30,8 @@ export const session = {
   link: '',
   /** What was dropped, from the drop on; its link follows. */
   shared: null as Shared | null,
+  /** Something that was dropped is not shared, and why: a sentence. */
+  notice: '',
   /** The engine did not start. */
   problem: null as Problem | null,
   embedded: document.documentElement.hasAttribute('data-embed'),
@@ -57,12 +59,19 @@ export function begin(): void {
 export function shareFiles(files: File[]): void {
   const first = files[0];
   if (!first) return;
+  session.notice = '';
   const size = files.reduce((sum, file) => sum + file.size, 0);
   baton.share?.stop();
   baton.share = null;
   session.shared = { name: first.name, size, count: files.length };
   pending = files;
   sharePending();
+  watcher();
+}
+
+/** Says why something is not shared. */
+export function refuse(why: string): void {
+  session.notice = why;
   watcher();
 }
 
@@ -129,7 +138,7 @@ function followAddress(): void {
 function openView(): void {
   if (!baton.client || session.link === '' || baton.view) return;
   try {
-    baton.view = baton.client.open(session.link);
+    baton.view = baton.client.open(location.href);
     baton.view.attach(theVideo());
   } catch (error) {
     session.problem = { code: 'bad-link', detail: String(error) };

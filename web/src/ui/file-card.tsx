@@ -9,6 +9,8 @@ import { link } from './state';
 export function FileCard({ what, stats }: { what: Meta; stats: ViewStats | null }) {
   const have = stats?.have ?? 0;
   const left = stats && stats.down_bps > 0 ? ((1 - have) * what.size) / stats.down_bps : NaN;
+  // The publisher may come to know it after we came.
+  const blake3 = stats?.blake3 ?? what.blake3;
   const whole = stats?.complete ?? false;
   const facts = whole
     ? [messages.file.whole(what.size)]
@@ -43,7 +45,11 @@ export function FileCard({ what, stats }: { what: Meta; stats: ViewStats | null 
           <DownloadButton what={what} primary />
           <CopyButton text={link.value} />
         </div>
-        {what.blake3 && <code class="file-hash" data-testid="blake3">{what.blake3}</code>}
+        {blake3 && (
+          <p class="file-hash">
+            {messages.share.blake3} <code data-testid="blake3">{blake3}</code>
+          </p>
+        )}
       </div>
     </section>
   );

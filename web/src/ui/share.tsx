@@ -4,7 +4,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import type { ShareStats } from '../api';
 import { bytes, percent } from '../format';
 import { FINAL, messages } from '../messages';
-import { baton, goToLink, linkIn, shareFiles, stopSharing } from '../session';
+import { baton, goToLink, linkIn, refuse, shareFiles, stopSharing } from '../session';
 import { CopyButton } from './copy';
 import { CheckIcon, SendIcon } from './icons';
 import { lazy } from './lazy';
@@ -13,7 +13,7 @@ import { PasteLink } from './paste-link';
 import { ProblemNote } from './problem';
 import { safety } from './safety';
 import { PassOnSwitch } from './switch';
-import { bootProblem, problem, shared, shareStats, shareUrl } from './state';
+import { bootProblem, notice, problem, shared, shareStats, shareUrl } from './state';
 
 const loadQr = () => import('./qr');
 const Qr = lazy(() => loadQr().then((part) => part.Qr));
@@ -53,6 +53,7 @@ function Welcome({ dragging }: { dragging: boolean }) {
           <p class="track-hint">{words.chooseHint}</p>
         </div>
       </div>
+      <Notice />
       <div class="open-link">
         <p>{words.open}</p>
         <PasteLink />
@@ -76,13 +77,12 @@ function FileButton({ class: look, label }: { class: string; label: string }) {
     <label class={`file-button ${look}`}>
       <input
         type="file"
-        multiple
         data-testid="file-input"
         onChange={(event) => {
           const input = event.currentTarget;
           const files = [...(input.files ?? [])];
           input.value = ''; // the same file may be chosen again
-          shareFiles(files);
+          take(files);
         }}
       />
       <span>{label}</span>
@@ -113,6 +113,7 @@ function Sharing() {
           </button>
         </div>
       </header>
+      <Notice />
       {trouble && <ProblemNote problem={trouble} where="bar" />}
       {!dead && <LinkCard />}
       {!dead && stats && <Safety stats={stats} />}
@@ -135,19 +136,22 @@ function LinkCard() {
     <section class="card link-card">
       <div class="link-main">
         <h2>{words.linkLabel}</h2>
-        <input
-          ref={field}
-          class="share-url"
-          data-testid="share-url"
-          readOnly
-          aria-label={words.linkLabel}
-          value={url}
-          placeholder={words.preparing}
-          onFocus={(event) => event.currentTarget.select()}
-        />
+        {url === '' ? (
+          <p class="share-url">{words.preparing}</p>
+        ) : (
+          <input
+            ref={field}
+            class="share-url"
+            data-testid="share-url"
+            readOnly
+            aria-label={words.linkLabel}
+            value={url}
+            onFocus={(event) => event.currentTarget.select()}
+          />
+        )}
         <div class="row">
-          <CopyButton text={url} primary field={() => field.current} />
-          {typeof navigator.share === 'function' && (
+          {url !== '' && <CopyButton text={url} primary field={() => field.current} />}
+          {url !== '' && typeof navigator.share === 'function' && (
             <button class="button" onClick={() => void navigator.share({ url, title: messages.brand }).catch(() => undefined)}>
               <SendIcon />
               <span>{words.send}</span>
@@ -210,6 +214,13 @@ function stopAfterAsking(): void {
   stopSharing();
 }
 
+function take(files: File[]): void {
+  if (files.length > 1) refuse(words.oneFile);
+  else shareFiles(files);
+}
+
+const Notice = () => (notice.value === '' ? null : <p class="notice" role="alert">{notice.value}</p>);
+
 /** The whole window takes what is dropped or pasted: files to share, or a link to open. */
 function useDrop() {
   const dragging = useSignal(false);
@@ -237,14 +248,16 @@ function useDrop() {
       const text = event.dataTransfer?.getData('text') ?? '';
       if (files.length === 0 && linkIn(text) === null) return;
       event.preventDefault();
-      if (files.length > 0) shareFiles(files);
+      const folder = [...(event.dataTransfer?.items ?? [])].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+      if (folder) refuse(words.noFolders);
+      else if (files.length > 0) take(files);
       else goToLink(text);
     };
     const paste = (event: ClipboardEvent): void => {
       const files = [...(event.clipboardData?.files ?? [])];
       if (files.length > 0) {
         event.preventDefault();
-        shareFiles(files);
+        take(files);
         return;
       }
       if (event.target instanceof HTMLInputElement) return; // its form takes it

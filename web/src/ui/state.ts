@@ -5,6 +5,7 @@ import { baton, onSessionChange, session } from '../session';
 
 export const link = signal('');
 export const shared = signal(session.shared);
+export const notice = signal('');
 export const shareUrl = signal('');
 export const shareStats = signal<ShareStats | null>(null);
 export const viewStats = signal<ViewStats | null>(null);
@@ -37,6 +38,7 @@ export function startState(): void {
     link.value = session.link;
     shared.value = session.shared;
     bootProblem.value = session.problem;
+    notice.value = session.notice;
     if (baton.view !== view || (view && !view.onchange)) {
       view = baton.view;
       adoptView();

@@ -62,9 +62,11 @@ function Facts() {
       {facts.map((fact) => (
         <span class="fact">{fact}</span>
       ))}
-      <span class="fact" data-testid="status" role="status">
-        {shownOnStage ? '' : words.status(stats?.phase ?? 'starting', what?.playable ?? true)}
-      </span>
+      {!shownOnStage && (
+        <span class="fact" data-testid="status" role="status">
+          {words.status(stats?.phase ?? 'starting', what?.playable ?? true)}
+        </span>
+      )}
     </p>
   );
 }
