@@ -63,6 +63,8 @@ fn server(profile: Profile) -> Result<bool> {
         "baton-client-wasm",
     ]);
     cargo.args(["--bin", "baton-server"]);
+    // Also in a dev build: the file works wherever it is put.
+    cargo.args(["--features", "rust-embed/debug-embed"]);
     if profile == Profile::Release {
         cargo.arg("--release");
     }
