@@ -15,8 +15,19 @@
 //!
 //! `Failed` and `Unsupported` are final.
 
+mod cache;
+mod codec;
+mod demux;
 mod error;
+mod formats;
 mod media;
+mod mkv;
+mod mp4;
+mod mux;
+mod probe;
+mod producer;
+mod shape;
+mod source;
 mod types;
 
 pub use error::{Fault, MediaError, Path};

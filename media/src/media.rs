@@ -1,47 +1,191 @@
 //! The engine: what is open, what is produced, what is demanded.
 
-use crate::{Demand, Info, Output, Support, TrackId};
+use crate::cache::{Cache, merged};
+use crate::demux::{Ahead, Demuxer, Horizon};
+use crate::producer::Producer;
+use crate::source::{Source, Stop};
+use crate::{Demand, Info, Kind, Output, Reason, Support, Track, TrackId, formats};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::ops::Range;
+
+/// Bytes of samples that are kept at most. Half a minute at 9 Mbit/s; televisions have little memory, and the driver
+/// keeps everything on disk anyway.
+const CACHE_MAX: usize = 32 << 20;
+/// While a file is being opened its index must fit: `moov` may have 64 MiB.
+const OPENING_MAX: usize = 96 << 20;
+/// Of the cache, what look-ahead may fill: the rest is for what comes unasked.
+const AHEAD_BYTES: u64 = 24 << 20;
+/// How far ahead of the playhead bytes are demanded.
+const AHEAD_US: u64 = 30_000_000;
+/// What is produced without being told.
+const PRODUCE_US: u64 = 10_000_000;
+/// Indexes at the end of the file help seeking only, so they may take this long.
+const EXTRAS_US: u64 = 4_000_000;
+/// How much of the beginning is offered as start ranges.
+const START_US: u64 = 500_000;
 
 /// One file being played.
 pub struct Media {
+    len: u64,
+    support: Support,
+    name_hint: Option<String>,
+    cache: Cache,
+    state: State,
     info: Option<Info>,
+    outputs: VecDeque<Output>,
+    producers: Vec<Producer>,
+    generation: u32,
+    playhead_us: u64,
+    produce_until_us: u64,
+    /// Where the demuxer has to go before anything is produced.
+    seek_to: Option<u64>,
+    /// Something happened since the last turn that led nowhere.
+    fresh: bool,
+    /// What the last turn stopped at: range and when it is due.
+    needs: Vec<Ahead>,
+    plan: Vec<Ahead>,
+    plan_stale: bool,
+    start_ranges: Option<Vec<Range<u64>>>,
+}
+
+enum State {
+    Opening,
+    Open(Box<dyn Demuxer>),
+    Over,
 }
 
 impl Media {
     /// `len` is the file's length in bytes; the name only helps where the first bytes do not tell the format.
-    pub fn new(_len: u64, _name_hint: Option<&str>, _support: Support) -> Media {
-        Media { info: None }
+    pub fn new(len: u64, name_hint: Option<&str>, support: Support) -> Media {
+        Media {
+            len,
+            support,
+            name_hint: name_hint.map(str::to_ascii_lowercase),
+            cache: Cache::default(),
+            state: State::Opening,
+            info: None,
+            outputs: VecDeque::new(),
+            producers: Vec::new(),
+            generation: 0,
+            playhead_us: 0,
+            produce_until_us: PRODUCE_US,
+            seek_to: None,
+            fresh: true,
+            needs: Vec::new(),
+            plan: Vec::new(),
+            plan_stale: true,
+            start_ranges: None,
+        }
     }
 
-    /// Takes bytes of the file, in any order, any number of times. Keeps at most the cache's cap; what had to be
-    /// dropped is demanded again.
-    pub fn handle_bytes(&mut self, _offset: u64, _bytes: Bytes) {}
+    /// Takes bytes of the file, in any order, any number of times. At most 32 MiB are kept (96 MiB while the index is
+    /// read); what had to be dropped is demanded again. The slices are kept as they are: give ones that do not hold
+    /// much larger buffers alive.
+    pub fn handle_bytes(&mut self, offset: u64, bytes: Bytes) {
+        let inside = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+        if matches!(self.state, State::Over) || inside == 0 {
+            return;
+        }
+        self.cache.insert(offset, &bytes.slice(..inside));
+        self.fresh = true;
+        let cap = if matches!(self.state, State::Opening) { OPENING_MAX } else { CACHE_MAX };
+        if self.cache.held() > cap {
+            self.refresh_plan();
+            let wanted: Vec<Range<u64>> = self.needs.iter().chain(&self.plan).map(|a| a.range.clone()).collect();
+            self.cache.shrink(cap, &wanted);
+        }
+    }
 
     /// Produces these tracks from now on; unknown and unplayable ones are ignored. A track that is added starts a new
     /// generation at the playhead; leaving one out does not.
-    pub fn select(&mut self, _tracks: &[TrackId]) {}
+    pub fn select(&mut self, tracks: &[TrackId]) {
+        let State::Open(demuxer) = &self.state else { return };
+        let mut slots: Vec<usize> = tracks.iter().map(|t| t.0 as usize).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.retain(|slot| demuxer.streams().get(*slot).is_some_and(|s| s.codec.is_some()));
+        let mut added = false;
+        self.producers.retain(|p| slots.contains(&p.slot));
+        for slot in slots {
+            if self.producers.iter().any(|p| p.slot == slot) {
+                continue;
+            }
+            let stream = &demuxer.streams()[slot];
+            if let Some(codec) = &stream.codec {
+                let producer = Producer::new(slot, stream, codec, codec.packing(self.support));
+                self.outputs.push_back(producer.init());
+                self.producers.push(producer);
+                added = true;
+            }
+        }
+        (self.fresh, self.plan_stale) = (true, true);
+        if added {
+            let (playhead, until) = (self.playhead_us, self.produce_until_us);
+            self.seek(playhead);
+            self.produce_until_us = until.max(self.produce_until_us);
+        }
+    }
 
-    /// Goes on from the sync sample at or before `time_us`, in a new generation.
-    pub fn seek(&mut self, _time_us: u64) {}
+    /// Goes on from the sync sample at or before `time_us`, in a new generation. The playhead is then `time_us`.
+    pub fn seek(&mut self, time_us: u64) {
+        let end = self.info.as_ref().and_then(|i| i.duration_us).unwrap_or(u64::MAX >> 1);
+        let time_us = time_us.min(end);
+        self.generation += 1;
+        self.playhead_us = time_us;
+        self.produce_until_us = time_us + PRODUCE_US;
+        self.seek_to = Some(time_us);
+        for producer in &mut self.producers {
+            producer.restart(time_us);
+        }
+        (self.fresh, self.plan_stale) = (true, true);
+        self.needs.clear();
+    }
 
     /// What plays now and how far ahead segments are wanted.
-    pub fn set_playhead(&mut self, _time_us: u64, _produce_until_us: u64) {}
+    pub fn set_playhead(&mut self, time_us: u64, produce_until_us: u64) {
+        // A step this small changes no demand worth telling.
+        self.plan_stale |= time_us.abs_diff(self.playhead_us) > 250_000;
+        self.fresh |= produce_until_us != self.produce_until_us || self.plan_stale;
+        self.playhead_us = time_us;
+        self.produce_until_us = produce_until_us;
+    }
 
-    /// The bytes that are missing, most urgent first, at most about 30 s ahead of the playhead.
+    /// The bytes that are missing, most urgent first, at most 30 s ahead of the playhead and no more than the cache
+    /// can hold.
     pub fn demands(&mut self) -> Vec<Demand> {
-        Vec::new()
+        if self.fresh {
+            // Brings `needs` up to date; what it produces waits to be polled.
+            while self.outputs.len() < 64 && self.turn() {}
+        }
+        self.refresh_plan();
+        let mut claimed: Vec<Range<u64>> = Vec::new();
+        let mut out = Vec::new();
+        for ahead in self.needs.iter().chain(&self.plan) {
+            let in_us = ahead.time_us.saturating_sub(self.playhead_us);
+            for range in self.cache.missing(ahead.range.clone()) {
+                for range in without(range, &claimed) {
+                    out.push(Demand { range: range.clone(), in_us });
+                    claimed.push(range);
+                }
+            }
+            if claimed.len() > 64 {
+                claimed = merged(claimed, 0);
+            }
+        }
+        out.sort_by_key(|d| d.in_us);
+        out
     }
 
     /// In order, until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        while self.outputs.is_empty() && self.turn() {}
+        self.outputs.pop_front()
     }
 
     /// Once the index is known: the ranges that show the first picture, index first.
     pub fn start_ranges(&self) -> Option<Vec<Range<u64>>> {
-        None
+        self.start_ranges.clone()
     }
 
     pub fn info(&self) -> Option<&Info> {
@@ -50,6 +194,225 @@ impl Media {
 
     /// The current generation: 0 at first, +1 per seek.
     pub fn generation(&self) -> u32 {
-        0
+        self.generation
     }
+
+    /// One step; `false` when nothing more can be done without news.
+    fn turn(&mut self) -> bool {
+        if !self.fresh {
+            return false;
+        }
+        let state = std::mem::replace(&mut self.state, State::Over);
+        let (state, went_on) = match state {
+            State::Opening => self.turn_opening(),
+            State::Open(demuxer) => self.turn_open(demuxer),
+            State::Over => (State::Over, false),
+        };
+        self.state = state;
+        self.fresh = went_on;
+        went_on
+    }
+
+    fn turn_opening(&mut self) -> (State, bool) {
+        if self.needs.iter().any(|need| !self.cache.has(&need.range)) {
+            return (State::Opening, false);
+        }
+        self.needs.clear();
+        let source = Source::new(&self.cache, self.len);
+        match formats::open(&source, self.name_hint.as_deref()) {
+            Ok(demuxer) => {
+                let touched = source.touched.take();
+                self.opened(demuxer, merged(touched, 4096))
+            }
+            Err(Stop::Need(range)) => {
+                self.needs.push(Ahead { range, time_us: 0 });
+                (State::Opening, false)
+            }
+            Err(Stop::Broken(error)) => self.over(Output::Failed(error)),
+            Err(Stop::Refuse(reason)) => self.over(Output::Unsupported { reason }),
+            Err(Stop::Idle) => self.over(Output::Unsupported { reason: Reason::NotMedia }),
+        }
+    }
+
+    fn over(&mut self, last: Output) -> (State, bool) {
+        self.outputs.push_back(last);
+        self.producers.clear();
+        self.cache = Cache::default();
+        (State::Over, true)
+    }
+
+    fn opened(&mut self, mut demuxer: Box<dyn Demuxer>, index: Vec<Range<u64>>) -> (State, bool) {
+        let info = describe(&*demuxer, self.support);
+        let first = |kind: Kind| {
+            let playable = |t: &&Track| t.kind == kind && t.playable();
+            let preferred = |t: &&Track| demuxer.streams().get(t.id.0 as usize).is_some_and(|s| s.default);
+            info.tracks.iter().filter(playable).find(preferred).or(info.tracks.iter().find(playable)).map(|t| t.id)
+        };
+        let chosen: Vec<TrackId> = [first(Kind::Video), first(Kind::Audio)].into_iter().flatten().collect();
+        if chosen.is_empty() {
+            return self.over(Output::Unsupported { reason: Reason::NoPlayableTrack });
+        }
+        let slots: Vec<usize> = chosen.iter().map(|t| t.0 as usize).collect();
+        let source = Source::new(&self.cache, self.len);
+        // At the beginning nothing needs to be searched; an error shows again when samples are read.
+        let _ = demuxer.seek(&source, &slots, 0);
+        let beginning = demuxer.ahead(&source, &slots, Horizon { until_us: START_US, bytes: AHEAD_BYTES });
+        let mut ranges = index;
+        for range in beginning.into_iter().map(|a| a.range) {
+            let new = without(range, &ranges);
+            ranges.extend(new);
+        }
+        self.start_ranges = Some(ranges);
+        self.outputs.push_back(Output::Ready(info.clone()));
+        self.info = Some(info);
+        self.state = State::Open(demuxer);
+        let (generation, seek_to, until) = (self.generation, self.seek_to, self.produce_until_us);
+        self.select(&chosen);
+        // Choosing the first tracks is no seek.
+        (self.generation, self.produce_until_us) = (generation, until);
+        self.seek_to = seek_to.or(Some(0));
+        self.playhead_us = seek_to.unwrap_or(0);
+        (std::mem::replace(&mut self.state, State::Over), true)
+    }
+
+    fn turn_open(&mut self, mut demuxer: Box<dyn Demuxer>) -> (State, bool) {
+        self.needs.clear();
+        let source = Source::new(&self.cache, self.len);
+        let slots: Vec<usize> = self.producers.iter().map(|p| p.slot).collect();
+        if let Some(time_us) = self.seek_to {
+            match demuxer.seek(&source, &slots, time_us) {
+                Ok(()) => (self.seek_to, self.plan_stale) = (None, true),
+                Err(Stop::Need(range)) => {
+                    self.needs.push(Ahead { range, time_us: 0 });
+                    return (State::Open(demuxer), false);
+                }
+                Err(Stop::Broken(error)) => return self.over(Output::Failed(error)),
+                Err(_) => return (State::Open(demuxer), false),
+            }
+        }
+        let mut order: Vec<usize> = (0..self.producers.len()).collect();
+        order.sort_by_key(|i| self.producers[*i].reached_us);
+        for i in order {
+            match self.pump(&mut *demuxer, i) {
+                Ok(true) => {
+                    self.plan_stale = true;
+                    return (State::Open(demuxer), true);
+                }
+                Ok(false) => {}
+                Err(error) => return self.over(Output::Failed(error)),
+            }
+        }
+        let source = Source::new(&self.cache, self.len);
+        match demuxer.extras(&source) {
+            Err(Stop::Need(range)) => self.needs.push(Ahead { range, time_us: self.playhead_us.saturating_add(EXTRAS_US) }),
+            // Only seeking would have been helped.
+            Err(_) | Ok(()) => {}
+        }
+        let known = demuxer.duration_us();
+        let mut told = false;
+        if let (Some(info), Some(duration)) = (&mut self.info, known) {
+            if info.duration_us != known {
+                info.duration_us = known;
+                self.outputs.push_back(Output::Duration(duration));
+                told = true;
+            }
+        }
+        (State::Open(demuxer), told)
+    }
+
+    /// Moves one track on until it gives an output (`true`), needs bytes, or has produced enough.
+    fn pump(&mut self, demuxer: &mut dyn Demuxer, index: usize) -> Result<bool, crate::MediaError> {
+        let source = Source::new(&self.cache, self.len);
+        let producer = &mut self.producers[index];
+        let generation = self.generation;
+        if producer.ended {
+            return Ok(false);
+        }
+        loop {
+            if producer.reached_us >= self.produce_until_us as i64 {
+                let out = producer.flush(generation);
+                self.outputs.extend(out.iter().cloned());
+                return Ok(out.is_some());
+            }
+            match demuxer.next(&source, producer.slot) {
+                Ok(Some(sample)) => {
+                    if let Some(segment) = producer.take(sample, generation) {
+                        self.outputs.push_back(segment);
+                        return Ok(true);
+                    }
+                }
+                Ok(None) => {
+                    self.outputs.extend(producer.flush(generation));
+                    producer.ended = true;
+                    self.outputs.push_back(Output::EndOfTrack { track: producer.track(), generation });
+                    return Ok(true);
+                }
+                Err(Stop::Broken(error)) => {
+                    self.outputs.extend(producer.flush(generation));
+                    return Err(error);
+                }
+                Err(stop) => {
+                    if let Stop::Need(range) = stop {
+                        self.needs.push(Ahead { range, time_us: producer.reached_us.max(0) as u64 });
+                    }
+                    if !producer.is_worth_flushing(self.playhead_us) {
+                        return Ok(false);
+                    }
+                    let out = producer.flush(generation);
+                    self.outputs.extend(out.iter().cloned());
+                    return Ok(out.is_some());
+                }
+            }
+        }
+    }
+
+    fn refresh_plan(&mut self) {
+        let State::Open(demuxer) = &self.state else {
+            self.plan.clear();
+            return;
+        };
+        if !self.plan_stale {
+            return;
+        }
+        self.plan_stale = false;
+        self.plan.clear();
+        if self.seek_to.is_none() {
+            let slots: Vec<usize> = self.producers.iter().filter(|p| !p.ended).map(|p| p.slot).collect();
+            let horizon = Horizon { until_us: self.playhead_us.saturating_add(AHEAD_US), bytes: AHEAD_BYTES };
+            let source = Source::new(&self.cache, self.len);
+            self.plan = demuxer.ahead(&source, &slots, horizon);
+        }
+    }
+}
+
+fn describe(demuxer: &dyn Demuxer, support: Support) -> Info {
+    let tracks = demuxer.streams().iter().enumerate().map(|(i, stream)| Track {
+        id: TrackId(i as u32),
+        kind: stream.kind,
+        mime: stream.codec.as_ref().map_or(String::new(), |c| c.mime(support)),
+        codec: stream.codec.as_ref().map_or_else(|| stream.codec_name.clone(), |c| c.string()),
+        width: stream.width,
+        height: stream.height,
+        channels: stream.channels,
+        sample_rate: stream.sample_rate,
+        language: stream.language.clone(),
+        name: stream.name.clone(),
+    });
+    Info { container: demuxer.container(), tracks: tracks.collect(), duration_us: demuxer.duration_us() }
+}
+
+/// The parts of `range` that lie in none of `taken`.
+fn without(range: Range<u64>, taken: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut left = vec![range];
+    for other in taken {
+        if !left.iter().any(|r| r.start < other.end && other.start < r.end) {
+            continue;
+        }
+        left = left
+            .into_iter()
+            .flat_map(|r| [r.start..r.end.min(other.start), r.start.max(other.end)..r.end])
+            .filter(|r| r.start < r.end)
+            .collect();
+    }
+    left
 }

@@ -1,0 +1,195 @@
+//! Sample descriptions (ISO/IEC 14496-12 §8.5.2, 14496-14, 14496-15, QuickTime sound): what codec, what size.
+
+use super::boxes::{Body, id};
+use crate::codec::{AacConfig, Codec, flac_info};
+use crate::demux::Stream;
+use crate::error::Fault;
+use crate::{Kind, MediaError};
+use bytes::Bytes;
+
+/// What the first sample description says. Others are rare (edits of several cameras) and not read.
+pub(super) fn describe(stsd: &mut Body, stream: &mut Stream) -> Result<(), MediaError> {
+    stsd.full()?;
+    stsd.u32()?;
+    let Some((kind, mut entry)) = stsd.child()? else {
+        return Err(stsd.error(Fault::Missing));
+    };
+    stream.codec_name = name_of(kind);
+    match stream.kind {
+        Kind::Video => video(kind, &mut entry, stream),
+        Kind::Audio => audio(kind, &mut entry, stream),
+        Kind::Text => Ok(()),
+    }
+}
+
+pub(super) fn is_encrypted(name: &str) -> bool {
+    name == "encv" || name == "enca"
+}
+
+fn name_of(kind: u32) -> String {
+    kind.to_be_bytes().iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '.' }).collect()
+}
+
+fn video(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaError> {
+    entry.skip(24)?;
+    stream.width = u32::from(entry.u16()?);
+    stream.height = u32::from(entry.u16()?);
+    entry.skip(50)?;
+    if let Ok(Some(mut pasp)) = entry.find(id(b"pasp")) {
+        let aspect = (pasp.u32()?, pasp.u32()?);
+        if aspect.0 > 0 && aspect.1 > 0 {
+            stream.pixel_aspect = aspect;
+        }
+    }
+    if let Ok(Some(mut colr)) = entry.find(id(b"colr")) {
+        stream.colour = colour(colr.rest());
+    }
+    let config = |kind: &[u8; 4]| entry.need(id(kind)).map(|mut b| b.rest());
+    stream.codec = match &kind.to_be_bytes() {
+        b"avc1" | b"avc3" => Some(Codec::Avc { config: config(b"avcC")?, in_band: kind == id(b"avc3") }),
+        b"hvc1" | b"hev1" => Some(Codec::Hevc { config: config(b"hvcC")?, in_band: kind == id(b"hev1") }),
+        b"av01" => Some(Codec::Av1 { config: config(b"av1C")? }),
+        b"vp09" => {
+            let mut vpcc = entry.need(id(b"vpcC"))?;
+            vpcc.full()?;
+            Some(Codec::Vp9 { config: vpcc.rest() })
+        }
+        b"vp08" => Some(Codec::Vp8),
+        _ => None,
+    };
+    Ok(())
+}
+
+/// `colr` for the output: only coded points, QuickTime's `nclc` written as ISO's `nclx`.
+fn colour(payload: Bytes) -> Option<Bytes> {
+    match payload.get(..4)? {
+        b"nclx" => payload.get(..11).map(Bytes::copy_from_slice),
+        b"nclc" => {
+            let mut out = b"nclx".to_vec();
+            out.extend_from_slice(payload.get(4..10)?);
+            out.push(0);
+            Some(out.into())
+        }
+        _ => None,
+    }
+}
+
+fn audio(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaError> {
+    entry.skip(8)?;
+    let version = entry.u16()?;
+    entry.skip(6)?;
+    stream.channels = u32::from(entry.u16()?);
+    entry.skip(6)?;
+    stream.sample_rate = entry.u32()? >> 16;
+    let plain = entry.clone();
+    // QuickTime's longer descriptions; ISO files may say version 1 without the extra fields.
+    match version {
+        1 => entry.skip(16)?,
+        2 => {
+            entry.skip(4)?;
+            let rate = f64::from_bits(entry.u64()?);
+            stream.sample_rate = if rate.is_finite() { rate as u32 } else { 0 };
+            stream.channels = entry.u32()?;
+            entry.skip(20)?;
+        }
+        _ => {}
+    }
+    let config = |kind: &[u8; 4]| find_config(entry, kind).or_else(|| find_config(&plain, kind));
+    let missing = |kind: &[u8; 4]| entry.path.child(id(kind)).error(Fault::Missing, entry.offset());
+    stream.codec = match &kind.to_be_bytes() {
+        b"mp4a" => {
+            let esds = config(b"esds").ok_or_else(|| missing(b"esds"))?;
+            esds_codec(esds)?
+        }
+        b".mp3" => Some(Codec::Mp3),
+        b"Opus" => Some(Codec::Opus { config: config(b"dOps").ok_or_else(|| missing(b"dOps"))?.rest() }),
+        b"fLaC" => {
+            let mut dfla = config(b"dfLa").ok_or_else(|| missing(b"dfLa"))?;
+            dfla.full()?;
+            Some(Codec::Flac { config: dfla.rest() })
+        }
+        b"ac-3" => config(b"dac3").map(|mut b| Codec::Ac3 { config: b.rest() }),
+        b"ec-3" => config(b"dec3").map(|mut b| Codec::Eac3 { config: b.rest() }),
+        _ => None,
+    };
+    match &stream.codec {
+        Some(Codec::Aac { config }) => {
+            if let Some(aac) = AacConfig::parse(config) {
+                stream.sample_rate = aac.sample_rate;
+                if aac.channels > 0 {
+                    stream.channels = aac.channels;
+                }
+            }
+        }
+        Some(Codec::Opus { .. }) => stream.sample_rate = 48_000,
+        Some(Codec::Flac { config }) => {
+            if let Some(info) = config.get(4..).and_then(flac_info) {
+                (stream.sample_rate, stream.channels) = (info.sample_rate, info.channels);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The configuration box, also inside QuickTime's `wave`.
+fn find_config(entry: &Body, kind: &[u8; 4]) -> Option<Body> {
+    if let Ok(Some(found)) = entry.find(id(kind)) {
+        return Some(found);
+    }
+    entry.find(id(b"wave")).ok()??.find(id(kind)).ok()?
+}
+
+/// Elementary stream descriptors (ISO/IEC 14496-1 §7.2.6): object type, and what the decoder needs.
+fn esds_codec(mut esds: Body) -> Result<Option<Codec>, MediaError> {
+    esds.full()?;
+    let mut object = 0;
+    let mut config = Bytes::new();
+    while esds.left() >= 2 {
+        let tag = esds.u8()?;
+        let len = descriptor_len(&mut esds)?;
+        match tag {
+            // Descend: what follows the fixed fields are descriptors again.
+            3 => {
+                esds.skip(2)?;
+                let flags = esds.u8()?;
+                esds.skip(if flags & 0x80 != 0 { 2 } else { 0 })?;
+                if flags & 0x40 != 0 {
+                    let url = usize::from(esds.u8()?);
+                    esds.skip(url)?;
+                }
+                esds.skip(if flags & 0x20 != 0 { 2 } else { 0 })?;
+            }
+            4 => {
+                object = esds.u8()?;
+                esds.skip(12)?;
+            }
+            5 => {
+                config = esds.take(len.min(esds.left()))?;
+                break;
+            }
+            _ => esds.skip(len.min(esds.left()))?,
+        }
+    }
+    Ok(match object {
+        0x40 | 0x66..=0x68 => match AacConfig::parse(&config) {
+            Some(_) if config.len() <= 64 => Some(Codec::Aac { config }),
+            _ => return Err(esds.error(Fault::BadValue)),
+        },
+        0x69 | 0x6b => Some(Codec::Mp3),
+        _ => None,
+    })
+}
+
+/// Seven bits per byte, at most four bytes.
+fn descriptor_len(body: &mut Body) -> Result<usize, MediaError> {
+    let mut len = 0usize;
+    for _ in 0..4 {
+        let byte = body.u8()?;
+        len = len << 7 | usize::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    Ok(len)
+}

@@ -1,0 +1,148 @@
+//! One selected track on its way out: samples are gathered to segments.
+
+use crate::codec::{Codec, Packing};
+use crate::demux::{Sample, Stream, us};
+use crate::mux::{OutSample, fmp4, webm};
+use crate::shape::Shape;
+use crate::{Kind, Output, TrackId};
+use bytes::{Bytes, BytesMut};
+
+/// A segment is closed at this length: appending is cheap, and a seek lands soon.
+const SEGMENT_US: i64 = 500_000;
+/// And at this size: one append should not block the page.
+const SEGMENT_BYTES: usize = 1 << 20;
+/// A picture that can be started from begins a new segment if the one before is at least this long.
+const SPLIT_US: i64 = 250_000;
+/// While bytes trickle in, segments shorter than this wait for more, unless the player is about to run dry.
+const TRICKLE_US: i64 = 200_000;
+/// Running dry: less than this is produced ahead of the playhead.
+const DRY_US: i64 = 1_500_000;
+
+pub(crate) struct Producer {
+    pub slot: usize,
+    /// With our timescale.
+    stream: Stream,
+    codec: Codec,
+    packing: Packing,
+    shape: Shape,
+    batch: Vec<OutSample>,
+    batch_bytes: usize,
+    sequence: u32,
+    /// Where the next sample's decode time must be, so that MediaSource sees no jump.
+    next_dts: Option<u64>,
+    /// Decode time up to which samples were taken.
+    pub reached_us: i64,
+    pub ended: bool,
+    /// Nothing was put out in this generation yet.
+    fresh: bool,
+}
+
+impl Producer {
+    pub(crate) fn new(slot: usize, stream: &Stream, codec: &Codec, packing: Packing) -> Producer {
+        let shape = Shape::new(stream);
+        let stream = Stream { timescale: shape.timescale(stream), ..stream.clone() };
+        Producer {
+            slot,
+            stream,
+            codec: codec.clone(),
+            packing,
+            shape,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            sequence: 0,
+            next_dts: None,
+            reached_us: 0,
+            ended: false,
+            fresh: true,
+        }
+    }
+
+    pub(crate) fn track(&self) -> TrackId {
+        TrackId(self.slot as u32)
+    }
+
+    pub(crate) fn init(&self) -> Output {
+        let bytes = match self.packing {
+            Packing::Mp4 => fmp4::init(&self.stream, &self.codec),
+            Packing::WebM => webm::init(&self.stream, &self.codec),
+            Packing::Raw => Bytes::new(),
+        };
+        Output::Init { track: self.track(), bytes }
+    }
+
+    /// A new generation begins near `time_us`.
+    pub(crate) fn restart(&mut self, time_us: u64) {
+        self.batch.clear();
+        self.batch_bytes = 0;
+        self.next_dts = None;
+        self.reached_us = time_us as i64;
+        (self.ended, self.fresh) = (false, true);
+    }
+
+    /// Takes a sample; a full segment comes back.
+    pub(crate) fn take(&mut self, sample: Sample, generation: u32) -> Option<Output> {
+        let mut sample = self.shape.apply(sample)?;
+        self.join(&mut sample);
+        let scale = self.stream.timescale;
+        let long = us(sample.dts as i64, scale) - self.start_us();
+        let split = self.stream.kind == Kind::Video && sample.sync && long >= SPLIT_US;
+        let full = !self.batch.is_empty()
+            && (split || long >= SEGMENT_US || self.batch_bytes + sample.data.len() > SEGMENT_BYTES);
+        let out = if full { self.flush(generation) } else { None };
+        self.reached_us = us((sample.dts + u64::from(sample.duration)) as i64, scale);
+        self.batch_bytes += sample.data.len();
+        self.batch.push(sample);
+        out
+    }
+
+    /// Lets decode times follow each other without jumps: MediaSource would wait for the next sync sample after one.
+    fn join(&mut self, sample: &mut OutSample) {
+        let end = sample.dts + u64::from(sample.duration);
+        if let Some(next) = self.next_dts {
+            let late = sample.dts < next;
+            if late || self.stream.kind == Kind::Video {
+                sample.duration = u32::try_from(end.saturating_sub(next)).unwrap_or(u32::MAX).max(1);
+                sample.dts = next;
+            }
+            if self.stream.kind == Kind::Audio {
+                sample.pts = sample.dts;
+            }
+        }
+        self.next_dts = Some(sample.dts + u64::from(sample.duration));
+    }
+
+    fn start_us(&self) -> i64 {
+        self.batch.first().map_or(0, |s| us(s.dts as i64, self.stream.timescale))
+    }
+
+    /// No sample can be had now: whether what is gathered should go out nevertheless.
+    pub(crate) fn is_worth_flushing(&self, playhead_us: u64) -> bool {
+        let long = self.reached_us - self.start_us();
+        let dry = self.reached_us - (playhead_us as i64) < DRY_US;
+        !self.batch.is_empty() && (self.fresh || long >= TRICKLE_US || dry)
+    }
+
+    pub(crate) fn flush(&mut self, generation: u32) -> Option<Output> {
+        let samples = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        let random_access = samples.first()?.sync;
+        self.fresh = false;
+        let scale = self.stream.timescale;
+        let bytes = match self.packing {
+            Packing::Mp4 => {
+                self.sequence = self.sequence.wrapping_add(1);
+                fmp4::segment(self.sequence, &samples)
+            }
+            Packing::WebM => webm::segment(&self.stream, &samples),
+            Packing::Raw => {
+                let mut all = BytesMut::with_capacity(samples.iter().map(|s| s.data.len()).sum());
+                samples.iter().for_each(|s| all.extend_from_slice(&s.data));
+                all.freeze()
+            }
+        };
+        let start = samples.iter().map(|s| s.pts).min()?;
+        let end = samples.iter().map(|s| s.pts + u64::from(s.duration)).max()?;
+        let at = |ticks: u64| us(ticks as i64, scale).max(0) as u64;
+        Some(Output::Segment { track: self.track(), bytes, start_us: at(start), end_us: at(end), random_access, generation })
+    }
+}
