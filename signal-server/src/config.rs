@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use baton_signal_protocol::IceServer;
@@ -27,7 +28,7 @@ pub struct Config {
     pub hosts: Vec<String>,
 
     /// Outside STUN or TURN server that clients shall use: `stun:HOST:PORT` or `turn:HOST:PORT,USER,PASSWORD`. Repeatable (in the variable: separated by spaces).
-    #[arg(long = "ice", env = "BATON_ICE", value_delimiter = ' ', value_name = "URL", value_parser = parse_ice)]
+    #[arg(long = "ice", env = "BATON_ICE", value_delimiter = ' ', value_name = "URL")]
     pub ice: Vec<Ice>,
 
     /// Another site that may use this server and import /client.js, as `https://example.com`; `*` for all. Repeatable.
@@ -106,19 +107,23 @@ impl Config {
     }
 }
 
-fn parse_ice(value: &str) -> Result<Ice, &'static str> {
-    let mut parts = value.splitn(3, ',').map(str::to_owned);
-    let url = parts.next().unwrap_or_default();
-    let (username, credential) = (parts.next(), parts.next());
-    let (scheme, rest) = url.split_once(':').ok_or("expected stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD")?;
-    if rest.is_empty() || !url.bytes().all(|b| b.is_ascii_graphic()) || url.len() > 255 {
-        return Err("not the URL of a STUN or TURN server");
-    }
-    match scheme {
-        "stun" | "stuns" => Ok(Ice(IceServer { urls: vec![url], username: None, credential: None })),
-        "turn" | "turns" if credential.is_some() => Ok(Ice(IceServer { urls: vec![url], username, credential })),
-        "turn" | "turns" => Err("a TURN server needs URL,USER,PASSWORD"),
-        _ => Err("only stun:, stuns:, turn: and turns: are ICE servers"),
+impl FromStr for Ice {
+    type Err = &'static str;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        let mut parts = value.splitn(3, ',').map(str::to_owned);
+        let url = parts.next().unwrap_or_default();
+        let (username, credential) = (parts.next(), parts.next());
+        let (scheme, rest) = url.split_once(':').ok_or("expected stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD")?;
+        if rest.is_empty() || !url.bytes().all(|b| b.is_ascii_graphic()) || url.len() > 255 {
+            return Err("not the URL of a STUN or TURN server");
+        }
+        match scheme {
+            "stun" | "stuns" => Ok(Self(IceServer { urls: vec![url], username: None, credential: None })),
+            "turn" | "turns" if credential.is_some() => Ok(Self(IceServer { urls: vec![url], username, credential })),
+            "turn" | "turns" => Err("a TURN server needs URL,USER,PASSWORD"),
+            _ => Err("only stun:, stuns:, turn: and turns: are ICE servers"),
+        }
     }
 }
 

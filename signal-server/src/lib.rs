@@ -19,5 +19,6 @@ mod rooms;
 mod server;
 mod socket;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Ice, Limits};
+pub use proxy::Network;
 pub use server::{Running, Server};

@@ -1,1 +1,5 @@
 //! Shared helpers of the end-to-end tests.
+
+pub mod http;
+pub mod signalling;
+pub mod tap;

@@ -13,6 +13,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    // Listened for before anybody is told that we are here.
+    let stop = stop_signal()?;
     let server = Server::bind(config).await?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", server.address())?;
@@ -21,26 +23,29 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     stdout.flush()?;
     let running = server.start();
-    stop_signal().await?;
+    stop.await;
     eprintln!("stopping: clients are told to come back");
     running.shut_down().await;
     Ok(())
 }
 
-/// SIGTERM from whoever runs us, SIGINT from the keyboard.
+/// SIGTERM from whoever runs us, SIGINT from the keyboard. Both count from this call on.
 #[cfg(unix)]
-async fn stop_signal() -> anyhow::Result<()> {
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 #[cfg(not(unix))]
-async fn stop_signal() -> anyhow::Result<()> {
-    Ok(tokio::signal::ctrl_c().await?)
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }

@@ -1,0 +1,71 @@
+//! `baton-server` as an operator meets it: a process with flags, a first line, and signals.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> (Self, String) {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}")).trim().to_owned();
+        (Self(child), address)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn baton_server() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_baton-server"));
+    command.env_remove("BATON_LISTEN");
+    command
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_first_line_names_the_real_port() {
+    let (_server, address) = Process::start(baton_server().args(["--listen", "127.0.0.1:0"]));
+    assert!(!address.ends_with(":0"));
+    assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn flags_are_variables_too() {
+    let (_server, address) = Process::start(baton_server().env("BATON_LISTEN", "127.0.0.1:0").env("BATON_METRICS_LISTEN", "127.0.0.1:0"));
+    assert!(get(&address, "/metrics").starts_with("HTTP/1.1 404") || !get(&address, "/metrics").contains("baton_peers"));
+}
+
+#[test]
+fn a_bad_value_is_refused_with_the_name_of_its_option() {
+    let refused = baton_server().args(["--messages-burst", "many"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--messages-burst"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let refused = baton_server().args(["--listen", &taken.local_addr().unwrap().to_string()]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--listen"));
+}
+
+#[cfg(unix)]
+#[test]
+fn it_stops_in_peace_when_told_to() {
+    for signal in ["-TERM", "-INT"] {
+        let (mut server, _) = Process::start(baton_server().args(["--listen", "127.0.0.1:0"]));
+        assert!(Command::new("kill").args([signal, &server.0.id().to_string()]).status().unwrap().success());
+        assert_eq!(server.0.wait().unwrap().code(), Some(0), "{signal}");
+    }
+}
