@@ -46,18 +46,18 @@ function earlyLoads(): Plugin {
     apply: 'build',
     transformIndexHtml: {
       order: 'post',
-      handler(_html, { bundle }) {
+      handler(html, { bundle }) {
         const outputs = Object.values(bundle ?? {});
         const wanted = new Set<string>();
         // A chunk, and what it imports: found one by one they would come one after the other.
         const want = (fileName: string): void => {
           const chunk = bundle?.[fileName];
-          if (chunk?.type !== 'chunk' || chunk.isEntry || wanted.has(fileName)) return;
+          if (chunk?.type !== 'chunk' || wanted.has(fileName) || html.includes(fileName)) return;
           wanted.add(fileName);
           chunk.imports.forEach(want);
         };
-        for (const it of outputs) {
-          if (it.type === 'chunk' && it.moduleIds.some((id) => EARLY.some((end) => id.endsWith(end)))) want(it.fileName);
+        for (const early of EARLY) {
+          for (const it of outputs) if (it.type === 'chunk' && it.moduleIds.some((id) => id.endsWith(early))) want(it.fileName);
         }
         const wasm = outputs
           .filter((it) => it.type === 'asset' && it.originalFileNames.some((name) => name.includes('wasm/simd/')))

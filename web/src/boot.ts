@@ -26,6 +26,8 @@ interface Engine {
   glue: Promise<Glue>;
   module: Promise<WebAssembly.Module>;
   worker: Worker;
+  /** Rejects when the worker's script does not come. */
+  failed: Promise<never>;
 }
 
 /** Why the engine cannot run here; `code` is a `ProblemCode`. */
@@ -54,7 +56,7 @@ export async function startClient(options: ClientOptions = {}): Promise<Client> 
   // A second client gets a worker of its own: one engine per worker.
   early = null;
   try {
-    const [glue, module] = await Promise.all([engine.glue, engine.module]);
+    const [glue, module] = await Promise.race([Promise.all([engine.glue, engine.module]), engine.failed]);
     glue.initSync({ module });
     return await glue.Client.start({
       ...options,
@@ -79,7 +81,11 @@ function beginEngine(build: Build): Engine {
     () => undefined, // startClient reports it
   );
   glue.catch(() => undefined);
-  return { build, module, worker, glue: glue as Promise<Glue> };
+  const failed = new Promise<never>((_, reject) => {
+    worker.addEventListener('error', (event) => reject(new BootError('server-lost', event.message)), { once: true });
+  });
+  failed.catch(() => undefined);
+  return { build, module, worker, failed, glue: glue as Promise<Glue> };
 }
 
 async function compile(url: string): Promise<WebAssembly.Module> {

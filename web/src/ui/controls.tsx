@@ -8,13 +8,13 @@ import { FullIcon, MutedIcon, PauseIcon, PipIcon, PlayIcon, UnfullIcon, VolumeIc
 import { buffered, canPip, duration, fullscreen, muted, paused, seekTo, setMuted, setVolume, time, toggleFullscreen, togglePip, togglePlay, volume, type Range } from './playback';
 import { meta, viewStats } from './state';
 
-export function Controls() {
+export function Controls({ stir }: { stir: () => void }) {
   const scrub = useSignal<number | null>(null);
   const all = duration.value || meta.value?.duration_s || 0;
   const now = scrub.value ?? time.value;
   const words = messages.player;
   return (
-    <div class="controls">
+    <div class="controls" onPointerDown={stir}>
       <Seek now={now} all={all} scrub={scrub} />
       <div class="control-row">
         <button class="control" data-testid="play" aria-label={paused.value ? words.play : words.pause} onClick={togglePlay}>

@@ -27,12 +27,12 @@ export function Player() {
       role="group"
       aria-label={messages.player.label}
       onPointerMove={(event) => event.pointerType === 'mouse' && stir()}
-      onPointerLeave={doze}
+      onPointerLeave={(event) => event.pointerType === 'mouse' && doze()}
       onFocusCapture={stir}
     >
       <Picture awake={awake.value} stir={stir} doze={doze} />
       <Overlay />
-      {hasPicture.value && <Controls />}
+      {hasPicture.value && <Controls stir={stir} />}
     </div>
   );
 }
@@ -91,8 +91,8 @@ function Overlay() {
           <span>{messages.player.soundOn}</span>
         </button>
       )}
-      {waiting.value && <Buffering />}
-      {session.embedded && trouble && <ProblemNote problem={trouble} where="bar" />}
+      {waiting.value && !trouble && <Buffering />}
+      {(session.embedded || fullscreen.value) && trouble && <ProblemNote problem={trouble} where="bar" />}
     </>
   );
 }

@@ -6,7 +6,7 @@ import { CopyButton } from './copy';
 import { DownloadButton } from './download';
 import { FileCard } from './file-card';
 import { Panels } from './panels-lazy';
-import { hasPicture } from './playback';
+import { fullscreen, hasPicture } from './playback';
 import { ProblemNote } from './problem';
 import { isFile, link, meta, problem, viewStats } from './state';
 import { PassOnSwitch } from './switch';
@@ -18,8 +18,8 @@ export function WatchPage() {
   const what = meta.value;
   const trouble = problem.value;
   const file = isFile.value;
-  // Before the first picture the stage itself says what is wrong.
-  const below = trouble && (hasPicture.value || file);
+  // Before the first picture, and in full screen, the stage itself says what is wrong.
+  const below = trouble && ((hasPicture.value && !fullscreen.value) || file);
   return (
     <div class="watching">
       {below && <ProblemNote problem={trouble} where="bar" />}
