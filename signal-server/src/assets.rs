@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use rust_embed::RustEmbed;
 
-/// `web/dist` as it was when this was compiled; in debug builds, as it is when the server starts. May be missing.
+/// `web/dist` as it was when this was compiled; in debug builds without `rust-embed/debug-embed`, as it is when the server starts. May be missing.
 #[derive(RustEmbed)]
 #[folder = "../web/dist"]
 #[allow_missing = true]

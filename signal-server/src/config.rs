@@ -43,6 +43,10 @@ pub struct Config {
     #[arg(long, env = "BATON_WEB", value_name = "DIRECTORY")]
     pub web: Option<PathBuf>,
 
+    /// Ask the server that listens at --listen how it is, instead of being one: exit code 0 if it is well. For container health checks.
+    #[arg(long)]
+    pub check_health: bool,
+
     #[command(flatten)]
     pub limits: Limits,
 }
