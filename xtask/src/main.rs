@@ -25,6 +25,8 @@ usage: cargo xtask COMMAND
   bench [NAME]                measure; without a name, list what there is to measure
   fuzz [TARGET]               feed hostile bytes to the parsers
   sim [SCENARIO]              a whole swarm on one event queue
+
+CHROMIUM and FIREFOX name other browsers than the system's. BATON_WASM=simd builds only that WASM (quicker turns).
 ";
 
 fn main() -> ExitCode {

@@ -86,13 +86,28 @@ fn out_dir(flavour: Flavour) -> PathBuf {
 }
 
 /// Both builds side by side: linking is one thread's work. Returns whether anything changed.
+///
+/// `BATON_WASM=simd` (or `mvp`) leaves the other as it was: half the time while one is trying things out.
 pub fn build() -> Result<bool> {
     add_target()?;
     check_bindgen_version()?;
     npm::install(&run::root().join("xtask/npm"))?;
+    let wanted = |flavour: Flavour| {
+        let only = std::env::var("BATON_WASM").unwrap_or_default();
+        let named = only.is_empty() || only == flavour.recipe().name;
+        // The web app imports both, so an old one has to do, but not none.
+        named || !out_dir(flavour).join("baton_bg.wasm").is_file()
+    };
+    let one = |flavour| {
+        if wanted(flavour) {
+            build_one(flavour)
+        } else {
+            Ok(false)
+        }
+    };
     std::thread::scope(|scope| {
-        let simd = scope.spawn(|| build_one(Flavour::Simd));
-        let mvp = build_one(Flavour::Mvp);
+        let simd = scope.spawn(|| one(Flavour::Simd));
+        let mvp = one(Flavour::Mvp);
         let simd = simd
             .join()
             .map_err(|_| anyhow!("the simd build panicked"))?;
