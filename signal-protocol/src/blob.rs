@@ -12,7 +12,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use ed25519_dalek::{Signer, SigningKey};
 use serde::Deserialize;
 
-use crate::description::{validate_candidates, Description, DescriptionError, IceCandidate, Setup};
+use crate::description::{Description, DescriptionError, IceCandidate, Setup, validate_candidates};
 use crate::{BLOB_MAX, PeerId, SwarmId};
 
 /// What a blob says.
@@ -21,9 +21,16 @@ pub enum Signal {
     /// "Let us connect": begins a session, which its `session_nonce` names.
     Offer(Description),
     /// The answer to the offer whose `session_nonce` was `offer_nonce`.
-    Answer { offer_nonce: [u8; 16], description: Description },
+    Answer {
+        offer_nonce: [u8; 16],
+        description: Description,
+    },
     /// Further addresses of the sender, in the session that the offer with `offer_nonce` began. Either side sends these.
-    Candidates { offer_nonce: [u8; 16], candidates: Vec<IceCandidate>, last: bool },
+    Candidates {
+        offer_nonce: [u8; 16],
+        candidates: Vec<IceCandidate>,
+        last: bool,
+    },
 }
 
 /// The kind of a blob, its first byte.
@@ -76,8 +83,18 @@ pub fn seal(
 ) -> Result<Vec<u8>, BlobError> {
     signal.validate()?;
     let signer = SigningKey::from_bytes(peer_seed);
-    let route = Route { swarm: *swarm, from: signer.verifying_key().to_bytes(), to: *to };
-    Ok(seal_signed(&route, signalling_key, nonce, signal, |bytes| signer.sign(bytes).to_bytes()))
+    let route = Route {
+        swarm: *swarm,
+        from: signer.verifying_key().to_bytes(),
+        to: *to,
+    };
+    Ok(seal_signed(
+        &route,
+        signalling_key,
+        nonce,
+        signal,
+        |bytes| signer.sign(bytes).to_bytes(),
+    ))
 }
 
 /// Opens a blob that came by `route`.
@@ -100,8 +117,14 @@ pub fn open(
     XChaCha20Poly1305::new(signalling_key.into())
         .decrypt_in_place(&nonce.into(), &associated, &mut inner)
         .map_err(|_| BlobError::Box)?;
-    let (signature, body) = inner.split_first_chunk::<64>().expect("BLOB_MIN leaves room for it");
-    if !crate::join::verify(&route.from, &signed_bytes(&associated, &nonce, body), signature) {
+    let (signature, body) = inner
+        .split_first_chunk::<64>()
+        .expect("BLOB_MIN leaves room for it");
+    if !crate::join::verify(
+        &route.from,
+        &signed_bytes(&associated, &nonce, body),
+        signature,
+    ) {
         return Err(BlobError::Signature);
     }
     let signal = Signal::from_body(kind, body)?;
@@ -124,14 +147,20 @@ impl Signal {
     fn offer_nonce(&self) -> Option<&[u8; 16]> {
         match self {
             Self::Offer(_) => None,
-            Self::Answer { offer_nonce, .. } | Self::Candidates { offer_nonce, .. } => Some(offer_nonce),
+            Self::Answer { offer_nonce, .. } | Self::Candidates { offer_nonce, .. } => {
+                Some(offer_nonce)
+            }
         }
     }
 
     fn validate(&self) -> Result<(), DescriptionError> {
         match self {
-            Self::Offer(description) if description.setup != Setup::ActPass => Err(DescriptionError::Setup),
-            Self::Answer { description, .. } if description.setup == Setup::ActPass => Err(DescriptionError::Setup),
+            Self::Offer(description) if description.setup != Setup::ActPass => {
+                Err(DescriptionError::Setup)
+            }
+            Self::Answer { description, .. } if description.setup == Setup::ActPass => {
+                Err(DescriptionError::Setup)
+            }
             Self::Offer(description) | Self::Answer { description, .. } => description.validate(),
             Self::Candidates { candidates, .. } => validate_candidates(candidates),
         }
@@ -140,8 +169,15 @@ impl Signal {
     fn body(&self) -> Vec<u8> {
         match self {
             Self::Offer(description) => postcard::to_allocvec(description),
-            Self::Answer { offer_nonce, description } => postcard::to_allocvec(&(offer_nonce, description)),
-            Self::Candidates { offer_nonce, candidates, last } => postcard::to_allocvec(&(offer_nonce, candidates, last)),
+            Self::Answer {
+                offer_nonce,
+                description,
+            } => postcard::to_allocvec(&(offer_nonce, description)),
+            Self::Candidates {
+                offer_nonce,
+                candidates,
+                last,
+            } => postcard::to_allocvec(&(offer_nonce, candidates, last)),
         }
         .expect("plain fields of known length")
     }
@@ -152,11 +188,18 @@ impl Signal {
             Kind::Offer => Self::Offer(take(body).map_err(fields)?),
             Kind::Answer => {
                 let (offer_nonce, description) = take(body).map_err(fields)?;
-                Self::Answer { offer_nonce, description }
+                Self::Answer {
+                    offer_nonce,
+                    description,
+                }
             }
             Kind::Candidates => {
                 let (offer_nonce, candidates, last) = take(body).map_err(fields)?;
-                Self::Candidates { offer_nonce, candidates, last }
+                Self::Candidates {
+                    offer_nonce,
+                    candidates,
+                    last,
+                }
             }
         })
     }

@@ -130,7 +130,10 @@ pub fn validate_candidates(candidates: &[IceCandidate]) -> Result<(), Descriptio
     if candidates.len() > CANDIDATES_MAX {
         return Err(DescriptionError::TooManyCandidates);
     }
-    candidates.iter().enumerate().try_for_each(|(index, candidate)| candidate.validate(index))
+    candidates
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, candidate)| candidate.validate(index))
 }
 
 impl IceCandidate {
@@ -144,8 +147,12 @@ impl IceCandidate {
         }
         match &self.address {
             Address::Mdns(name) if !is_label(name) => Err(DescriptionError::Mdns { index }),
-            Address::V4(octets) if !is_reachable_v4((*octets).into()) => Err(DescriptionError::Address { index }),
-            Address::V6(octets) if !is_reachable_v6((*octets).into()) => Err(DescriptionError::Address { index }),
+            Address::V4(octets) if !is_reachable_v4((*octets).into()) => {
+                Err(DescriptionError::Address { index })
+            }
+            Address::V6(octets) if !is_reachable_v6((*octets).into()) => {
+                Err(DescriptionError::Address { index })
+            }
             _ => Ok(()),
         }
     }
@@ -153,11 +160,15 @@ impl IceCandidate {
 
 /// ice-char = ALPHA / DIGIT / "+" / "/" (RFC 8839 §5.1). Chromium and Firefox keep to it; so does webrtc-rs.
 pub(crate) fn is_ice_chars(text: &str, min: usize, max: usize) -> bool {
-    (min..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+    (min..=max).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
 pub(crate) fn is_label(text: &str) -> bool {
-    (1..=MDNS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    (1..=MDNS_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// Multicast and broadcast would make a peer's checks hit many hosts at once. Loopback and private addresses stay: the other side may be
@@ -173,6 +184,9 @@ fn is_reachable_v6(address: Ipv6Addr) -> bool {
 impl core::fmt::Debug for Description {
     /// Without the password: descriptions end up in logs.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Description").field("setup", &self.setup).field("candidates", &self.candidates.len()).finish_non_exhaustive()
+        f.debug_struct("Description")
+            .field("setup", &self.setup)
+            .field("candidates", &self.candidates.len())
+            .finish_non_exhaustive()
     }
 }

@@ -100,8 +100,10 @@ impl Join {
 }
 
 pub(crate) fn verify(key: &[u8; 32], bytes: &[u8], signature: &[u8; 64]) -> bool {
-    VerifyingKey::from_bytes(key)
-        .is_ok_and(|key| key.verify_strict(bytes, &ed25519_dalek::Signature::from_bytes(signature)).is_ok())
+    VerifyingKey::from_bytes(key).is_ok_and(|key| {
+        key.verify_strict(bytes, &ed25519_dalek::Signature::from_bytes(signature))
+            .is_ok()
+    })
 }
 
 const DOMAIN: &[u8] = b"baton join 1";

@@ -20,9 +20,13 @@ pub mod message;
 pub mod sdp;
 
 pub use blob::{BlobError, Kind, Signal};
-pub use description::{Address, CandidateKind, Description, DescriptionError, IceCandidate, Setup, TcpType, Transport};
-pub use join::{join_bytes, Join, JoinError};
-pub use message::{Candidate, ClientMessage, DecodeError, IceServer, Refusal, Report, ServerMessage, Signature};
+pub use description::{
+    Address, CandidateKind, Description, DescriptionError, IceCandidate, Setup, TcpType, Transport,
+};
+pub use join::{Join, JoinError, join_bytes};
+pub use message::{
+    Candidate, ClientMessage, DecodeError, IceServer, Refusal, Report, ServerMessage, Signature,
+};
 
 /// The public key of a stream's swarm key pair: all of a stream that the server sees.
 pub type SwarmId = [u8; 32];

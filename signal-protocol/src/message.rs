@@ -166,7 +166,9 @@ impl ClientMessage {
         if kind == 0 && bytes.get(1).is_some_and(|&version| version != VERSION) {
             return Err(DecodeError::Version(bytes[1]));
         }
-        let message = postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Fields(kind))?.0;
+        let message = postcard::take_from_bytes(bytes)
+            .map_err(|_| DecodeError::Fields(kind))?
+            .0;
         match &message {
             Self::Relay { blob, .. } => blob_len(blob)?,
             Self::Join(_) | Self::More | Self::Report(_) | Self::Leave => {}
@@ -185,7 +187,9 @@ impl ServerMessage {
     /// Never panics. [`DecodeError::UnknownKind`] is to be skipped: a later server may say more.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let kind = kind(bytes, Self::KINDS, SERVER_MESSAGE_MAX)?;
-        let message = postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Fields(kind))?.0;
+        let message = postcard::take_from_bytes(bytes)
+            .map_err(|_| DecodeError::Fields(kind))?
+            .0;
         if let Self::Relay { blob, .. } = &message {
             blob_len(blob)?;
         }
@@ -194,12 +198,16 @@ impl ServerMessage {
 }
 
 fn encode(message: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(message).expect("our messages hold only lengths and fields that postcard can write")
+    postcard::to_allocvec(message)
+        .expect("our messages hold only lengths and fields that postcard can write")
 }
 
 fn kind(bytes: &[u8], kinds: u8, max: usize) -> Result<u8, DecodeError> {
     if bytes.len() > max {
-        return Err(DecodeError::TooLarge { len: bytes.len(), max });
+        return Err(DecodeError::TooLarge {
+            len: bytes.len(),
+            max,
+        });
     }
     match bytes.first() {
         None => Err(DecodeError::Empty),
@@ -209,7 +217,11 @@ fn kind(bytes: &[u8], kinds: u8, max: usize) -> Result<u8, DecodeError> {
 }
 
 fn blob_len(blob: &[u8]) -> Result<(), DecodeError> {
-    if blob.len() > BLOB_MAX { Err(DecodeError::Blob(blob.len())) } else { Ok(()) }
+    if blob.len() > BLOB_MAX {
+        Err(DecodeError::Blob(blob.len()))
+    } else {
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Signature {
@@ -221,7 +233,10 @@ impl fmt::Debug for Signature {
 impl Serialize for Signature {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (first, second) = self.0.split_at(32);
-        let halves: ([u8; 32], [u8; 32]) = (first.try_into().expect("half of 64"), second.try_into().expect("half of 64"));
+        let halves: ([u8; 32], [u8; 32]) = (
+            first.try_into().expect("half of 64"),
+            second.try_into().expect("half of 64"),
+        );
         halves.serialize(to)
     }
 }

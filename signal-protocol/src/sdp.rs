@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::description::{Address, CandidateKind, Description, DescriptionError, IceCandidate, Setup, TcpType, Transport};
+use crate::description::{
+    Address, CandidateKind, Description, DescriptionError, IceCandidate, Setup, TcpType, Transport,
+};
 
 /// The largest message that our template announces; the peer wire stays below with 64 KiB.
 pub const MAX_MESSAGE_SIZE: u32 = 262_144;
@@ -54,7 +56,8 @@ impl Description {
             session_nonce,
             ufrag: only(sdp, "ice-ufrag")?.to_string(),
             pwd: only(sdp, "ice-pwd")?.to_string(),
-            fingerprint: parse_fingerprint(fingerprint).ok_or(SdpError::Malformed("fingerprint"))?,
+            fingerprint: parse_fingerprint(fingerprint)
+                .ok_or(SdpError::Malformed("fingerprint"))?,
             setup: match only(sdp, "setup")? {
                 "actpass" => Setup::ActPass,
                 "active" => Setup::Active,
@@ -118,9 +121,16 @@ impl IceCandidate {
         let (priority, address, port) = (word()?, word()?, word()?);
         let (typ, kind) = (word()?, word()?);
         let extensions: Vec<&str> = words.collect();
-        let extension = |name: &str| extensions.chunks(2).find(|pair| pair[0] == name).and_then(|pair| pair.get(1).copied());
+        let extension = |name: &str| {
+            extensions
+                .chunks(2)
+                .find(|pair| pair[0] == name)
+                .and_then(|pair| pair.get(1).copied())
+        };
         let priority = number(priority).ok_or(malformed)?;
-        let port = number(port).and_then(|port| u16::try_from(port).ok()).ok_or(malformed)?;
+        let port = number(port)
+            .and_then(|port| u16::try_from(port).ok())
+            .ok_or(malformed)?;
         if typ != "typ" {
             return Err(malformed);
         }
@@ -133,12 +143,14 @@ impl IceCandidate {
         };
         let transport = match (transport, extension("tcptype")) {
             (udp, _) if udp.eq_ignore_ascii_case("udp") => Transport::Udp,
-            (tcp, Some(tcp_type)) if tcp.eq_ignore_ascii_case("tcp") => Transport::Tcp(match tcp_type {
-                "active" => TcpType::Active,
-                "passive" => TcpType::Passive,
-                "so" => TcpType::SimultaneousOpen,
-                _ => return Err(malformed),
-            }),
+            (tcp, Some(tcp_type)) if tcp.eq_ignore_ascii_case("tcp") => {
+                Transport::Tcp(match tcp_type {
+                    "active" => TcpType::Active,
+                    "passive" => TcpType::Passive,
+                    "so" => TcpType::SimultaneousOpen,
+                    _ => return Err(malformed),
+                })
+            }
             _ => return Ok(None),
         };
         let address = match (address.parse(), address.strip_suffix(".local")) {
@@ -150,7 +162,14 @@ impl IceCandidate {
         if component != "1" || port == 0 {
             return Ok(None);
         }
-        let candidate = Self { foundation: foundation.to_string(), transport, priority, address, port, kind };
+        let candidate = Self {
+            foundation: foundation.to_string(),
+            transport,
+            priority,
+            address,
+            port,
+            kind,
+        };
         crate::description::validate_candidates(core::slice::from_ref(&candidate))?;
         Ok(Some(candidate))
     }
@@ -168,14 +187,22 @@ impl IceCandidate {
             Address::V6(octets) => Ipv6Addr::from(*octets).to_string(),
             Address::Mdns(name) => format!("{name}.local"),
         };
-        let unknown = if matches!(self.address, Address::V6(_)) { "::" } else { "0.0.0.0" };
+        let unknown = if matches!(self.address, Address::V6(_)) {
+            "::"
+        } else {
+            "0.0.0.0"
+        };
         let (kind, has_related) = match self.kind {
             CandidateKind::Host => ("host", false),
             CandidateKind::ServerReflexive => ("srflx", true),
             CandidateKind::PeerReflexive => ("prflx", true),
             CandidateKind::Relay => ("relay", true),
         };
-        let related = if has_related { format!(" raddr {unknown} rport 0") } else { String::new() };
+        let related = if has_related {
+            format!(" raddr {unknown} rport 0")
+        } else {
+            String::new()
+        };
         format!(
             "candidate:{} 1 {transport} {} {address} {} typ {kind}{related}{tcp_type}",
             self.foundation, self.priority, self.port
@@ -185,14 +212,22 @@ impl IceCandidate {
 
 /// The values of all `a=name:value` lines.
 fn attributes<'a>(sdp: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    sdp.lines().filter_map(move |line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
+    sdp.lines().filter_map(move |line| {
+        line.strip_prefix("a=")?
+            .strip_prefix(name)?
+            .strip_prefix(':')
+    })
 }
 
 /// The one value of an attribute that may stand in the session and in its section, but must say the same.
 fn only<'a>(sdp: &'a str, name: &'static str) -> Result<&'a str, SdpError> {
     let mut values = attributes(sdp, name);
     let first = values.next().ok_or(SdpError::Missing(name))?;
-    if values.all(|other| other == first) { Ok(first) } else { Err(SdpError::Twice(name)) }
+    if values.all(|other| other == first) {
+        Ok(first)
+    } else {
+        Err(SdpError::Twice(name))
+    }
 }
 
 /// `sha-256 AA:BB:…`, 32 octets.
@@ -204,7 +239,9 @@ fn parse_fingerprint(value: &str) -> Option<[u8; 32]> {
     let mut fingerprint = [0; 32];
     let mut octets = hex.split(':');
     for octet in &mut fingerprint {
-        let digits = octets.next().filter(|digits| digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = octets
+            .next()
+            .filter(|digits| digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
         *octet = u8::from_str_radix(digits, 16).ok()?;
     }
     octets.next().is_none().then_some(fingerprint)

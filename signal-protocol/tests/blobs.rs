@@ -19,7 +19,11 @@ fn id(seed: &[u8; 32]) -> PeerId {
 }
 
 fn route() -> Route {
-    Route { swarm: SWARM, from: id(&ALICE), to: id(&BOB) }
+    Route {
+        swarm: SWARM,
+        from: id(&ALICE),
+        to: id(&BOB),
+    }
 }
 
 fn candidate() -> IceCandidate {
@@ -49,7 +53,13 @@ fn offer() -> Signal {
 }
 
 fn answer() -> Signal {
-    Signal::Answer { offer_nonce: OFFER_NONCE, description: Description { session_nonce: [0xaa; 16], ..description(Setup::Active) } }
+    Signal::Answer {
+        offer_nonce: OFFER_NONCE,
+        description: Description {
+            session_nonce: [0xaa; 16],
+            ..description(Setup::Active)
+        },
+    }
 }
 
 fn sealed(signal: &Signal) -> Vec<u8> {
@@ -59,7 +69,10 @@ fn sealed(signal: &Signal) -> Vec<u8> {
 #[test]
 fn a_blob_has_golden_bytes() {
     assert_eq!(
-        sealed(&offer()).iter().map(|b| format!("{b:02x}")).collect::<String>(),
+        sealed(&offer())
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect::<String>(),
         concat!(
             "00050505050505050505050505050505050505050505050505f313bf16bf043074b8398aae6f97cdfc46c1550fe2fe9b",
             "a40563420b7ef9c6d847333d15ab1b635fd754dd2db6b59e9a275d760fd2da4d05fb8129ed1ed5ce4058a7f01168f447",
@@ -72,9 +85,16 @@ fn a_blob_has_golden_bytes() {
 
 #[test]
 fn offers_answers_and_candidates_arrive_as_they_were_sent() {
-    let candidates = Signal::Candidates { offer_nonce: OFFER_NONCE, candidates: vec![candidate()], last: true };
+    let candidates = Signal::Candidates {
+        offer_nonce: OFFER_NONCE,
+        candidates: vec![candidate()],
+        last: true,
+    };
     for signal in [offer(), answer(), candidates] {
-        assert_eq!(open(&route(), &KEY, Some(&OFFER_NONCE), &sealed(&signal)), Ok(signal));
+        assert_eq!(
+            open(&route(), &KEY, Some(&OFFER_NONCE), &sealed(&signal)),
+            Ok(signal)
+        );
     }
     assert_eq!(open(&route(), &KEY, None, &sealed(&offer())), Ok(offer()));
 }
@@ -82,8 +102,19 @@ fn offers_answers_and_candidates_arrive_as_they_were_sent() {
 #[test]
 fn a_blob_shows_nothing_of_what_it_holds() {
     let blob = sealed(&offer());
-    for part in [&b"z/6f"[..], b"Y2N8zb05", &[0xfe; 8], &[192, 0, 2, 2], &KEY[..8], &id(&ALICE)[..8], &OFFER_NONCE[..8]] {
-        assert!(!blob.windows(part.len()).any(|window| window == part), "{part:?}");
+    for part in [
+        &b"z/6f"[..],
+        b"Y2N8zb05",
+        &[0xfe; 8],
+        &[192, 0, 2, 2],
+        &KEY[..8],
+        &id(&ALICE)[..8],
+        &OFFER_NONCE[..8],
+    ] {
+        assert!(
+            !blob.windows(part.len()).any(|window| window == part),
+            "{part:?}"
+        );
     }
 }
 
@@ -93,10 +124,16 @@ fn an_altered_blob_is_refused() {
     for at in 0..blob.len() {
         let mut altered = blob.clone();
         altered[at] ^= 0x40;
-        assert!(open(&route(), &KEY, Some(&OFFER_NONCE), &altered).is_err(), "byte {at}");
+        assert!(
+            open(&route(), &KEY, Some(&OFFER_NONCE), &altered).is_err(),
+            "byte {at}"
+        );
     }
     for len in 0..blob.len() {
-        assert!(open(&route(), &KEY, None, &blob[..len]).is_err(), "cut to {len}");
+        assert!(
+            open(&route(), &KEY, None, &blob[..len]).is_err(),
+            "cut to {len}"
+        );
     }
 }
 
@@ -104,10 +141,23 @@ fn an_altered_blob_is_refused() {
 fn a_redirected_blob_is_refused() {
     let blob = sealed(&offer());
     for wrong in [
-        Route { swarm: [9; 32], ..route() },
-        Route { from: id(&MALLORY), ..route() },
-        Route { to: id(&MALLORY), ..route() },
-        Route { from: id(&BOB), to: id(&ALICE), ..route() },
+        Route {
+            swarm: [9; 32],
+            ..route()
+        },
+        Route {
+            from: id(&MALLORY),
+            ..route()
+        },
+        Route {
+            to: id(&MALLORY),
+            ..route()
+        },
+        Route {
+            from: id(&BOB),
+            to: id(&ALICE),
+            ..route()
+        },
     ] {
         assert_eq!(open(&wrong, &KEY, None, &blob), Err(BlobError::Box));
     }
@@ -117,45 +167,103 @@ fn a_redirected_blob_is_refused() {
 fn a_blob_of_one_kind_does_not_pass_as_another() {
     let mut blob = sealed(&offer());
     blob[0] = Kind::Answer as u8;
-    assert_eq!(open(&route(), &KEY, Some(&OFFER_NONCE), &blob), Err(BlobError::Box));
+    assert_eq!(
+        open(&route(), &KEY, Some(&OFFER_NONCE), &blob),
+        Err(BlobError::Box)
+    );
     blob[0] = 3;
-    assert_eq!(open(&route(), &KEY, Some(&OFFER_NONCE), &blob), Err(BlobError::Kind(3)));
+    assert_eq!(
+        open(&route(), &KEY, Some(&OFFER_NONCE), &blob),
+        Err(BlobError::Kind(3))
+    );
 }
 
 #[test]
 fn an_answer_to_another_offer_is_refused() {
     let blob = sealed(&answer());
-    assert_eq!(open(&route(), &KEY, Some(&[0x77; 16]), &blob), Err(BlobError::OtherSession(Kind::Answer)));
-    assert_eq!(open(&route(), &KEY, None, &blob), Err(BlobError::OtherSession(Kind::Answer)));
-    let late = Signal::Candidates { offer_nonce: [0x77; 16], candidates: vec![], last: true };
-    assert_eq!(open(&route(), &KEY, Some(&OFFER_NONCE), &sealed(&late)), Err(BlobError::OtherSession(Kind::Candidates)));
+    assert_eq!(
+        open(&route(), &KEY, Some(&[0x77; 16]), &blob),
+        Err(BlobError::OtherSession(Kind::Answer))
+    );
+    assert_eq!(
+        open(&route(), &KEY, None, &blob),
+        Err(BlobError::OtherSession(Kind::Answer))
+    );
+    let late = Signal::Candidates {
+        offer_nonce: [0x77; 16],
+        candidates: vec![],
+        last: true,
+    };
+    assert_eq!(
+        open(&route(), &KEY, Some(&OFFER_NONCE), &sealed(&late)),
+        Err(BlobError::OtherSession(Kind::Candidates))
+    );
 }
 
 #[test]
 fn without_the_signalling_key_nothing_opens() {
-    assert_eq!(open(&route(), &[0; 32], None, &sealed(&offer())), Err(BlobError::Box));
+    assert_eq!(
+        open(&route(), &[0; 32], None, &sealed(&offer())),
+        Err(BlobError::Box)
+    );
 }
 
 /// The box, made by hand as docs/signalling.md says, by a server that was given the signalling key (or a viewer, who has it anyway).
 fn boxed(kind: Kind, inner: &[u8]) -> Vec<u8> {
     let nonce = [6; 24];
-    let aad = [&b"baton blob 1"[..], &[kind as u8], &SWARM, &id(&ALICE), &id(&BOB)].concat();
-    let sealed = XChaCha20Poly1305::new(&KEY.into()).encrypt(&nonce.into(), Payload { msg: inner, aad: &aad }).unwrap();
+    let aad = [
+        &b"baton blob 1"[..],
+        &[kind as u8],
+        &SWARM,
+        &id(&ALICE),
+        &id(&BOB),
+    ]
+    .concat();
+    let sealed = XChaCha20Poly1305::new(&KEY.into())
+        .encrypt(
+            &nonce.into(),
+            Payload {
+                msg: inner,
+                aad: &aad,
+            },
+        )
+        .unwrap();
     [&[kind as u8][..], &nonce, &sealed].concat()
 }
 
 fn unboxed(blob: &[u8]) -> Vec<u8> {
-    let aad = [&b"baton blob 1"[..], &blob[..1], &SWARM, &id(&ALICE), &id(&BOB)].concat();
+    let aad = [
+        &b"baton blob 1"[..],
+        &blob[..1],
+        &SWARM,
+        &id(&ALICE),
+        &id(&BOB),
+    ]
+    .concat();
     let nonce: [u8; 24] = blob[1..25].try_into().unwrap();
-    XChaCha20Poly1305::new(&KEY.into()).decrypt(&nonce.into(), Payload { msg: &blob[25..], aad: &aad }).unwrap()
+    XChaCha20Poly1305::new(&KEY.into())
+        .decrypt(
+            &nonce.into(),
+            Payload {
+                msg: &blob[25..],
+                aad: &aad,
+            },
+        )
+        .unwrap()
 }
 
 #[test]
 fn a_server_that_has_the_signalling_key_cannot_swap_the_fingerprint() {
     let mut inner = unboxed(&sealed(&offer()));
-    let at = inner.windows(32).position(|window| window == [0xfe; 32]).expect("the fingerprint is in the box");
+    let at = inner
+        .windows(32)
+        .position(|window| window == [0xfe; 32])
+        .expect("the fingerprint is in the box");
     inner[at..at + 32].fill(0xbd);
-    assert_eq!(open(&route(), &KEY, None, &boxed(Kind::Offer, &inner)), Err(BlobError::Signature));
+    assert_eq!(
+        open(&route(), &KEY, None, &boxed(Kind::Offer, &inner)),
+        Err(BlobError::Signature)
+    );
 }
 
 #[test]
@@ -165,20 +273,40 @@ fn a_viewer_cannot_speak_as_another_peer() {
     let aad = [&b"baton blob 1"[..], &[0], &SWARM, &id(&ALICE), &id(&BOB)].concat();
     let signature = SigningKey::from_bytes(&MALLORY).sign(&[&aad[..], &[6; 24], &body].concat());
     let forged = boxed(Kind::Offer, &[&signature.to_bytes()[..], &body].concat());
-    assert_eq!(open(&route(), &KEY, None, &forged), Err(BlobError::Signature));
+    assert_eq!(
+        open(&route(), &KEY, None, &forged),
+        Err(BlobError::Signature)
+    );
 }
 
 #[test]
 fn a_signature_does_not_move_to_another_box() {
     let inner = unboxed(&sealed(&offer()));
-    assert_eq!(open(&route(), &KEY, None, &boxed(Kind::Offer, &inner)), Err(BlobError::Signature));
+    assert_eq!(
+        open(&route(), &KEY, None, &boxed(Kind::Offer, &inner)),
+        Err(BlobError::Signature)
+    );
 }
 
 /// Signed and sealed by Alice herself, but not what the protocol allows.
 fn alice_says(kind: Kind, body: &[u8]) -> Result<Signal, BlobError> {
-    let aad = [&b"baton blob 1"[..], &[kind as u8], &SWARM, &id(&ALICE), &id(&BOB)].concat();
-    let signature = SigningKey::from_bytes(&ALICE).sign(&[&aad[..], &[6; 24], body].concat()).to_bytes();
-    open(&route(), &KEY, Some(&OFFER_NONCE), &boxed(kind, &[&signature[..], body].concat()))
+    let aad = [
+        &b"baton blob 1"[..],
+        &[kind as u8],
+        &SWARM,
+        &id(&ALICE),
+        &id(&BOB),
+    ]
+    .concat();
+    let signature = SigningKey::from_bytes(&ALICE)
+        .sign(&[&aad[..], &[6; 24], body].concat())
+        .to_bytes();
+    open(
+        &route(),
+        &KEY,
+        Some(&OFFER_NONCE),
+        &boxed(kind, &[&signature[..], body].concat()),
+    )
 }
 
 #[test]
@@ -190,29 +318,72 @@ fn a_signed_blob_is_still_checked_field_by_field() {
     };
     assert!(say(&|_| ()).is_ok());
     let refused = |error: DescriptionError| Err(BlobError::Description(error));
-    assert_eq!(say(&|d| d.ufrag = "abcd\r\na=x".into()), refused(DescriptionError::Ufrag));
-    assert_eq!(say(&|d| d.ufrag = "a".repeat(65)), refused(DescriptionError::Ufrag));
-    assert_eq!(say(&|d| d.ufrag = "abc".into()), refused(DescriptionError::Ufrag));
-    assert_eq!(say(&|d| d.pwd = "twenty two characters!".into()), refused(DescriptionError::Pwd));
-    assert_eq!(say(&|d| d.pwd = "p".repeat(129)), refused(DescriptionError::Pwd));
-    assert_eq!(say(&|d| d.setup = Setup::Active), refused(DescriptionError::Setup));
-    assert_eq!(say(&|d| d.candidates = vec![candidate(); 25]), refused(DescriptionError::TooManyCandidates));
-    assert_eq!(say(&|d| d.candidates[0].foundation = "1 1 udp".into()), refused(DescriptionError::Foundation { index: 0 }));
-    assert_eq!(say(&|d| d.candidates[0].port = 0), refused(DescriptionError::Port { index: 0 }));
+    assert_eq!(
+        say(&|d| d.ufrag = "abcd\r\na=x".into()),
+        refused(DescriptionError::Ufrag)
+    );
+    assert_eq!(
+        say(&|d| d.ufrag = "a".repeat(65)),
+        refused(DescriptionError::Ufrag)
+    );
+    assert_eq!(
+        say(&|d| d.ufrag = "abc".into()),
+        refused(DescriptionError::Ufrag)
+    );
+    assert_eq!(
+        say(&|d| d.pwd = "twenty two characters!".into()),
+        refused(DescriptionError::Pwd)
+    );
+    assert_eq!(
+        say(&|d| d.pwd = "p".repeat(129)),
+        refused(DescriptionError::Pwd)
+    );
+    assert_eq!(
+        say(&|d| d.setup = Setup::Active),
+        refused(DescriptionError::Setup)
+    );
+    assert_eq!(
+        say(&|d| d.candidates = vec![candidate(); 25]),
+        refused(DescriptionError::TooManyCandidates)
+    );
+    assert_eq!(
+        say(&|d| d.candidates[0].foundation = "1 1 udp".into()),
+        refused(DescriptionError::Foundation { index: 0 })
+    );
+    assert_eq!(
+        say(&|d| d.candidates[0].port = 0),
+        refused(DescriptionError::Port { index: 0 })
+    );
     for name in ["a b", "a\r\n", "a.b", "", "host.example.com/"] {
-        assert_eq!(say(&|d| d.candidates[0].address = Address::Mdns(name.into())), refused(DescriptionError::Mdns { index: 0 }), "{name:?}");
+        assert_eq!(
+            say(&|d| d.candidates[0].address = Address::Mdns(name.into())),
+            refused(DescriptionError::Mdns { index: 0 }),
+            "{name:?}"
+        );
     }
     for address in [[224, 0, 0, 251], [255, 255, 255, 255], [0, 0, 0, 0]] {
-        assert_eq!(say(&|d| d.candidates[0].address = Address::V4(address)), refused(DescriptionError::Address { index: 0 }));
+        assert_eq!(
+            say(&|d| d.candidates[0].address = Address::V4(address)),
+            refused(DescriptionError::Address { index: 0 })
+        );
     }
-    assert_eq!(alice_says(Kind::Offer, &[1, 2, 3]), Err(BlobError::Fields(Kind::Offer)));
-    assert_eq!(alice_says(Kind::Answer, &[0x0f; 16]), Err(BlobError::Fields(Kind::Answer)));
+    assert_eq!(
+        alice_says(Kind::Offer, &[1, 2, 3]),
+        Err(BlobError::Fields(Kind::Offer))
+    );
+    assert_eq!(
+        alice_says(Kind::Answer, &[0x0f; 16]),
+        Err(BlobError::Fields(Kind::Answer))
+    );
 }
 
 #[test]
 fn what_the_receiver_would_refuse_is_not_sealed() {
     let bad = Signal::Offer(description(Setup::Active));
-    assert_eq!(seal(&SWARM, &id(&BOB), &KEY, &ALICE, [5; 24], &bad), Err(BlobError::Description(DescriptionError::Setup)));
+    assert_eq!(
+        seal(&SWARM, &id(&BOB), &KEY, &ALICE, [5; 24], &bad),
+        Err(BlobError::Description(DescriptionError::Setup))
+    );
 }
 
 #[test]
@@ -229,7 +400,13 @@ fn the_longest_blob_fits() {
         kind: CandidateKind::Host,
     };
     long.candidates = vec![mdns; 24];
-    let blob = sealed(&Signal::Answer { offer_nonce: OFFER_NONCE, description: Description { setup: Setup::Active, ..long } });
+    let blob = sealed(&Signal::Answer {
+        offer_nonce: OFFER_NONCE,
+        description: Description {
+            setup: Setup::Active,
+            ..long
+        },
+    });
     assert!(blob.len() <= BLOB_MAX, "{}", blob.len());
 }
 

@@ -16,8 +16,19 @@ fn read(sdp: &str) -> Description {
 #[test]
 fn chromium_offers_with_mdns_names() {
     let offer = read(CHROMIUM_OFFER_MDNS);
-    assert_eq!((offer.ufrag.as_str(), offer.pwd.as_str()), ("JTgy", "MJzoYo7zbIJEcGktkVVgH964"));
-    assert_eq!((offer.setup, offer.fingerprint[0], offer.fingerprint[31], offer.session_nonce), (Setup::ActPass, 0x5e, 0xaf, [4; 16]));
+    assert_eq!(
+        (offer.ufrag.as_str(), offer.pwd.as_str()),
+        ("JTgy", "MJzoYo7zbIJEcGktkVVgH964")
+    );
+    assert_eq!(
+        (
+            offer.setup,
+            offer.fingerprint[0],
+            offer.fingerprint[31],
+            offer.session_nonce
+        ),
+        (Setup::ActPass, 0x5e, 0xaf, [4; 16])
+    );
     assert_eq!(
         offer.candidates[0],
         IceCandidate {
@@ -37,23 +48,40 @@ fn chromium_answers_with_addresses_of_both_families() {
     let answer = read(CHROMIUM_ANSWER);
     assert_eq!(answer.setup, Setup::Active);
     assert_eq!(answer.candidates[0].address, Address::V4([192, 0, 2, 2]));
-    assert_eq!(answer.candidates[1].address, Address::V6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]));
+    assert_eq!(
+        answer.candidates[1].address,
+        Address::V6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2])
+    );
 }
 
 #[test]
 fn firefox_offers_with_mdns_names_and_tcp() {
     let offer = read(FIREFOX_OFFER_MDNS);
-    assert_eq!((offer.ufrag.as_str(), offer.pwd.len(), offer.setup), ("935418e8", 32, Setup::ActPass));
+    assert_eq!(
+        (offer.ufrag.as_str(), offer.pwd.len(), offer.setup),
+        ("935418e8", 32, Setup::ActPass)
+    );
     assert_eq!((offer.fingerprint[0], offer.fingerprint[31]), (0x52, 0x0e));
     let tcp = &offer.candidates[2];
-    assert_eq!((tcp.transport, tcp.port), (Transport::Tcp(TcpType::Active), 9));
-    assert_eq!(tcp.address, Address::Mdns("9a24de89-ab16-4d5b-b3dc-1467a3761a90".into()));
+    assert_eq!(
+        (tcp.transport, tcp.port),
+        (Transport::Tcp(TcpType::Active), 9)
+    );
+    assert_eq!(
+        tcp.address,
+        Address::Mdns("9a24de89-ab16-4d5b-b3dc-1467a3761a90".into())
+    );
     assert_eq!(offer.candidates.len(), 4);
 }
 
 #[test]
 fn what_is_written_reads_back_the_same() {
-    for sdp in [CHROMIUM_OFFER_MDNS, CHROMIUM_ANSWER, FIREFOX_OFFER_MDNS, FIREFOX_ANSWER] {
+    for sdp in [
+        CHROMIUM_OFFER_MDNS,
+        CHROMIUM_ANSWER,
+        FIREFOX_OFFER_MDNS,
+        FIREFOX_ANSWER,
+    ] {
         let description = read(sdp);
         assert_eq!(read(&description.to_remote_sdp().unwrap()), description);
     }
@@ -84,11 +112,23 @@ fn candidates_of_every_kind_are_understood_and_the_related_address_is_left_out()
             "a=candidate:3 1 UDP 92217087 198.51.100.3 51237 typ relay raddr 198.51.100.3 rport 51237",
             "candidate:3 1 udp 92217087 198.51.100.3 51237 typ relay raddr 0.0.0.0 rport 0",
         ),
-        ("candidate:1 1 udp 5 2001:db8::1 1 typ prflx raddr :: rport 9", "candidate:1 1 udp 5 2001:db8::1 1 typ prflx raddr :: rport 0"),
-        ("2 1 TCP 9 192.0.2.1 9 typ host tcptype active", "candidate:2 1 tcp 9 192.0.2.1 9 typ host tcptype active"),
-        ("2 1 tcp 9 192.0.2.1 4000 typ host tcptype passive", "candidate:2 1 tcp 9 192.0.2.1 4000 typ host tcptype passive"),
+        (
+            "candidate:1 1 udp 5 2001:db8::1 1 typ prflx raddr :: rport 9",
+            "candidate:1 1 udp 5 2001:db8::1 1 typ prflx raddr :: rport 0",
+        ),
+        (
+            "2 1 TCP 9 192.0.2.1 9 typ host tcptype active",
+            "candidate:2 1 tcp 9 192.0.2.1 9 typ host tcptype active",
+        ),
+        (
+            "2 1 tcp 9 192.0.2.1 4000 typ host tcptype passive",
+            "candidate:2 1 tcp 9 192.0.2.1 4000 typ host tcptype passive",
+        ),
     ] {
-        assert_eq!(IceCandidate::parse(line).unwrap().unwrap().to_line(), written);
+        assert_eq!(
+            IceCandidate::parse(line).unwrap().unwrap().to_line(),
+            written
+        );
     }
 }
 
@@ -128,9 +168,15 @@ fn malformed_candidates_are_refused() {
     ] {
         assert!(IceCandidate::parse(line).is_err(), "{line}");
     }
-    assert_eq!(IceCandidate::parse(&format!("candidate:{}", "1".repeat(600))), Err(SdpError::TooLong));
+    assert_eq!(
+        IceCandidate::parse(&format!("candidate:{}", "1".repeat(600))),
+        Err(SdpError::TooLong)
+    );
     let long = format!("candidate:1 1 udp 5 {}.local 9 typ host", "a".repeat(64));
-    assert_eq!(IceCandidate::parse(&long), Err(SdpError::Description(DescriptionError::Mdns { index: 0 })));
+    assert_eq!(
+        IceCandidate::parse(&long),
+        Err(SdpError::Description(DescriptionError::Mdns { index: 0 }))
+    );
 }
 
 #[test]
@@ -139,25 +185,55 @@ fn an_sdp_must_have_one_section_one_fingerprint_and_sane_fields() {
         assert!(CHROMIUM_ANSWER.contains(from), "{from}");
         Description::from_local_sdp(&CHROMIUM_ANSWER.replace(from, to), [0; 16]).unwrap_err()
     };
-    assert_eq!(read("a=fingerprint:sha-256 76", "a=fingerprint:sha-1 76"), SdpError::Malformed("fingerprint"));
+    assert_eq!(
+        read("a=fingerprint:sha-256 76", "a=fingerprint:sha-1 76"),
+        SdpError::Malformed("fingerprint")
+    );
     assert_eq!(read(":DE:87", ":DE"), SdpError::Malformed("fingerprint"));
-    assert_eq!(read(":DE:87", ":DE:87:00"), SdpError::Malformed("fingerprint"));
+    assert_eq!(
+        read(":DE:87", ":DE:87:00"),
+        SdpError::Malformed("fingerprint")
+    );
     assert_eq!(read(":DE:87", ":DE:+7"), SdpError::Malformed("fingerprint"));
-    assert_eq!(read("a=fingerprint", "a=thumbprint"), SdpError::Missing("fingerprint"));
+    assert_eq!(
+        read("a=fingerprint", "a=thumbprint"),
+        SdpError::Missing("fingerprint")
+    );
     let second = "a=fingerprint:sha-256 00:83:CE:CC:D1:9B:17:32:9A:48:D5:23:30:09:10:F6:8D:5A:DE:57:BF:12:35:9D:56:32:34:8C:13:9D:DE:87";
-    assert_eq!(read("a=setup", &format!("{second}\r\na=setup")), SdpError::Twice("fingerprint"));
-    assert_eq!(read("a=setup:active", "a=setup:holdconn"), SdpError::Malformed("setup"));
-    assert_eq!(read("a=ice-ufrag:uWJJ", "a=ice-ufrag:u WJJ"), SdpError::Description(DescriptionError::Ufrag));
-    assert_eq!(read("a=mid:0", "a=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96"), SdpError::Sections);
-    assert_eq!(Description::from_local_sdp("", [0; 16]), Err(SdpError::Sections));
-    assert_eq!(Description::from_local_sdp(&" ".repeat(20_000), [0; 16]), Err(SdpError::TooLong));
+    assert_eq!(
+        read("a=setup", &format!("{second}\r\na=setup")),
+        SdpError::Twice("fingerprint")
+    );
+    assert_eq!(
+        read("a=setup:active", "a=setup:holdconn"),
+        SdpError::Malformed("setup")
+    );
+    assert_eq!(
+        read("a=ice-ufrag:uWJJ", "a=ice-ufrag:u WJJ"),
+        SdpError::Description(DescriptionError::Ufrag)
+    );
+    assert_eq!(
+        read("a=mid:0", "a=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96"),
+        SdpError::Sections
+    );
+    assert_eq!(
+        Description::from_local_sdp("", [0; 16]),
+        Err(SdpError::Sections)
+    );
+    assert_eq!(
+        Description::from_local_sdp(&" ".repeat(20_000), [0; 16]),
+        Err(SdpError::TooLong)
+    );
 }
 
 #[test]
 fn nothing_is_written_that_was_not_checked() {
     let mut description = read(FIREFOX_ANSWER);
     description.pwd = "x\r\na=candidate:1 1 udp 1 192.0.2.9 1 typ host".into();
-    assert_eq!(description.to_remote_sdp(), Err(SdpError::Description(DescriptionError::Pwd)));
+    assert_eq!(
+        description.to_remote_sdp(),
+        Err(SdpError::Description(DescriptionError::Pwd))
+    );
 }
 
 proptest! {

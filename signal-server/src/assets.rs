@@ -49,12 +49,17 @@ impl Assets {
         let mut files = Vec::new();
         let mut pending = vec![directory.to_owned()];
         while let Some(folder) = pending.pop() {
-            for entry in std::fs::read_dir(&folder).with_context(|| format!("--web: cannot read {}", folder.display()))? {
+            for entry in std::fs::read_dir(&folder)
+                .with_context(|| format!("--web: cannot read {}", folder.display()))?
+            {
                 let path = entry?.path();
                 if path.is_dir() {
                     pending.push(path);
                 } else {
-                    let name = path.strip_prefix(directory)?.to_string_lossy().replace('\\', "/");
+                    let name = path
+                        .strip_prefix(directory)?
+                        .to_string_lossy()
+                        .replace('\\', "/");
                     files.push((name, Bytes::from(std::fs::read(&path)?)));
                 }
             }
@@ -64,12 +69,22 @@ impl Assets {
 
     fn from_files(files: impl Iterator<Item = (String, Bytes)>) -> Self {
         let mut raw: HashMap<String, Bytes> = files.collect();
-        let names: Vec<String> = raw.keys().filter(|name| !is_variant(name)).cloned().collect();
+        let names: Vec<String> = raw
+            .keys()
+            .filter(|name| !is_variant(name))
+            .cloned()
+            .collect();
         let files = names.into_iter().map(|name| {
             let brotli = raw.remove(&format!("{name}.br")).map(Variant::new);
             let gzip = raw.remove(&format!("{name}.gz")).map(Variant::new);
             let plain = Variant::new(raw.remove(&name).expect("its name came from here"));
-            let file = File { plain, brotli, gzip, content_type: content_type(&name), cache: cache(&name) };
+            let file = File {
+                plain,
+                brotli,
+                gzip,
+                content_type: content_type(&name),
+                cache: cache(&name),
+            };
             (name, file)
         });
         Self(files.collect())
@@ -88,15 +103,25 @@ impl File {
             (_, Some(gzip)) if accepts(request, "gzip") => (gzip, Some("gzip")),
             _ => (&self.plain, None),
         };
-        let is_known = request.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &variant.etag));
-        let mut response = Response::new(if is_known { Body::empty() } else { Body::from(variant.bytes.clone()) });
+        let is_known = request
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .any(|tags| names(tags, &variant.etag));
+        let mut response = Response::new(if is_known {
+            Body::empty()
+        } else {
+            Body::from(variant.bytes.clone())
+        });
         if is_known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
         let headers = response.headers_mut();
         headers.insert(header::ETAG, variant.etag.clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(self.cache));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(self.content_type),
+        );
         headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         if let Some(encoding) = encoding {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
@@ -110,7 +135,10 @@ impl Variant {
         let mut hasher = DefaultHasher::new();
         hasher.write(&bytes);
         let etag = format!("\"{:016x}-{:x}\"", hasher.finish(), bytes.len());
-        Self { bytes, etag: HeaderValue::from_str(&etag).expect("hex digits") }
+        Self {
+            bytes,
+            etag: HeaderValue::from_str(&etag).expect("hex digits"),
+        }
     }
 }
 
@@ -120,21 +148,41 @@ fn is_variant(name: &str) -> bool {
 
 /// RFC 9110 §12.5.3, as far as it can say yes or no.
 fn accepts(request: &HeaderMap, coding: &str) -> bool {
-    request.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|part| {
-        let mut parameters = part.split(';').map(str::trim);
-        parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(coding))
-            && !parameters.any(|parameter| parameter.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0))
-    })
+    request
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| {
+            let mut parameters = part.split(';').map(str::trim);
+            parameters
+                .next()
+                .is_some_and(|name| name.eq_ignore_ascii_case(coding))
+                && !parameters.any(|parameter| {
+                    parameter
+                        .strip_prefix("q=")
+                        .and_then(|q| q.parse::<f32>().ok())
+                        == Some(0.0)
+                })
+        })
 }
 
 /// RFC 9110 §13.1.2: a weak comparison.
 fn names(tags: &HeaderValue, etag: &HeaderValue) -> bool {
-    tags.to_str().is_ok_and(|tags| tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/").as_bytes() == etag.as_bytes()))
+    tags.to_str().is_ok_and(|tags| {
+        tags.split(',')
+            .map(str::trim)
+            .any(|tag| tag == "*" || tag.trim_start_matches("W/").as_bytes() == etag.as_bytes())
+    })
 }
 
 /// What Vite names by content never changes; everything else is asked for each time, which its ETag makes cheap.
 fn cache(name: &str) -> &'static str {
-    if name.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" }
+    if name.starts_with("assets/") {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    }
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -161,14 +209,24 @@ mod tests {
     use super::*;
 
     fn assets() -> Assets {
-        let file = |name: &str, text: &'static str| (name.to_owned(), Bytes::from_static(text.as_bytes()));
+        let file =
+            |name: &str, text: &'static str| (name.to_owned(), Bytes::from_static(text.as_bytes()));
         Assets::from_files(
-            [file("a.js", "plain"), file("a.js.br", "brotli"), file("a.js.gz", "gzip"), file("assets/x.wasm", "wasm")].into_iter(),
+            [
+                file("a.js", "plain"),
+                file("a.js.br", "brotli"),
+                file("a.js.gz", "gzip"),
+                file("assets/x.wasm", "wasm"),
+            ]
+            .into_iter(),
         )
     }
 
     fn answer(name: &str, request: &[(header::HeaderName, &str)]) -> Response<Body> {
-        let headers = request.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        let headers = request
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect();
         assets().get(name).unwrap().respond(&headers)
     }
 
@@ -176,25 +234,50 @@ mod tests {
     fn the_best_encoding_that_is_accepted_is_served() {
         let encoding = |accepted: &str| {
             let response = answer("a.js", &[(header::ACCEPT_ENCODING, accepted)]);
-            response.headers().get(header::CONTENT_ENCODING).map(|it| it.to_str().unwrap().to_owned())
+            response
+                .headers()
+                .get(header::CONTENT_ENCODING)
+                .map(|it| it.to_str().unwrap().to_owned())
         };
         assert_eq!(encoding("gzip, deflate, br, zstd").as_deref(), Some("br"));
         assert_eq!(encoding("gzip").as_deref(), Some("gzip"));
         assert_eq!(encoding("br;q=0, gzip;q=0.5").as_deref(), Some("gzip"));
         assert_eq!(encoding("identity"), None);
-        assert!(assets().get("a.js.br").is_none(), "variants are no files of their own");
+        assert!(
+            assets().get("a.js.br").is_none(),
+            "variants are no files of their own"
+        );
     }
 
     #[test]
     fn hashed_names_are_kept_for_ever_and_others_are_asked_for() {
-        assert_eq!(answer("assets/x.wasm", &[]).headers()[header::CACHE_CONTROL], "public, max-age=31536000, immutable");
-        assert_eq!(answer("assets/x.wasm", &[]).headers()[header::CONTENT_TYPE], "application/wasm");
+        assert_eq!(
+            answer("assets/x.wasm", &[]).headers()[header::CACHE_CONTROL],
+            "public, max-age=31536000, immutable"
+        );
+        assert_eq!(
+            answer("assets/x.wasm", &[]).headers()[header::CONTENT_TYPE],
+            "application/wasm"
+        );
         let first = answer("a.js", &[]);
         assert_eq!(first.headers()[header::CACHE_CONTROL], "no-cache");
         let etag = first.headers()[header::ETAG].to_str().unwrap().to_owned();
-        assert_eq!(answer("a.js", &[(header::IF_NONE_MATCH, &etag)]).status(), StatusCode::NOT_MODIFIED);
-        assert_eq!(answer("a.js", &[(header::IF_NONE_MATCH, &format!("\"x\", W/{etag}"))]).status(), StatusCode::NOT_MODIFIED);
-        let other_encoding = [(header::IF_NONE_MATCH, etag.as_str()), (header::ACCEPT_ENCODING, "br")];
+        assert_eq!(
+            answer("a.js", &[(header::IF_NONE_MATCH, &etag)]).status(),
+            StatusCode::NOT_MODIFIED
+        );
+        assert_eq!(
+            answer(
+                "a.js",
+                &[(header::IF_NONE_MATCH, &format!("\"x\", W/{etag}"))]
+            )
+            .status(),
+            StatusCode::NOT_MODIFIED
+        );
+        let other_encoding = [
+            (header::IF_NONE_MATCH, etag.as_str()),
+            (header::ACCEPT_ENCODING, "br"),
+        ];
         assert_eq!(answer("a.js", &other_encoding).status(), StatusCode::OK);
     }
 }

@@ -24,11 +24,21 @@ pub struct Config {
 
     /// The name (with :port unless it is the default one) that people type to come here. Repeatable. With it, Joins signed for other
     /// names are refused; without it, whatever the Host header says counts.
-    #[arg(long = "host", env = "BATON_HOST", value_delimiter = ',', value_name = "NAME[:PORT]")]
+    #[arg(
+        long = "host",
+        env = "BATON_HOST",
+        value_delimiter = ',',
+        value_name = "NAME[:PORT]"
+    )]
     pub hosts: Vec<String>,
 
     /// Outside STUN or TURN server that clients shall use: `stun:HOST:PORT` or `turn:HOST:PORT,USER,PASSWORD`. Repeatable (in the variable: separated by spaces).
-    #[arg(long = "ice", env = "BATON_ICE", value_delimiter = ' ', value_name = "URL")]
+    #[arg(
+        long = "ice",
+        env = "BATON_ICE",
+        value_delimiter = ' ',
+        value_name = "URL"
+    )]
     pub ice: Vec<Ice>,
 
     /// Another site that may use this server and import /client.js, as `https://example.com`; `*` for all. Repeatable.
@@ -36,7 +46,12 @@ pub struct Config {
     pub allow_origins: Vec<String>,
 
     /// A reverse proxy (address or ADDRESS/BITS) whose X-Forwarded-For is believed. Repeatable.
-    #[arg(long = "trusted-proxy", env = "BATON_TRUSTED_PROXY", value_delimiter = ',', value_name = "ADDRESS[/BITS]")]
+    #[arg(
+        long = "trusted-proxy",
+        env = "BATON_TRUSTED_PROXY",
+        value_delimiter = ',',
+        value_name = "ADDRESS[/BITS]"
+    )]
     pub trusted_proxies: Vec<Network>,
 
     /// Serve the web app from this directory instead of the one that is built in.
@@ -55,31 +70,66 @@ pub struct Config {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Limits {
     /// WebSockets in all. An idle one costs about 10 KB.
-    #[arg(long, env = "BATON_CONNECTIONS_MAX", default_value_t = 20_000, value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "BATON_CONNECTIONS_MAX",
+        default_value_t = 20_000,
+        value_name = "COUNT"
+    )]
     pub connections_max: usize,
 
     /// WebSockets from one address (IPv6: one /64). A school behind one address watches together.
-    #[arg(long, env = "BATON_CONNECTIONS_PER_ADDRESS", default_value_t = 512, value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "BATON_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 512,
+        value_name = "COUNT"
+    )]
     pub connections_per_address: usize,
 
     /// Different swarms at one time from one address.
-    #[arg(long, env = "BATON_SWARMS_PER_ADDRESS", default_value_t = 128, value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "BATON_SWARMS_PER_ADDRESS",
+        default_value_t = 128,
+        value_name = "COUNT"
+    )]
     pub swarms_per_address: usize,
 
     /// Peers in one swarm.
-    #[arg(long, env = "BATON_SWARM_PEERS_MAX", default_value_t = 10_000, value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "BATON_SWARM_PEERS_MAX",
+        default_value_t = 10_000,
+        value_name = "COUNT"
+    )]
     pub swarm_peers_max: usize,
 
     /// Messages per second of one client, lasting.
-    #[arg(long, env = "BATON_MESSAGES_PER_SECOND", default_value_t = 100, value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "BATON_MESSAGES_PER_SECOND",
+        default_value_t = 100,
+        value_name = "COUNT"
+    )]
     pub messages_per_second: u32,
 
     /// Messages at once of one client. A publisher answers two hundred newcomers with five messages each.
-    #[arg(long, env = "BATON_MESSAGES_BURST", default_value_t = 1_000, value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "BATON_MESSAGES_BURST",
+        default_value_t = 1_000,
+        value_name = "COUNT"
+    )]
     pub messages_burst: u32,
 
     /// Messages that wait for one client that reads slowly; at 4 KiB each this is 1 MiB. Beyond, the client is dropped.
-    #[arg(long, env = "BATON_QUEUE_MESSAGES", default_value_t = 256, value_name = "COUNT")]
+    #[arg(
+        long,
+        env = "BATON_QUEUE_MESSAGES",
+        default_value_t = 256,
+        value_name = "COUNT"
+    )]
     pub queue_messages: usize,
 
     /// Seconds from connecting to Join.
@@ -118,13 +168,23 @@ impl FromStr for Ice {
         let mut parts = value.splitn(3, ',').map(str::to_owned);
         let url = parts.next().unwrap_or_default();
         let (username, credential) = (parts.next(), parts.next());
-        let (scheme, rest) = url.split_once(':').ok_or("expected stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD")?;
+        let (scheme, rest) = url
+            .split_once(':')
+            .ok_or("expected stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD")?;
         if rest.is_empty() || !url.bytes().all(|b| b.is_ascii_graphic()) || url.len() > 255 {
             return Err("not the URL of a STUN or TURN server");
         }
         match scheme {
-            "stun" | "stuns" => Ok(Self(IceServer { urls: vec![url], username: None, credential: None })),
-            "turn" | "turns" if credential.is_some() => Ok(Self(IceServer { urls: vec![url], username, credential })),
+            "stun" | "stuns" => Ok(Self(IceServer {
+                urls: vec![url],
+                username: None,
+                credential: None,
+            })),
+            "turn" | "turns" if credential.is_some() => Ok(Self(IceServer {
+                urls: vec![url],
+                username,
+                credential,
+            })),
             "turn" | "turns" => Err("a TURN server needs URL,USER,PASSWORD"),
             _ => Err("only stun:, stuns:, turn: and turns: are ICE servers"),
         }
@@ -135,8 +195,13 @@ fn parse_origin(value: &str) -> Result<String, &'static str> {
     if value == "*" {
         return Ok(value.to_owned());
     }
-    let (scheme, host) = value.split_once("://").ok_or("expected an origin like https://example.com, or *")?;
-    let good_host = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+    let (scheme, host) = value
+        .split_once("://")
+        .ok_or("expected an origin like https://example.com, or *")?;
+    let good_host = !host.is_empty()
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
     if matches!(scheme, "http" | "https") && good_host {
         Ok(value.to_ascii_lowercase())
     } else {
@@ -156,7 +221,9 @@ mod tests {
     use super::*;
 
     fn refused(arguments: &[&str]) -> String {
-        Config::try_parse_from([&["baton-server"], arguments].concat()).unwrap_err().to_string()
+        Config::try_parse_from([&["baton-server"], arguments].concat())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -165,14 +232,22 @@ mod tests {
         assert!(refused(&["--ice", "http://x"]).contains("--ice"));
         assert!(refused(&["--ice", "turn:x:3478"]).contains("USER,PASSWORD"));
         assert!(refused(&["--allow-origin", "example.com"]).contains("--allow-origin"));
-        assert!(refused(&["--allow-origin", "https://example.com/path"]).contains("without a path"));
+        assert!(
+            refused(&["--allow-origin", "https://example.com/path"]).contains("without a path")
+        );
         assert!(refused(&["--trusted-proxy", "10.0.0.0/33"]).contains("--trusted-proxy"));
         assert!(refused(&["--keepalive", "0"]).contains("--keepalive"));
     }
 
     #[test]
     fn repeated_options_add_up() {
-        let config = Config::parse_from(["baton-server", "--ice", "stun:a:1", "--ice", "turn:b:2?transport=tcp,me,pa,ss"]);
+        let config = Config::parse_from([
+            "baton-server",
+            "--ice",
+            "stun:a:1",
+            "--ice",
+            "turn:b:2?transport=tcp,me,pa,ss",
+        ]);
         assert_eq!(config.ice[0].0.urls, ["stun:a:1"]);
         assert_eq!(config.ice[1].0.urls, ["turn:b:2?transport=tcp"]);
         assert_eq!(config.ice[1].0.credential.as_deref(), Some("pa,ss"));

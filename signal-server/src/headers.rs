@@ -17,7 +17,9 @@ pub enum Kind {
 
 /// Adds the security headers. `user_agent` decides which word lets this engine compile WebAssembly.
 pub fn secure(response: &mut HeaderMap, kind: Kind, user_agent: Option<&HeaderValue>) {
-    let mut set = |name: HeaderName, value: &'static str| response.insert(name, HeaderValue::from_static(value));
+    let mut set = |name: HeaderName, value: &'static str| {
+        response.insert(name, HeaderValue::from_static(value))
+    };
     // Workers obey the policy of their own script's answer, so every answer has one.
     set(
         header::CONTENT_SECURITY_POLICY,
@@ -36,7 +38,11 @@ pub fn secure(response: &mut HeaderMap, kind: Kind, user_agent: Option<&HeaderVa
     );
     set(
         HeaderName::from_static("cross-origin-resource-policy"),
-        if matches!(kind, Kind::Shared | Kind::Embed) { "cross-origin" } else { "same-origin" },
+        if matches!(kind, Kind::Shared | Kind::Embed) {
+            "cross-origin"
+        } else {
+            "same-origin"
+        },
     );
     if kind != Kind::Embed {
         set(header::X_FRAME_OPTIONS, "DENY");
@@ -50,7 +56,10 @@ pub fn share(response: &mut HeaderMap, origin: Option<&HeaderValue>, allowed: &[
         return;
     }
     if allowed.iter().any(|it| it == "*") {
-        response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        response.insert(
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        );
         return;
     }
     response.append(header::VARY, HeaderValue::from_static("Origin"));
@@ -61,16 +70,24 @@ pub fn share(response: &mut HeaderMap, origin: Option<&HeaderValue>, allowed: &[
 
 /// Whether an Origin header's value is in the list (which is in lower case), or the list has `*`.
 pub fn is_listed(origin: &HeaderValue, allowed: &[String]) -> bool {
-    allowed.iter().any(|it| it == "*" || it.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+    allowed
+        .iter()
+        .any(|it| it == "*" || it.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
 }
 
 /// Engines before Chromium 97 do not know `'wasm-unsafe-eval'` and compile WebAssembly under `'unsafe-eval'` only; televisions run them.
 fn is_before_chromium_97(user_agent: Option<&HeaderValue>) -> bool {
     let version = |user_agent: &str| -> Option<u32> {
         let rest = user_agent.split("Chrome/").nth(1)?;
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
     };
-    user_agent.and_then(|value| value.to_str().ok()).and_then(version).is_some_and(|version| version < 97)
+    user_agent
+        .and_then(|value| value.to_str().ok())
+        .and_then(version)
+        .is_some_and(|version| version < 97)
 }
 
 /// No inline script and no foreign one. Links may name further servers, hence any WebSocket. Films play and worker scripts of embedders start from blobs.
@@ -94,17 +111,29 @@ mod tests {
     fn policy(user_agent: &str, kind: Kind) -> String {
         let mut headers = HeaderMap::new();
         secure(&mut headers, kind, Some(&user_agent.parse().unwrap()));
-        headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned()
+        headers[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap()
+            .to_owned()
     }
 
     #[test]
     fn old_televisions_get_the_word_that_they_know_and_nobody_else_does() {
         let webos6 = "Mozilla/5.0 (Web0S; Linux/SmartTV) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/79.0.3945.79 Safari/537.36 WebAppManager";
         assert!(policy(webos6, Kind::Page).contains("script-src 'self' 'unsafe-eval';"));
-        for user_agent in ["Mozilla/5.0 … HeadlessChrome/156.0.0.0 Safari/537.36", "Mozilla/5.0 … Chrome/97.0 Safari", "Firefox/153.0", "Chrome/", "curl"]
-            .map(|it| it.replace('…', ""))
+        for user_agent in [
+            "Mozilla/5.0 … HeadlessChrome/156.0.0.0 Safari/537.36",
+            "Mozilla/5.0 … Chrome/97.0 Safari",
+            "Firefox/153.0",
+            "Chrome/",
+            "curl",
+        ]
+        .map(|it| it.replace('…', ""))
         {
-            assert!(policy(&user_agent, Kind::Page).contains("script-src 'self' 'wasm-unsafe-eval';"), "{user_agent}");
+            assert!(
+                policy(&user_agent, Kind::Page).contains("script-src 'self' 'wasm-unsafe-eval';"),
+                "{user_agent}"
+            );
         }
     }
 
@@ -121,12 +150,20 @@ mod tests {
             let mut headers = HeaderMap::new();
             let allowed: Vec<String> = allowed.iter().map(|it| it.to_string()).collect();
             share(&mut headers, Some(&origin.parse().unwrap()), &allowed);
-            headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(|it| it.to_str().unwrap().to_owned())
+            headers
+                .get(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+                .map(|it| it.to_str().unwrap().to_owned())
         };
         assert_eq!(answer("https://a.example", &[]), None);
-        assert_eq!(answer("https://a.example", &["https://a.example"]).as_deref(), Some("https://a.example"));
+        assert_eq!(
+            answer("https://a.example", &["https://a.example"]).as_deref(),
+            Some("https://a.example")
+        );
         assert_eq!(answer("https://b.example", &["https://a.example"]), None);
-        assert_eq!(answer("https://a.example.evil.example", &["https://a.example"]), None);
+        assert_eq!(
+            answer("https://a.example.evil.example", &["https://a.example"]),
+            None
+        );
         assert_eq!(answer("https://b.example", &["*"]).as_deref(), Some("*"));
     }
 }

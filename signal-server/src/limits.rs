@@ -31,12 +31,16 @@ pub struct Bucket {
 
 impl Bucket {
     pub fn full(burst: u32, now: Instant) -> Self {
-        Self { tokens: f64::from(burst), filled: now }
+        Self {
+            tokens: f64::from(burst),
+            filled: now,
+        }
     }
 
     /// Takes one token, if there is one.
     pub fn take(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.filled).as_secs_f64() * f64::from(per_second);
+        let earned =
+            now.saturating_duration_since(self.filled).as_secs_f64() * f64::from(per_second);
         self.tokens = (self.tokens + earned).min(f64::from(burst));
         self.filled = now;
         let enough = self.tokens >= 1.0;
@@ -80,11 +84,17 @@ impl Addresses {
             return Err(Refusal::AddressConnections);
         }
         taken.connections += 1;
-        Ok(Place { addresses: self.clone(), key, swarm: None })
+        Ok(Place {
+            addresses: self.clone(),
+            key,
+            swarm: None,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AddressKey, Taken>> {
-        self.0.lock().expect("nobody panics while holding the addresses")
+        self.0
+            .lock()
+            .expect("nobody panics while holding the addresses")
     }
 }
 
@@ -106,7 +116,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.addresses.lock();
-        let Some(taken) = all.get_mut(&self.key) else { return };
+        let Some(taken) = all.get_mut(&self.key) else {
+            return;
+        };
         taken.connections -= 1;
         if let Some(swarm) = self.swarm
             && let Some(count) = taken.swarms.get_mut(&swarm)
@@ -143,9 +155,15 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::full(3, start);
         let mut take = |ms| bucket.take(2, 3, start + Duration::from_millis(ms));
-        assert_eq!([take(0), take(0), take(0), take(0)], [true, true, true, false]);
+        assert_eq!(
+            [take(0), take(0), take(0), take(0)],
+            [true, true, true, false]
+        );
         assert_eq!([take(500), take(500)], [true, false]);
-        assert_eq!([take(60_000), take(60_000), take(60_000), take(60_000)], [true, true, true, false]);
+        assert_eq!(
+            [take(60_000), take(60_000), take(60_000), take(60_000)],
+            [true, true, true, false]
+        );
     }
 
     #[test]
@@ -154,7 +172,10 @@ mod tests {
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
         let first = addresses.connect(ip, 2).ok().unwrap();
         let _second = addresses.connect(ip, 2).ok().unwrap();
-        assert_eq!(addresses.connect(ip, 2).err(), Some(Refusal::AddressConnections));
+        assert_eq!(
+            addresses.connect(ip, 2).err(),
+            Some(Refusal::AddressConnections)
+        );
         assert!(addresses.connect("192.0.2.2".parse().unwrap(), 2).is_ok());
         drop(first);
         assert!(addresses.connect(ip, 2).is_ok());
@@ -163,16 +184,29 @@ mod tests {
     #[test]
     fn one_ipv6_customer_is_one_address() {
         let addresses = Addresses::default();
-        let _place = addresses.connect("2001:db8:0:1::1".parse().unwrap(), 1).ok().unwrap();
-        assert!(addresses.connect("2001:db8:0:1:ffff::2".parse().unwrap(), 1).is_err());
-        assert!(addresses.connect("2001:db8:0:2::1".parse().unwrap(), 1).is_ok());
+        let _place = addresses
+            .connect("2001:db8:0:1::1".parse().unwrap(), 1)
+            .ok()
+            .unwrap();
+        assert!(
+            addresses
+                .connect("2001:db8:0:1:ffff::2".parse().unwrap(), 1)
+                .is_err()
+        );
+        assert!(
+            addresses
+                .connect("2001:db8:0:2::1".parse().unwrap(), 1)
+                .is_ok()
+        );
     }
 
     #[test]
     fn swarms_are_counted_once_and_nothing_is_left_behind() {
         let addresses = Addresses::default();
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
-        let mut places: Vec<Place> = (0..4).map(|_| addresses.connect(ip, 9).ok().unwrap()).collect();
+        let mut places: Vec<Place> = (0..4)
+            .map(|_| addresses.connect(ip, 9).ok().unwrap())
+            .collect();
         assert_eq!(places[0].enter([1; 32], 2), Ok(()));
         assert_eq!(places[1].enter([1; 32], 2), Ok(()));
         assert_eq!(places[2].enter([2; 32], 2), Ok(()));

@@ -83,28 +83,113 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut text = String::with_capacity(4096);
         let mut one = |name: &str, kind: &str, help: &str, value: f64| {
-            writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").expect("writing to a string");
+            writeln!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+            )
+            .expect("writing to a string");
         };
         let gauge = |gauge: &Gauge| gauge.get() as f64;
         let counter = |counter: &Counter| counter.0.load(Relaxed) as f64;
-        one("baton_connections", "gauge", "WebSockets open now.", gauge(&self.connections));
-        one("baton_peers", "gauge", "Peers that joined and are here.", gauge(&self.peers));
-        one("baton_swarms", "gauge", "Swarms with at least one peer.", gauge(&self.swarms));
-        one("baton_connections_total", "counter", "WebSockets accepted.", counter(&self.connections_total));
-        one("baton_joins_total", "counter", "Joins that were welcomed.", counter(&self.joins_total));
-        one("baton_join_seconds_total", "counter", "Time from Join to Welcome, summed.", counter(&self.join_microseconds_total) / 1e6);
-        one("baton_messages_received_total", "counter", "Messages from clients.", counter(&self.messages_received_total));
-        one("baton_received_bytes_total", "counter", "Bytes of messages from clients.", counter(&self.bytes_received_total));
-        one("baton_messages_sent_total", "counter", "Messages to clients.", counter(&self.messages_sent_total));
-        one("baton_sent_bytes_total", "counter", "Bytes of messages to clients.", counter(&self.bytes_sent_total));
-        one("baton_relays_total", "counter", "Blobs handed to a peer.", counter(&self.relays_total));
-        one("baton_relays_gone_total", "counter", "Blobs for a peer that is not here.", counter(&self.relays_gone_total));
-        one("baton_http_requests_total", "counter", "HTTP requests, upgrades included.", counter(&self.http_requests_total));
-        one("baton_origins_refused_total", "counter", "WebSockets refused for their Origin.", counter(&self.origins_refused_total));
-        one("process_start_time_seconds", "gauge", "When the server started, in seconds since 1970.", self.started_unix_s as f64);
+        one(
+            "baton_connections",
+            "gauge",
+            "WebSockets open now.",
+            gauge(&self.connections),
+        );
+        one(
+            "baton_peers",
+            "gauge",
+            "Peers that joined and are here.",
+            gauge(&self.peers),
+        );
+        one(
+            "baton_swarms",
+            "gauge",
+            "Swarms with at least one peer.",
+            gauge(&self.swarms),
+        );
+        one(
+            "baton_connections_total",
+            "counter",
+            "WebSockets accepted.",
+            counter(&self.connections_total),
+        );
+        one(
+            "baton_joins_total",
+            "counter",
+            "Joins that were welcomed.",
+            counter(&self.joins_total),
+        );
+        one(
+            "baton_join_seconds_total",
+            "counter",
+            "Time from Join to Welcome, summed.",
+            counter(&self.join_microseconds_total) / 1e6,
+        );
+        one(
+            "baton_messages_received_total",
+            "counter",
+            "Messages from clients.",
+            counter(&self.messages_received_total),
+        );
+        one(
+            "baton_received_bytes_total",
+            "counter",
+            "Bytes of messages from clients.",
+            counter(&self.bytes_received_total),
+        );
+        one(
+            "baton_messages_sent_total",
+            "counter",
+            "Messages to clients.",
+            counter(&self.messages_sent_total),
+        );
+        one(
+            "baton_sent_bytes_total",
+            "counter",
+            "Bytes of messages to clients.",
+            counter(&self.bytes_sent_total),
+        );
+        one(
+            "baton_relays_total",
+            "counter",
+            "Blobs handed to a peer.",
+            counter(&self.relays_total),
+        );
+        one(
+            "baton_relays_gone_total",
+            "counter",
+            "Blobs for a peer that is not here.",
+            counter(&self.relays_gone_total),
+        );
+        one(
+            "baton_http_requests_total",
+            "counter",
+            "HTTP requests, upgrades included.",
+            counter(&self.http_requests_total),
+        );
+        one(
+            "baton_origins_refused_total",
+            "counter",
+            "WebSockets refused for their Origin.",
+            counter(&self.origins_refused_total),
+        );
+        one(
+            "process_start_time_seconds",
+            "gauge",
+            "When the server started, in seconds since 1970.",
+            self.started_unix_s as f64,
+        );
         text.push_str("# HELP baton_refusals_total Clients refused, by reason.\n# TYPE baton_refusals_total counter\n");
         for (reason, count) in REFUSALS.iter().zip(&self.refusals) {
-            writeln!(text, "baton_refusals_total{{reason=\"{}\"}} {}", refusal_name(*reason), counter(count)).expect("writing to a string");
+            writeln!(
+                text,
+                "baton_refusals_total{{reason=\"{}\"}} {}",
+                refusal_name(*reason),
+                counter(count)
+            )
+            .expect("writing to a string");
         }
         text
     }
@@ -153,7 +238,9 @@ const REFUSALS: [Refusal; 16] = [
 ];
 
 pub fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -167,7 +254,15 @@ mod tests {
         }
         let metrics = Metrics::new();
         metrics.refused(Refusal::Idle);
-        assert!(metrics.render().contains("baton_refusals_total{reason=\"idle\"} 1\n"));
-        assert!(metrics.render().contains("baton_refusals_total{reason=\"version\"} 0\n"));
+        assert!(
+            metrics
+                .render()
+                .contains("baton_refusals_total{reason=\"idle\"} 1\n")
+        );
+        assert!(
+            metrics
+                .render()
+                .contains("baton_refusals_total{reason=\"version\"} 0\n")
+        );
     }
 }

@@ -27,23 +27,35 @@ impl FromStr for Network {
         };
         let address: IpAddr = address.parse().map_err(|_| "not an IP address")?;
         let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits: u32 = bits.map_or(Ok(width), str::parse).map_err(|_| "not a prefix length")?;
+        let bits: u32 = bits
+            .map_or(Ok(width), str::parse)
+            .map_err(|_| "not a prefix length")?;
         if bits > width {
             return Err("the prefix is longer than the address");
         }
-        Ok(Self { first: key(address), bits: bits + 128 - width })
+        Ok(Self {
+            first: key(address),
+            bits: bits + 128 - width,
+        })
     }
 }
 
 /// Walks `X-Forwarded-For` from the right, the end that the nearest proxy wrote, as long as each hop is trusted.
 ///
 /// What stands further left was sent by somebody we know nothing of and counts for nothing. An entry that is no address stops the walk.
-pub fn client_address<'a>(peer: IpAddr, trusted: &[Network], forwarded_for: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
+pub fn client_address<'a>(
+    peer: IpAddr,
+    trusted: &[Network],
+    forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
+) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut address = peer.to_canonical();
     let mut entries = forwarded_for.rev().flat_map(|line| line.rsplit(','));
     while is_trusted(address) {
-        match entries.next().and_then(|entry| entry.trim().parse::<IpAddr>().ok()) {
+        match entries
+            .next()
+            .and_then(|entry| entry.trim().parse::<IpAddr>().ok())
+        {
             Some(next) => address = next.to_canonical(),
             None => break,
         }
@@ -64,32 +76,56 @@ mod tests {
     use super::*;
 
     fn walk(peer: &str, trusted: &[&str], lines: &[&str]) -> String {
-        let trusted: Vec<Network> = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        let trusted: Vec<Network> = trusted
+            .iter()
+            .map(|network| network.parse().unwrap())
+            .collect();
         client_address(peer.parse().unwrap(), &trusted, lines.iter().copied()).to_string()
     }
 
     #[test]
     fn nobody_is_believed_who_is_not_trusted() {
         assert_eq!(walk("198.51.100.7", &[], &["203.0.113.9"]), "198.51.100.7");
-        assert_eq!(walk("198.51.100.7", &["10.0.0.0/8"], &["203.0.113.9"]), "198.51.100.7");
+        assert_eq!(
+            walk("198.51.100.7", &["10.0.0.0/8"], &["203.0.113.9"]),
+            "198.51.100.7"
+        );
     }
 
     #[test]
     fn what_the_client_itself_wrote_counts_for_nothing() {
-        assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &["127.0.0.1, 203.0.113.9"]), "203.0.113.9");
-        assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &["127.0.0.1", "203.0.113.9"]), "203.0.113.9");
+        assert_eq!(
+            walk("10.0.0.1", &["10.0.0.0/8"], &["127.0.0.1, 203.0.113.9"]),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            walk("10.0.0.1", &["10.0.0.0/8"], &["127.0.0.1", "203.0.113.9"]),
+            "203.0.113.9"
+        );
     }
 
     #[test]
     fn trusted_hops_are_walked_through() {
-        assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &["203.0.113.9, 10.2.2.2"]), "203.0.113.9");
-        assert_eq!(walk("::ffff:10.0.0.1", &["10.0.0.0/8"], &["2001:db8::1"]), "2001:db8::1");
-        assert_eq!(walk("fd00::1", &["fd00::/8"], &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(
+            walk("10.0.0.1", &["10.0.0.0/8"], &["203.0.113.9, 10.2.2.2"]),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            walk("::ffff:10.0.0.1", &["10.0.0.0/8"], &["2001:db8::1"]),
+            "2001:db8::1"
+        );
+        assert_eq!(
+            walk("fd00::1", &["fd00::/8"], &["203.0.113.9"]),
+            "203.0.113.9"
+        );
     }
 
     #[test]
     fn a_broken_entry_stops_the_walk() {
-        assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &["203.0.113.9, unknown"]), "10.0.0.1");
+        assert_eq!(
+            walk("10.0.0.1", &["10.0.0.0/8"], &["203.0.113.9, unknown"]),
+            "10.0.0.1"
+        );
         assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &[]), "10.0.0.1");
     }
 }

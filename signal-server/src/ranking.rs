@@ -84,24 +84,48 @@ mod tests {
     use super::*;
 
     fn seen(peer: u8, address: &str, completeness_permille: u16, free_slots: u8) -> Seen {
-        Seen { peer: [peer; 32], place: Place::of(address.parse().unwrap()), completeness_permille, free_slots }
+        Seen {
+            peer: [peer; 32],
+            place: Place::of(address.parse().unwrap()),
+            completeness_permille,
+            free_slots,
+        }
     }
 
     fn ranked(here: &str, sample: Vec<Seen>) -> Vec<u8> {
-        rank(Place::of(here.parse().unwrap()), sample, &mut fastrand::Rng::with_seed(1)).iter().map(|it| it.peer[0]).collect()
+        rank(
+            Place::of(here.parse().unwrap()),
+            sample,
+            &mut fastrand::Rng::with_seed(1),
+        )
+        .iter()
+        .map(|it| it.peer[0])
+        .collect()
     }
 
     #[test]
     fn the_same_house_comes_before_the_same_street_before_the_world() {
-        let sample = vec![seen(3, "203.0.113.1", 1000, 8), seen(2, "192.0.2.77", 500, 8), seen(1, "192.0.2.1", 0, 0)];
+        let sample = vec![
+            seen(3, "203.0.113.1", 1000, 8),
+            seen(2, "192.0.2.77", 500, 8),
+            seen(1, "192.0.2.1", 0, 0),
+        ];
         assert_eq!(ranked("192.0.2.1", sample), [1, 2, 3]);
-        let sample = vec![seen(2, "2001:db8:1::2", 0, 0), seen(3, "2001:db8:2::2", 1000, 8), seen(1, "2001:db8:1::1", 0, 0)];
+        let sample = vec![
+            seen(2, "2001:db8:1::2", 0, 0),
+            seen(3, "2001:db8:2::2", 1000, 8),
+            seen(1, "2001:db8:1::1", 0, 0),
+        ];
         assert_eq!(ranked("2001:db8:1::1", sample), [1, 2, 3]);
     }
 
     #[test]
     fn among_equally_near_ones_those_who_can_give_come_first() {
-        let sample = vec![seen(3, "203.0.113.1", 0, 1), seen(1, "203.0.113.2", 1000, 4), seen(2, "203.0.113.3", 1000, 0)];
+        let sample = vec![
+            seen(3, "203.0.113.1", 0, 1),
+            seen(1, "203.0.113.2", 1000, 4),
+            seen(2, "203.0.113.3", 1000, 0),
+        ];
         assert_eq!(ranked("192.0.2.1", sample), [1, 2, 3]);
     }
 
@@ -112,7 +136,11 @@ mod tests {
         let sample: Vec<Seen> = near.chain(far).collect();
         let mut met_far = 0;
         for seed in 0..50 {
-            let answer = rank(sample[0].place, sample.clone(), &mut fastrand::Rng::with_seed(seed));
+            let answer = rank(
+                sample[0].place,
+                sample.clone(),
+                &mut fastrand::Rng::with_seed(seed),
+            );
             assert_eq!(answer.len(), CANDIDATES_MAX);
             let mut peers: Vec<_> = answer.iter().map(|it| it.peer).collect();
             peers.sort_unstable();
@@ -120,7 +148,10 @@ mod tests {
             assert_eq!(peers.len(), CANDIDATES_MAX, "nobody is named twice");
             met_far += usize::from(answer.iter().any(|it| it.peer[0] >= 100));
         }
-        assert!(met_far > 25, "{met_far} of 50 newcomers met somebody far away");
+        assert!(
+            met_far > 25,
+            "{met_far} of 50 newcomers met somebody far away"
+        );
     }
 
     #[test]

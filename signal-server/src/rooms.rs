@@ -69,7 +69,12 @@ pub enum Delivery {
 
 impl Rooms {
     pub fn new(metrics: Arc<Metrics>, swarm_peers_max: usize) -> Self {
-        Self { shards: Default::default(), hasher: RandomState::new(), metrics, swarm_peers_max }
+        Self {
+            shards: Default::default(),
+            hasher: RandomState::new(),
+            metrics,
+            swarm_peers_max,
+        }
     }
 
     /// Lets a peer in and names candidates to it.
@@ -82,7 +87,9 @@ impl Rooms {
         let room = shard.entry(swarm).or_default();
         let (peer, place) = (member.peer, member.place);
         match room.get(&peer) {
-            Some(there) if member.joined_unix_s <= there.joined_unix_s => return Err(Refusal::Replayed),
+            Some(there) if member.joined_unix_s <= there.joined_unix_s => {
+                return Err(Refusal::Replayed);
+            }
             Some(there) => {
                 there.line.hangup.because(Refusal::Replaced);
                 room.remove(&peer);
@@ -103,8 +110,12 @@ impl Rooms {
     pub fn more(&self, swarm: &SwarmId, peer: &PeerId) -> Vec<Candidate> {
         let mut random = fastrand::Rng::new();
         let shard = self.shard(swarm);
-        let Some(room) = shard.get(swarm) else { return Vec::new() };
-        let Some(place) = room.get(peer).map(|member| member.place) else { return Vec::new() };
+        let Some(room) = shard.get(swarm) else {
+            return Vec::new();
+        };
+        let Some(place) = room.get(peer).map(|member| member.place) else {
+            return Vec::new();
+        };
         let sample = room.sample(*peer, place, &mut random);
         drop(shard);
         rank(place, sample, &mut random)
@@ -113,7 +124,11 @@ impl Rooms {
     /// Puts `frame` into `to`'s queue. A full queue ends `to`'s session: it does not read what it is sent.
     pub fn deliver(&self, swarm: &SwarmId, to: &PeerId, frame: Bytes) -> Delivery {
         let shard = self.shard(swarm);
-        let Some(line) = shard.get(swarm).and_then(|room| room.get(to)).map(|member| &member.line) else {
+        let Some(line) = shard
+            .get(swarm)
+            .and_then(|room| room.get(to))
+            .map(|member| &member.line)
+        else {
             return Delivery::Gone;
         };
         match line.queue.try_send(frame) {
@@ -137,9 +152,14 @@ impl Rooms {
     /// Forgets the peer, if it is still the one of this connection.
     pub fn leave(&self, swarm: &SwarmId, peer: &PeerId, connection: u64) {
         let mut shard = self.shard(swarm);
-        let Entry::Occupied(mut entry) = shard.entry(*swarm) else { return };
+        let Entry::Occupied(mut entry) = shard.entry(*swarm) else {
+            return;
+        };
         let room = entry.get_mut();
-        if room.get(peer).is_some_and(|member| member.line.connection == connection) {
+        if room
+            .get(peer)
+            .is_some_and(|member| member.line.connection == connection)
+        {
             room.remove(peer);
             self.metrics.peers.add(-1);
         }
@@ -151,7 +171,9 @@ impl Rooms {
 
     fn shard(&self, swarm: &SwarmId) -> MutexGuard<'_, HashMap<SwarmId, Room>> {
         let at = self.hasher.hash_one(swarm) as usize % SHARDS;
-        self.shards[at].lock().expect("nobody panics while holding a room")
+        self.shards[at]
+            .lock()
+            .expect("nobody panics while holding a room")
     }
 }
 
@@ -171,7 +193,10 @@ impl Room {
     }
 
     fn remove(&mut self, peer: &PeerId) {
-        let at = self.index.remove(peer).expect("only who is here is removed");
+        let at = self
+            .index
+            .remove(peer)
+            .expect("only who is here is removed");
         let member = self.members.swap_remove(at);
         self.near.remove(&(member.place, member.peer));
         if let Some(moved) = self.members.get(at) {
@@ -182,15 +207,34 @@ impl Room {
     /// At most [`SAMPLE_MAX`] others: some of those nearby from a random point on, and anybody.
     fn sample(&self, peer: PeerId, place: Place, random: &mut fastrand::Rng) -> Vec<Seen> {
         if self.members.len() <= SAMPLE_MAX {
-            return self.members.iter().filter(|member| member.peer != peer).map(Member::seen).collect();
+            return self
+                .members
+                .iter()
+                .filter(|member| member.peer != peer)
+                .map(Member::seen)
+                .collect();
         }
         let mut chosen = BTreeSet::new();
         let (first, last) = place.prefix();
         let start: PeerId = std::array::from_fn(|_| random.u8(..));
-        let from_start = |from: Place| self.near.range((from, start)..=(last, [255; 32])).take(NEAR_MAX);
-        let before = self.near.range((place, [0; 32])..(place, start)).take(NEAR_MAX);
-        let street = self.near.range((first, [0; 32])..(place, [0; 32])).take(NEAR_MAX);
-        for (_, near) in from_start(place).chain(before).chain(street).filter(|(_, near)| *near != peer) {
+        let from_start = |from: Place| {
+            self.near
+                .range((from, start)..=(last, [255; 32]))
+                .take(NEAR_MAX)
+        };
+        let before = self
+            .near
+            .range((place, [0; 32])..(place, start))
+            .take(NEAR_MAX);
+        let street = self
+            .near
+            .range((first, [0; 32])..(place, [0; 32]))
+            .take(NEAR_MAX);
+        for (_, near) in from_start(place)
+            .chain(before)
+            .chain(street)
+            .filter(|(_, near)| *near != peer)
+        {
             chosen.insert(self.index[near]);
         }
         let own = self.index.get(&peer).copied();
@@ -201,7 +245,11 @@ impl Room {
                 chosen.insert(at);
             }
         }
-        chosen.into_iter().take(SAMPLE_MAX).map(|at| self.members[at].seen()).collect()
+        chosen
+            .into_iter()
+            .take(SAMPLE_MAX)
+            .map(|at| self.members[at].seen())
+            .collect()
     }
 }
 
@@ -219,7 +267,9 @@ impl Member {
 impl Hangup {
     /// The first reason counts.
     pub fn because(&self, reason: Refusal) {
-        let _ = self.reason.compare_exchange(0, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
+        let _ =
+            self.reason
+                .compare_exchange(0, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
         self.notify.notify_one();
     }
 
@@ -251,9 +301,20 @@ mod tests {
 
     fn member(number: u16, address: &str, joined_unix_s: u64) -> (Member, mpsc::Receiver<Bytes>) {
         let (queue, receiver) = mpsc::channel(2);
-        let line = Line { connection: u64::from(number) * 10 + joined_unix_s, queue, hangup: Arc::default() };
+        let line = Line {
+            connection: u64::from(number) * 10 + joined_unix_s,
+            queue,
+            hangup: Arc::default(),
+        };
         let place = Place::of(address.parse().unwrap());
-        let member = Member { peer: peer(number), place, joined_unix_s, completeness_permille: 0, free_slots: 1, line };
+        let member = Member {
+            peer: peer(number),
+            place,
+            joined_unix_s,
+            completeness_permille: 0,
+            free_slots: 1,
+            line,
+        };
         (member, receiver)
     }
 
@@ -268,9 +329,18 @@ mod tests {
         let rooms = rooms();
         let (alice, mut inbox) = member(1, "192.0.2.1", 0);
         rooms.join(SWARM, alice).unwrap();
-        assert_eq!(rooms.deliver(&[2; 32], &peer(1), Bytes::from_static(b"x")), Delivery::Gone);
-        assert_eq!(rooms.deliver(&SWARM, &peer(2), Bytes::from_static(b"x")), Delivery::Gone);
-        assert_eq!(rooms.deliver(&SWARM, &peer(1), Bytes::from_static(b"x")), Delivery::Queued);
+        assert_eq!(
+            rooms.deliver(&[2; 32], &peer(1), Bytes::from_static(b"x")),
+            Delivery::Gone
+        );
+        assert_eq!(
+            rooms.deliver(&SWARM, &peer(2), Bytes::from_static(b"x")),
+            Delivery::Gone
+        );
+        assert_eq!(
+            rooms.deliver(&SWARM, &peer(1), Bytes::from_static(b"x")),
+            Delivery::Queued
+        );
         assert_eq!(inbox.try_recv().unwrap(), "x");
     }
 
@@ -281,9 +351,15 @@ mod tests {
         let hangup = slow.line.hangup.clone();
         rooms.join(SWARM, slow).unwrap();
         for _ in 0..2 {
-            assert_eq!(rooms.deliver(&SWARM, &peer(1), Bytes::new()), Delivery::Queued);
+            assert_eq!(
+                rooms.deliver(&SWARM, &peer(1), Bytes::new()),
+                Delivery::Queued
+            );
         }
-        assert_eq!(rooms.deliver(&SWARM, &peer(1), Bytes::new()), Delivery::Gone);
+        assert_eq!(
+            rooms.deliver(&SWARM, &peer(1), Bytes::new()),
+            Delivery::Gone
+        );
         assert_eq!(hangup.wait().await, Refusal::TooSlow);
     }
 
@@ -293,13 +369,23 @@ mod tests {
         let (first, _a) = member(1, "192.0.2.1", 5);
         let (hangup, connection) = (first.line.hangup.clone(), first.line.connection);
         rooms.join(SWARM, first).unwrap();
-        assert_eq!(rooms.join(SWARM, member(1, "203.0.113.1", 5).0), Err(Refusal::Replayed));
-        assert_eq!(rooms.join(SWARM, member(1, "203.0.113.1", 4).0), Err(Refusal::Replayed));
+        assert_eq!(
+            rooms.join(SWARM, member(1, "203.0.113.1", 5).0),
+            Err(Refusal::Replayed)
+        );
+        assert_eq!(
+            rooms.join(SWARM, member(1, "203.0.113.1", 4).0),
+            Err(Refusal::Replayed)
+        );
         let (second, mut inbox) = member(1, "192.0.2.9", 6);
         rooms.join(SWARM, second).unwrap();
         assert_eq!(hangup.wait().await, Refusal::Replaced);
         rooms.leave(&SWARM, &peer(1), connection);
-        assert_eq!(rooms.deliver(&SWARM, &peer(1), Bytes::from_static(b"x")), Delivery::Queued, "the late goodbye of the first changes nothing");
+        assert_eq!(
+            rooms.deliver(&SWARM, &peer(1), Bytes::from_static(b"x")),
+            Delivery::Queued,
+            "the late goodbye of the first changes nothing"
+        );
         assert_eq!(inbox.try_recv().unwrap(), "x");
         assert_eq!(rooms.metrics.peers.get(), 1);
     }
@@ -313,7 +399,10 @@ mod tests {
         rooms.leave(&SWARM, &peer(1), connection);
         rooms.leave(&SWARM, &peer(1), connection);
         assert!(rooms.shard(&SWARM).is_empty());
-        assert_eq!((rooms.metrics.peers.get(), rooms.metrics.swarms.get()), (0, 0));
+        assert_eq!(
+            (rooms.metrics.peers.get(), rooms.metrics.swarms.get()),
+            (0, 0)
+        );
     }
 
     #[test]
@@ -321,7 +410,11 @@ mod tests {
         let rooms = rooms();
         let mut inboxes = Vec::new();
         for number in 0..500 {
-            let (member, inbox) = member(number, &format!("203.0.{}.{}", number / 200, number % 200), 0);
+            let (member, inbox) = member(
+                number,
+                &format!("203.0.{}.{}", number / 200, number % 200),
+                0,
+            );
             inboxes.push(inbox);
             rooms.join(SWARM, member).unwrap();
         }
@@ -333,7 +426,10 @@ mod tests {
         let named = rooms.join(SWARM, newcomer).unwrap();
         assert_eq!(named[0].peer, peer(900));
         assert_eq!(named.len(), 16);
-        assert!(named.iter().all(|it| it.peer != peer(901)), "nobody is named to itself");
+        assert!(
+            named.iter().all(|it| it.peer != peer(901)),
+            "nobody is named to itself"
+        );
         let again = rooms.more(&SWARM, &peer(901));
         assert_ne!(named, again);
     }
@@ -343,7 +439,10 @@ mod tests {
         let rooms = Rooms::new(Arc::new(Metrics::new()), 1);
         let (alice, _a) = member(1, "192.0.2.1", 0);
         rooms.join(SWARM, alice).unwrap();
-        assert_eq!(rooms.join(SWARM, member(2, "192.0.2.2", 0).0), Err(Refusal::SwarmFull));
+        assert_eq!(
+            rooms.join(SWARM, member(2, "192.0.2.2", 0).0),
+            Err(Refusal::SwarmFull)
+        );
     }
 
     #[test]
@@ -352,8 +451,19 @@ mod tests {
         let (alice, _a) = member(1, "192.0.2.1", 0);
         let (bob, _b) = member(2, "192.0.2.1", 0);
         rooms.join(SWARM, alice).unwrap();
-        rooms.report(&SWARM, &peer(1), Report { completeness_permille: 700, free_slots: 3, spare_upload_kbit: 0 });
+        rooms.report(
+            &SWARM,
+            &peer(1),
+            Report {
+                completeness_permille: 700,
+                free_slots: 3,
+                spare_upload_kbit: 0,
+            },
+        );
         let named = rooms.join(SWARM, bob).unwrap();
-        assert_eq!((named[0].completeness_permille, named[0].free_slots), (700, 3));
+        assert_eq!(
+            (named[0].completeness_permille, named[0].free_slots),
+            (700, 3)
+        );
     }
 }

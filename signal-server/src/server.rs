@@ -20,7 +20,9 @@ use crate::assets::Assets;
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::http::{self, TcpPeer};
-use crate::limits::{Addresses, HTTP_CONNECTIONS_MAX, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S};
+use crate::limits::{
+    Addresses, HTTP_CONNECTIONS_MAX, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S,
+};
 use crate::metrics::Metrics;
 use crate::rooms::Rooms;
 
@@ -70,9 +72,15 @@ impl Server {
             Some(directory) => Assets::from_directory(directory)?,
             None => Assets::built_in(),
         };
-        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("--listen {}", config.listen))?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("--listen {}", config.listen))?;
         let metrics_listener = match config.metrics_listen {
-            Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("--metrics-listen {address}"))?),
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("--metrics-listen {address}"))?,
+            ),
             None => None,
         };
         let metrics = Arc::new(Metrics::new());
@@ -81,30 +89,53 @@ impl Server {
             addresses: Addresses::default(),
             metrics,
             assets,
-            sessions: Sessions { closing: watch::Sender::new(false), count: Arc::default() },
+            sessions: Sessions {
+                closing: watch::Sender::new(false),
+                count: Arc::default(),
+            },
             connections: AtomicU64::new(0),
             config,
         };
-        Ok(Self { app: Arc::new(app), listener, metrics_listener })
+        Ok(Self {
+            app: Arc::new(app),
+            listener,
+            metrics_listener,
+        })
     }
 
     /// The address with the real port.
     pub fn address(&self) -> SocketAddr {
-        self.listener.local_addr().expect("a listener has an address")
+        self.listener
+            .local_addr()
+            .expect("a listener has an address")
     }
 
     /// Where metrics are, if they have an address of their own.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics_listener.as_ref().map(|listener| listener.local_addr().expect("a listener has an address"))
+        self.metrics_listener
+            .as_ref()
+            .map(|listener| listener.local_addr().expect("a listener has an address"))
     }
 
     pub fn start(self) -> Running {
         let address = self.address();
-        let mut accepting = vec![tokio::spawn(accept(self.listener, http::public(self.app.clone()), self.app.clone()))];
+        let mut accepting = vec![tokio::spawn(accept(
+            self.listener,
+            http::public(self.app.clone()),
+            self.app.clone(),
+        ))];
         if let Some(listener) = self.metrics_listener {
-            accepting.push(tokio::spawn(accept(listener, http::admin(self.app.clone()), self.app.clone())));
+            accepting.push(tokio::spawn(accept(
+                listener,
+                http::admin(self.app.clone()),
+                self.app.clone(),
+            )));
         }
-        Running { address, app: self.app, accepting }
+        Running {
+            address,
+            app: self.app,
+            accepting,
+        }
     }
 }
 
@@ -120,7 +151,8 @@ impl Running {
         for task in self.accepting.drain(..) {
             let _ = task.await;
         }
-        let _ = tokio::time::timeout(self.app.config.limits.grace, self.app.sessions.all_closed()).await;
+        let _ = tokio::time::timeout(self.app.config.limits.grace, self.app.sessions.all_closed())
+            .await;
     }
 }
 
@@ -207,7 +239,12 @@ async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
 }
 
 /// One TCP connection, until it ends or becomes a WebSocket.
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, mut closing: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    mut closing: watch::Receiver<bool>,
+) {
     // Offers and answers are small and each is waited for.
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);

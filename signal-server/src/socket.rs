@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use baton_signal_protocol::{ClientMessage, DecodeError, Join, JoinError, PeerId, Refusal, ServerMessage, SwarmId};
+use baton_signal_protocol::{
+    ClientMessage, DecodeError, Join, JoinError, PeerId, Refusal, ServerMessage, SwarmId,
+};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio::sync::{mpsc, watch};
@@ -89,7 +91,12 @@ impl Session {
         if self.app.sessions.count() > limits.connections_max {
             return Err(End::Refused(Refusal::ServerFull));
         }
-        let place = place.insert(self.app.addresses.connect(guest.address, limits.connections_per_address).map_err(End::Refused)?);
+        let place = place.insert(
+            self.app
+                .addresses
+                .connect(guest.address, limits.connections_per_address)
+                .map_err(End::Refused)?,
+        );
         let mut closing = self.app.sessions.watch();
         let join = tokio::select! {
             join = self.await_join(limits.join_timeout) => join?,
@@ -122,11 +129,18 @@ impl Session {
     }
 
     /// Checks the Join, enters the room and says Welcome, all in one turn.
-    async fn join(&mut self, join: Join, guest: &Guest, place: &mut Place) -> Result<(Membership, mpsc::Receiver<Bytes>), End> {
+    async fn join(
+        &mut self,
+        join: Join,
+        guest: &Guest,
+        place: &mut Place,
+    ) -> Result<(Membership, mpsc::Receiver<Bytes>), End> {
         let began = Instant::now();
         verify(&join, &guest.hosts).map_err(End::Refused)?;
         let limits = &self.app.config.limits;
-        place.enter(join.swarm, limits.swarms_per_address).map_err(End::Refused)?;
+        place
+            .enter(join.swarm, limits.swarms_per_address)
+            .map_err(End::Refused)?;
         let (sender, queue) = mpsc::channel(limits.queue_messages.max(1));
         let connection = self.app.next_connection();
         let member = Member {
@@ -135,13 +149,38 @@ impl Session {
             joined_unix_s: join.unix_s,
             completeness_permille: join.completeness_permille,
             free_slots: join.free_slots,
-            line: Line { connection, queue: sender, hangup: self.hangup.clone() },
+            line: Line {
+                connection,
+                queue: sender,
+                hangup: self.hangup.clone(),
+            },
         };
-        let candidates = self.app.bus.join(join.swarm, member).await.map_err(End::Refused)?;
-        let membership = Membership { app: self.app.clone(), swarm: join.swarm, peer: join.peer, connection };
-        let ice = self.app.config.ice.iter().map(|ice| ice.0.clone()).collect();
+        let candidates = self
+            .app
+            .bus
+            .join(join.swarm, member)
+            .await
+            .map_err(End::Refused)?;
+        let membership = Membership {
+            app: self.app.clone(),
+            swarm: join.swarm,
+            peer: join.peer,
+            connection,
+        };
+        let ice = self
+            .app
+            .config
+            .ice
+            .iter()
+            .map(|ice| ice.0.clone())
+            .collect();
         let keepalive_s = limits.keepalive.as_secs() as u16;
-        self.say(&ServerMessage::Welcome { ice, candidates, keepalive_s }).await?;
+        self.say(&ServerMessage::Welcome {
+            ice,
+            candidates,
+            keepalive_s,
+        })
+        .await?;
         self.app.metrics.joined(began.elapsed());
         Ok((membership, queue))
     }
@@ -157,14 +196,22 @@ impl Session {
                 Some(Ok(message)) => message,
             };
             let limits = &self.app.config.limits;
-            if !self.bucket.take(limits.messages_per_second, limits.messages_burst, self.heard) {
+            if !self.bucket.take(
+                limits.messages_per_second,
+                limits.messages_burst,
+                self.heard,
+            ) {
                 return Err(End::Refused(Refusal::TooFast));
             }
             match message {
                 Message::Binary(bytes) => {
                     self.app.metrics.messages_received_total.add(1);
-                    self.app.metrics.bytes_received_total.add(bytes.len() as u64);
-                    return ClientMessage::decode(&bytes).map_err(|error| End::Refused(refusal_for(error)));
+                    self.app
+                        .metrics
+                        .bytes_received_total
+                        .add(bytes.len() as u64);
+                    return ClientMessage::decode(&bytes)
+                        .map_err(|error| End::Refused(refusal_for(error)));
                 }
                 Message::Text(_) => return Err(End::Refused(Refusal::NotBinary)),
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
@@ -204,7 +251,9 @@ impl Session {
         let ping = Message::Ping(Bytes::new());
         self.write(async |socket| {
             socket.feed(ping).await?;
-            socket.send(Message::Binary(ServerMessage::Alive.encode().into())).await
+            socket
+                .send(Message::Binary(ServerMessage::Alive.encode().into()))
+                .await
         })
         .await
     }
@@ -212,11 +261,16 @@ impl Session {
     async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
         let frame = Bytes::from(message.encode());
         self.count_sent(&frame);
-        self.write(async |socket| socket.send(Message::Binary(frame)).await).await
+        self.write(async |socket| socket.send(Message::Binary(frame)).await)
+            .await
     }
 
     /// Sends `frame` and whatever else waits, in one go.
-    async fn send_all(&mut self, frame: Bytes, queue: &mut mpsc::Receiver<Bytes>) -> Result<(), End> {
+    async fn send_all(
+        &mut self,
+        frame: Bytes,
+        queue: &mut mpsc::Receiver<Bytes>,
+    ) -> Result<(), End> {
         let mut frames = vec![frame];
         while let Ok(frame) = queue.try_recv() {
             frames.push(frame);
@@ -232,7 +286,10 @@ impl Session {
     }
 
     /// One write, which may take no longer than the limit, and ends early when the queue behind it has run over.
-    async fn write(&mut self, what: impl AsyncFnOnce(&mut WebSocket) -> Result<(), axum::Error>) -> Result<(), End> {
+    async fn write(
+        &mut self,
+        what: impl AsyncFnOnce(&mut WebSocket) -> Result<(), axum::Error>,
+    ) -> Result<(), End> {
         let patience = self.app.config.limits.send_timeout;
         tokio::select! {
             written = timeout(patience, what(&mut self.socket)) => match written {
@@ -256,19 +313,41 @@ impl Session {
                 let _ = timeout(LINGER, self.socket.close()).await;
                 return;
             }
-            End::Refused(reason) => (refused(reason), close_code_for(reason), refusal_name(reason), LINGER),
-            End::Unreadable(reason) => (refused(reason), close_code_for(reason), refusal_name(reason), LINGER),
+            End::Refused(reason) => (
+                refused(reason),
+                close_code_for(reason),
+                refusal_name(reason),
+                LINGER,
+            ),
+            End::Unreadable(reason) => (
+                refused(reason),
+                close_code_for(reason),
+                refusal_name(reason),
+                LINGER,
+            ),
             End::GoingAway => {
-                let message = ServerMessage::GoingAway { retry_ms: fastrand::u32(500..3000) };
-                (message, close_code::AWAY, "going-away", self.app.config.limits.grace)
+                let message = ServerMessage::GoingAway {
+                    retry_ms: fastrand::u32(500..3000),
+                };
+                (
+                    message,
+                    close_code::AWAY,
+                    "going-away",
+                    self.app.config.limits.grace,
+                )
             }
         };
         if let End::Refused(reason) | End::Unreadable(reason) = end {
             self.app.metrics.refused(reason);
         }
-        let close = Message::Close(Some(CloseFrame { code, reason: why.into() }));
+        let close = Message::Close(Some(CloseFrame {
+            code,
+            reason: why.into(),
+        }));
         let said = timeout(LINGER, async {
-            self.socket.feed(Message::Binary(last_words.encode().into())).await?;
+            self.socket
+                .feed(Message::Binary(last_words.encode().into()))
+                .await?;
             self.socket.send(close).await
         });
         if !matches!(said.await, Ok(Ok(()))) {
@@ -304,21 +383,34 @@ fn refusal_for(error: DecodeError) -> Refusal {
     match error {
         DecodeError::Version(_) => Refusal::Version,
         DecodeError::TooLarge { .. } | DecodeError::Blob(_) => Refusal::TooLarge,
-        DecodeError::Empty | DecodeError::UnknownKind(_) | DecodeError::Fields(_) => Refusal::Malformed,
+        DecodeError::Empty | DecodeError::UnknownKind(_) | DecodeError::Fields(_) => {
+            Refusal::Malformed
+        }
     }
 }
 
 fn unreadable(error: &axum::Error) -> End {
-    match error.source().and_then(|source| source.downcast_ref::<WebSocketError>()) {
+    match error
+        .source()
+        .and_then(|source| source.downcast_ref::<WebSocketError>())
+    {
         Some(WebSocketError::Capacity(_)) => End::Unreadable(Refusal::TooLarge),
-        Some(WebSocketError::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => End::Closed,
-        Some(WebSocketError::Protocol(_) | WebSocketError::Utf8(_)) => End::Unreadable(Refusal::Malformed),
+        Some(WebSocketError::Protocol(
+            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        )) => End::Closed,
+        Some(WebSocketError::Protocol(_) | WebSocketError::Utf8(_)) => {
+            End::Unreadable(Refusal::Malformed)
+        }
         _ => End::Closed,
     }
 }
 
 fn refused(reason: Refusal) -> ServerMessage {
-    ServerMessage::Refused { reason, retry_ms: retry_ms(reason), server_unix_s: unix_s() }
+    ServerMessage::Refused {
+        reason,
+        retry_ms: retry_ms(reason),
+        server_unix_s: unix_s(),
+    }
 }
 
 /// When it makes sense to come back. What many meet at once is spread out.
@@ -328,7 +420,10 @@ fn retry_ms(reason: Refusal) -> Option<u32> {
         Refusal::TooSlow | Refusal::Idle => Some(500),
         Refusal::Replayed => Some(1000),
         Refusal::TooFast => Some(fastrand::u32(10_000..15_000)),
-        Refusal::AddressConnections | Refusal::AddressSwarms | Refusal::SwarmFull | Refusal::ServerFull => Some(fastrand::u32(30_000..60_000)),
+        Refusal::AddressConnections
+        | Refusal::AddressSwarms
+        | Refusal::SwarmFull
+        | Refusal::ServerFull => Some(fastrand::u32(30_000..60_000)),
         Refusal::Version
         | Refusal::Signature
         | Refusal::Malformed
@@ -345,7 +440,10 @@ fn close_code_for(reason: Refusal) -> u16 {
         Refusal::TooLarge => close_code::SIZE,
         Refusal::NotBinary => close_code::UNSUPPORTED,
         Refusal::Malformed => close_code::PROTOCOL,
-        Refusal::ServerFull | Refusal::AddressConnections | Refusal::AddressSwarms | Refusal::SwarmFull => close_code::AGAIN,
+        Refusal::ServerFull
+        | Refusal::AddressConnections
+        | Refusal::AddressSwarms
+        | Refusal::SwarmFull => close_code::AGAIN,
         _ => close_code::POLICY,
     }
 }

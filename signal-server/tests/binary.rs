@@ -8,10 +8,20 @@ struct Process(Child);
 
 impl Process {
     fn start(command: &mut Command) -> (Self, String) {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}")).trim().to_owned();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .strip_prefix("listening on http://")
+            .unwrap_or_else(|| panic!("{line:?}"))
+            .trim()
+            .to_owned();
         (Self(child), address)
     }
 }
@@ -31,7 +41,11 @@ fn baton_server() -> Command {
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -47,7 +61,14 @@ fn the_first_line_names_the_real_port() {
 #[test]
 fn a_health_check_tells_a_server_from_none() {
     let (server, address) = Process::start(baton_server().args(["--listen", "127.0.0.1:0"]));
-    let check = || baton_server().args(["--check-health", "--listen", &address]).output().unwrap().status.code();
+    let check = || {
+        baton_server()
+            .args(["--check-health", "--listen", &address])
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
     assert_eq!(check(), Some(0));
     drop(server);
     assert_eq!(check(), Some(1));
@@ -55,17 +76,30 @@ fn a_health_check_tells_a_server_from_none() {
 
 #[test]
 fn flags_are_variables_too() {
-    let (_server, address) = Process::start(baton_server().env("BATON_LISTEN", "127.0.0.1:0").env("BATON_METRICS_LISTEN", "127.0.0.1:0"));
-    assert!(!get(&address, "/metrics").contains("baton_peers"), "metrics have an address of their own");
+    let (_server, address) = Process::start(
+        baton_server()
+            .env("BATON_LISTEN", "127.0.0.1:0")
+            .env("BATON_METRICS_LISTEN", "127.0.0.1:0"),
+    );
+    assert!(
+        !get(&address, "/metrics").contains("baton_peers"),
+        "metrics have an address of their own"
+    );
 }
 
 #[test]
 fn a_bad_value_is_refused_with_the_name_of_its_option() {
-    let refused = baton_server().args(["--messages-burst", "many"]).output().unwrap();
+    let refused = baton_server()
+        .args(["--messages-burst", "many"])
+        .output()
+        .unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--messages-burst"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let refused = baton_server().args(["--listen", &taken.local_addr().unwrap().to_string()]).output().unwrap();
+    let refused = baton_server()
+        .args(["--listen", &taken.local_addr().unwrap().to_string()])
+        .output()
+        .unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--listen"));
 }
 
@@ -74,7 +108,13 @@ fn a_bad_value_is_refused_with_the_name_of_its_option() {
 fn it_stops_in_peace_when_told_to() {
     for signal in ["-TERM", "-INT"] {
         let (mut server, _) = Process::start(baton_server().args(["--listen", "127.0.0.1:0"]));
-        assert!(Command::new("kill").args([signal, &server.0.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &server.0.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
         assert_eq!(server.0.wait().unwrap().code(), Some(0), "{signal}");
     }
 }

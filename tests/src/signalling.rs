@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use baton_signal_protocol::{Candidate, ClientMessage, Join, PeerId, Refusal, ServerMessage, SUBPROTOCOL, SwarmId};
+use baton_signal_protocol::{
+    Candidate, ClientMessage, Join, PeerId, Refusal, SUBPROTOCOL, ServerMessage, SwarmId,
+};
 use baton_signal_server::{Config, Running, Server};
 use ed25519_dalek::{Signer, SigningKey};
 use futures_util::{SinkExt, StreamExt};
@@ -29,7 +31,10 @@ pub struct Identity {
 
 impl Identity {
     pub fn new(swarm: u8, peer: u8) -> Self {
-        Self { swarm: SigningKey::from_bytes(&[swarm; 32]), peer: SigningKey::from_bytes(&[peer; 32]) }
+        Self {
+            swarm: SigningKey::from_bytes(&[swarm; 32]),
+            peer: SigningKey::from_bytes(&[peer; 32]),
+        }
     }
 
     pub fn swarm_id(&self) -> SwarmId {
@@ -41,7 +46,10 @@ impl Identity {
     }
 
     pub fn join(&self, host: &str, unix_s: u64) -> Join {
-        let (swarm, peer) = (|b: &[u8]| self.swarm.sign(b).to_bytes(), |b: &[u8]| self.peer.sign(b).to_bytes());
+        let (swarm, peer) = (
+            |b: &[u8]| self.swarm.sign(b).to_bytes(),
+            |b: &[u8]| self.peer.sign(b).to_bytes(),
+        );
         let mut join = Join::new(host, unix_s, self.swarm_id(), self.peer_id(), swarm, peer);
         join.completeness_permille = 1000;
         join.free_slots = 4;
@@ -56,14 +64,24 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        Self::connect_with(address, &[]).await.expect("the server lets us in")
+        Self::connect_with(address, &[])
+            .await
+            .expect("the server lets us in")
     }
 
-    pub async fn connect_with(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+    pub async fn connect_with(
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Error> {
         let mut request = format!("ws://{address}/ws").into_client_request()?;
-        request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().expect("a token"));
+        request.headers_mut().insert(
+            "sec-websocket-protocol",
+            SUBPROTOCOL.parse().expect("a token"),
+        );
         for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().expect("a header value"));
+            request
+                .headers_mut()
+                .insert(*name, value.parse().expect("a header value"));
         }
         let (socket, _) = connect_async(request).await?;
         Ok(Self { socket, address })
@@ -72,7 +90,11 @@ impl Client {
     /// Connects and joins; returns whom the server names.
     pub async fn join(address: SocketAddr, identity: &Identity) -> (Self, Vec<Candidate>) {
         let mut client = Self::connect(address).await;
-        client.say(&ClientMessage::Join(identity.join(&address.to_string(), unix_s()))).await;
+        client
+            .say(&ClientMessage::Join(
+                identity.join(&address.to_string(), unix_s()),
+            ))
+            .await;
         match client.hear().await {
             ServerMessage::Welcome { candidates, .. } => (client, candidates),
             other => panic!("instead of Welcome: {other:?}"),
@@ -89,7 +111,11 @@ impl Client {
     }
 
     pub async fn relay(&mut self, to: PeerId, blob: &[u8]) {
-        self.say(&ClientMessage::Relay { to, blob: blob.to_vec() }).await;
+        self.say(&ClientMessage::Relay {
+            to,
+            blob: blob.to_vec(),
+        })
+        .await;
     }
 
     /// The next message but Alive.
@@ -109,13 +135,24 @@ impl Client {
         loop {
             match self.frame().await {
                 Some(Message::Binary(bytes)) => {
-                    if let Ok(ServerMessage::Refused { reason, retry_ms, server_unix_s }) = ServerMessage::decode(&bytes) {
+                    if let Ok(ServerMessage::Refused {
+                        reason,
+                        retry_ms,
+                        server_unix_s,
+                    }) = ServerMessage::decode(&bytes)
+                    {
                         refusal = Some((reason, retry_ms, server_unix_s));
                     }
                 }
                 Some(Message::Close(frame)) => {
-                    let (reason, retry_ms, server_unix_s) = refusal.expect("a reason before the close");
-                    return (reason, retry_ms, server_unix_s, frame.map_or(0, |frame| frame.code.into()));
+                    let (reason, retry_ms, server_unix_s) =
+                        refusal.expect("a reason before the close");
+                    return (
+                        reason,
+                        retry_ms,
+                        server_unix_s,
+                        frame.map_or(0, |frame| frame.code.into()),
+                    );
                 }
                 Some(_) => {}
                 None => panic!("closed without a close frame, after {refusal:?}"),
@@ -126,7 +163,11 @@ impl Client {
     async fn next(&mut self) -> Option<ServerMessage> {
         loop {
             match self.frame().await? {
-                Message::Binary(bytes) => return Some(ServerMessage::decode(&bytes).expect("the server speaks the protocol")),
+                Message::Binary(bytes) => {
+                    return Some(
+                        ServerMessage::decode(&bytes).expect("the server speaks the protocol"),
+                    );
+                }
                 Message::Close(_) => return None,
                 _ => {}
             }
@@ -135,12 +176,18 @@ impl Client {
 
     /// The next frame; `None` at the end.
     pub async fn frame(&mut self) -> Option<Message> {
-        timeout(PATIENCE, self.socket.next()).await.expect("the server says something").and_then(Result::ok)
+        timeout(PATIENCE, self.socket.next())
+            .await
+            .expect("the server says something")
+            .and_then(Result::ok)
     }
 }
 
 pub fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 /// Far more than anything here takes, so that only a hang runs into it.

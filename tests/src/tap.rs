@@ -28,18 +28,29 @@ impl Tap {
                 tokio::spawn(pass(client, server, number, all.clone()));
             }
         });
-        Self { address, recordings }
+        Self {
+            address,
+            recordings,
+        }
     }
 
     /// All that the server was sent: HTTP heads as they are, WebSocket frames without their masks.
     pub fn received(&self) -> Vec<u8> {
-        self.recordings.lock().expect("no panic").iter().flat_map(|raw| unmasked(raw)).collect()
+        self.recordings
+            .lock()
+            .expect("no panic")
+            .iter()
+            .flat_map(|raw| unmasked(raw))
+            .collect()
     }
 }
 
 async fn pass(client: TcpStream, server: SocketAddr, number: usize, all: Arc<Mutex<Vec<Vec<u8>>>>) {
-    let server = TcpStream::connect(server).await.expect("the server is there");
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
+    let server = TcpStream::connect(server)
+        .await
+        .expect("the server is there");
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
     let up = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(len @ 1..) = from_client.read(&mut buffer).await {
@@ -59,9 +70,19 @@ async fn pass(client: TcpStream, server: SocketAddr, number: usize, all: Arc<Mut
 
 /// RFC 6455 §5.2: header and payload of each frame, the payload with its mask taken off.
 fn unmasked(raw: &[u8]) -> Vec<u8> {
-    let Some(head_end) = raw.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else { return raw.to_vec() };
+    let Some(head_end) = raw
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map(|at| at + 4)
+    else {
+        return raw.to_vec();
+    };
     let (mut plain, mut rest) = (raw[..head_end].to_vec(), &raw[head_end..]);
-    if !plain.to_ascii_lowercase().windows(18).any(|window| window == b"upgrade: websocket") {
+    if !plain
+        .to_ascii_lowercase()
+        .windows(18)
+        .any(|window| window == b"upgrade: websocket")
+    {
         return raw.to_vec();
     }
     while rest.len() >= 6 {
@@ -72,7 +93,12 @@ fn unmasked(raw: &[u8]) -> Vec<u8> {
         };
         let mask: [u8; 4] = rest[at..at + 4].try_into().expect("four bytes");
         let payload = &rest[at + 4..(at + 4 + len).min(rest.len())];
-        plain.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        plain.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         rest = &rest[at + 4 + payload.len()..];
     }
     plain

@@ -56,7 +56,11 @@ async fn pages_are_found_by_their_routes() {
     ] {
         let answer = get(server.address(), path).await;
         let body = String::from_utf8_lossy(&answer.body);
-        assert!(answer.status == status && body.contains(part), "{path}: {} {body}", answer.status);
+        assert!(
+            answer.status == status && body.contains(part),
+            "{path}: {} {body}",
+            answer.status
+        );
     }
     let head = request(server.address(), "HEAD", "/", &[]).await;
     assert_eq!((head.status, head.body.len()), (200, 0));
@@ -66,36 +70,101 @@ async fn pages_are_found_by_their_routes() {
 async fn compressed_variants_go_to_those_who_take_them() {
     let app = App::new("encodings");
     let server = server(|config| config.web = Some(app.0.clone())).await;
-    for (accepted, encoding, body) in [("gzip, deflate, br", "br", "(brotli)"), ("gzip", "gzip", "(gzip)"), ("identity", "", "page")] {
-        let answer = request(server.address(), "GET", "/assets/page-abc.js", &[("Accept-Encoding", accepted)]).await;
-        assert_eq!((answer.header("content-encoding").as_str(), answer.body.as_slice()), (encoding, body.as_bytes()));
-        assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
+    for (accepted, encoding, body) in [
+        ("gzip, deflate, br", "br", "(brotli)"),
+        ("gzip", "gzip", "(gzip)"),
+        ("identity", "", "page"),
+    ] {
+        let answer = request(
+            server.address(),
+            "GET",
+            "/assets/page-abc.js",
+            &[("Accept-Encoding", accepted)],
+        )
+        .await;
+        assert_eq!(
+            (
+                answer.header("content-encoding").as_str(),
+                answer.body.as_slice()
+            ),
+            (encoding, body.as_bytes())
+        );
+        assert_eq!(
+            answer.header("cache-control"),
+            "public, max-age=31536000, immutable"
+        );
         assert!(answer.header("vary").contains("Accept-Encoding"));
-        let again = [("Accept-Encoding", accepted), ("If-None-Match", &answer.header("etag"))];
-        assert_eq!(request(server.address(), "GET", "/assets/page-abc.js", &again).await.status, 304);
+        let again = [
+            ("Accept-Encoding", accepted),
+            ("If-None-Match", &answer.header("etag")),
+        ];
+        assert_eq!(
+            request(server.address(), "GET", "/assets/page-abc.js", &again)
+                .await
+                .status,
+            304
+        );
     }
-    assert_eq!(get(server.address(), "/assets/engine-abc.wasm").await.header("content-type"), "application/wasm");
-    assert_eq!(get(server.address(), "/").await.header("cache-control"), "no-cache");
-    assert_eq!(get(server.address(), "/client.js").await.header("cache-control"), "no-cache");
+    assert_eq!(
+        get(server.address(), "/assets/engine-abc.wasm")
+            .await
+            .header("content-type"),
+        "application/wasm"
+    );
+    assert_eq!(
+        get(server.address(), "/").await.header("cache-control"),
+        "no-cache"
+    );
+    assert_eq!(
+        get(server.address(), "/client.js")
+            .await
+            .header("cache-control"),
+        "no-cache"
+    );
 }
 
 #[tokio::test]
 async fn every_answer_says_what_it_may_be_used_for() {
     let app = App::new("headers");
     let server = server(|config| config.web = Some(app.0.clone())).await;
-    for path in ["/", "/embed", "/client.js", "/assets/page-abc.js", "/nothing.png"] {
+    for path in [
+        "/",
+        "/embed",
+        "/client.js",
+        "/assets/page-abc.js",
+        "/nothing.png",
+    ] {
         let answer = get(server.address(), path).await;
         let policy = answer.header("content-security-policy");
-        assert!(policy.contains("script-src 'self' 'wasm-unsafe-eval';") && !policy.contains("unsafe-inline"), "{path}: {policy}");
+        assert!(
+            policy.contains("script-src 'self' 'wasm-unsafe-eval';")
+                && !policy.contains("unsafe-inline"),
+            "{path}: {policy}"
+        );
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
-        assert!(answer.header("permissions-policy").contains("geolocation=()"));
+        assert!(
+            answer
+                .header("permissions-policy")
+                .contains("geolocation=()")
+        );
         let may_be_framed = path == "/embed";
         assert_eq!(policy.contains("frame-ancestors *"), may_be_framed);
-        assert_eq!(answer.header("x-frame-options"), if may_be_framed { "" } else { "DENY" });
+        assert_eq!(
+            answer.header("x-frame-options"),
+            if may_be_framed { "" } else { "DENY" }
+        );
     }
-    let webos6 = [("User-Agent", "Mozilla/5.0 (Web0S; Linux/SmartTV) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/79.0.3945.79 Safari/537.36")];
-    assert!(request(server.address(), "GET", "/", &webos6).await.header("content-security-policy").contains("'self' 'unsafe-eval';"));
+    let webos6 = [(
+        "User-Agent",
+        "Mozilla/5.0 (Web0S; Linux/SmartTV) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/79.0.3945.79 Safari/537.36",
+    )];
+    assert!(
+        request(server.address(), "GET", "/", &webos6)
+            .await
+            .header("content-security-policy")
+            .contains("'self' 'unsafe-eval';")
+    );
 }
 
 #[tokio::test]
@@ -106,15 +175,43 @@ async fn listed_origins_may_import_the_client_and_others_may_not() {
         config.allow_origins = vec!["https://friend.example".into()];
     })
     .await;
-    for path in ["/client.js", "/assets/page-abc.js", "/assets/engine-abc.wasm"] {
-        let friend = request(server.address(), "GET", path, &[("Origin", "https://friend.example")]).await;
-        assert_eq!(friend.header("access-control-allow-origin"), "https://friend.example");
-        assert_eq!(friend.header("cross-origin-resource-policy"), "cross-origin");
+    for path in [
+        "/client.js",
+        "/assets/page-abc.js",
+        "/assets/engine-abc.wasm",
+    ] {
+        let friend = request(
+            server.address(),
+            "GET",
+            path,
+            &[("Origin", "https://friend.example")],
+        )
+        .await;
+        assert_eq!(
+            friend.header("access-control-allow-origin"),
+            "https://friend.example"
+        );
+        assert_eq!(
+            friend.header("cross-origin-resource-policy"),
+            "cross-origin"
+        );
         assert!(friend.header("vary").contains("Origin"));
-        let stranger = request(server.address(), "GET", path, &[("Origin", "https://evil.example")]).await;
+        let stranger = request(
+            server.address(),
+            "GET",
+            path,
+            &[("Origin", "https://evil.example")],
+        )
+        .await;
         assert_eq!(stranger.header("access-control-allow-origin"), "");
     }
-    let page = request(server.address(), "GET", "/", &[("Origin", "https://friend.example")]).await;
+    let page = request(
+        server.address(),
+        "GET",
+        "/",
+        &[("Origin", "https://friend.example")],
+    )
+    .await;
     assert_eq!(page.header("access-control-allow-origin"), "");
     assert_eq!(page.header("cross-origin-resource-policy"), "same-origin");
 }
@@ -140,12 +237,24 @@ async fn metrics_count_and_name_nobody() {
     a.relay(bob.peer_id(), b"hi").await;
     b.hear().await;
     let answer = get(server.address(), "/metrics").await;
-    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(
+        answer.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
     let text = String::from_utf8(answer.body).unwrap();
-    for line in ["baton_peers 2", "baton_swarms 1", "baton_connections 2", "baton_joins_total 2", "baton_messages_received_total 3"] {
+    for line in [
+        "baton_peers 2",
+        "baton_swarms 1",
+        "baton_connections 2",
+        "baton_joins_total 2",
+        "baton_messages_received_total 3",
+    ] {
         assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
     }
-    let hex: String = alice.swarm_id()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = alice.swarm_id()[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert!(!text.contains(&hex) && !text.contains("127.0.0.1"));
 }
 
@@ -154,7 +263,13 @@ async fn every_metric_is_in_the_table_of_the_docs() {
     let server = server(|_| ()).await;
     let text = String::from_utf8(get(server.address(), "/metrics").await.body).unwrap();
     let docs = include_str!("../../docs/signalling.md");
-    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
-        assert!(docs.contains(&format!("| `{name}` |")), "{name} is not in docs/signalling.md");
+    for name in text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+    {
+        assert!(
+            docs.contains(&format!("| `{name}` |")),
+            "{name} is not in docs/signalling.md"
+        );
     }
 }

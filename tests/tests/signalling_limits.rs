@@ -21,14 +21,29 @@ impl Bystanders {
         let (alice, bob) = (Identity::new(200, 201), Identity::new(200, 202));
         let a = Client::join(server.address(), &alice).await.0;
         let b = Client::join(server.address(), &bob).await.0;
-        Self { alice: (a, alice.peer_id()), bob: (b, bob.peer_id()) }
+        Self {
+            alice: (a, alice.peer_id()),
+            bob: (b, bob.peer_id()),
+        }
     }
 
     async fn are_undisturbed(&mut self) {
         self.alice.0.relay(self.bob.1, b"ping").await;
-        assert_eq!(self.bob.0.hear().await, ServerMessage::Relay { from: self.alice.1, blob: b"ping".to_vec() });
+        assert_eq!(
+            self.bob.0.hear().await,
+            ServerMessage::Relay {
+                from: self.alice.1,
+                blob: b"ping".to_vec()
+            }
+        );
         self.bob.0.relay(self.alice.1, b"pong").await;
-        assert_eq!(self.alice.0.hear().await, ServerMessage::Relay { from: self.bob.1, blob: b"pong".to_vec() });
+        assert_eq!(
+            self.alice.0.hear().await,
+            ServerMessage::Relay {
+                from: self.bob.1,
+                blob: b"pong".to_vec()
+            }
+        );
     }
 }
 
@@ -36,26 +51,103 @@ impl Bystanders {
 async fn what_is_no_message_is_refused_with_its_reason_and_disturbs_nobody() {
     let server = server(|_| ()).await;
     let mut bystanders = Bystanders::meet(&server).await;
-    let join = |peer: u8| ClientMessage::Join(Identity::new(1, peer).join(&server.address().to_string(), unix_s())).encode();
+    let join = |peer: u8| {
+        ClientMessage::Join(Identity::new(1, peer).join(&server.address().to_string(), unix_s()))
+            .encode()
+    };
     let binary = |bytes: Vec<u8>| Message::Binary(bytes.into());
-    let relay = |len| ClientMessage::Relay { to: [0; 32], blob: vec![0; len] }.encode();
+    let relay = |len| {
+        ClientMessage::Relay {
+            to: [0; 32],
+            blob: vec![0; len],
+        }
+        .encode()
+    };
     let mut other_version = join(1);
     other_version[1] = 9;
     let cases: [(&str, Vec<Message>, Refusal, u16); 14] = [
-        ("text", vec![Message::text("{\"join\":true}")], Refusal::NotBinary, 1003),
-        ("text after joining", vec![binary(join(2)), Message::text("hi")], Refusal::NotBinary, 1003),
+        (
+            "text",
+            vec![Message::text("{\"join\":true}")],
+            Refusal::NotBinary,
+            1003,
+        ),
+        (
+            "text after joining",
+            vec![binary(join(2)), Message::text("hi")],
+            Refusal::NotBinary,
+            1003,
+        ),
         ("nothing", vec![binary(vec![])], Refusal::Malformed, 1002),
-        ("garbage", vec![binary(vec![0xff; 100])], Refusal::Malformed, 1002),
-        ("a join cut off", vec![binary(join(3)[..150].to_vec())], Refusal::Malformed, 1002),
-        ("garbage after joining", vec![binary(join(4)), binary(vec![1, 2, 3])], Refusal::Malformed, 1002),
-        ("another version", vec![binary(other_version)], Refusal::Version, 1008),
-        ("a relay before joining", vec![binary(relay(10))], Refusal::Order, 1008),
-        ("more before joining", vec![binary(vec![2])], Refusal::Order, 1008),
-        ("a second join", vec![binary(join(5)), binary(join(5))], Refusal::Order, 1008),
-        ("a blob that is too long", vec![binary(join(6)), binary(relay(BLOB_MAX + 1))], Refusal::TooLarge, 1009),
-        ("a message that is too long", vec![binary(join(7)), binary(vec![1; CLIENT_MESSAGE_MAX + 1])], Refusal::TooLarge, 1009),
-        ("a megabyte before joining", vec![binary(vec![0; 1 << 20])], Refusal::TooLarge, 1009),
-        ("a length that lies", vec![binary(join(8)), binary([vec![1; 33], vec![0xff; 9], vec![1]].concat())], Refusal::Malformed, 1002),
+        (
+            "garbage",
+            vec![binary(vec![0xff; 100])],
+            Refusal::Malformed,
+            1002,
+        ),
+        (
+            "a join cut off",
+            vec![binary(join(3)[..150].to_vec())],
+            Refusal::Malformed,
+            1002,
+        ),
+        (
+            "garbage after joining",
+            vec![binary(join(4)), binary(vec![1, 2, 3])],
+            Refusal::Malformed,
+            1002,
+        ),
+        (
+            "another version",
+            vec![binary(other_version)],
+            Refusal::Version,
+            1008,
+        ),
+        (
+            "a relay before joining",
+            vec![binary(relay(10))],
+            Refusal::Order,
+            1008,
+        ),
+        (
+            "more before joining",
+            vec![binary(vec![2])],
+            Refusal::Order,
+            1008,
+        ),
+        (
+            "a second join",
+            vec![binary(join(5)), binary(join(5))],
+            Refusal::Order,
+            1008,
+        ),
+        (
+            "a blob that is too long",
+            vec![binary(join(6)), binary(relay(BLOB_MAX + 1))],
+            Refusal::TooLarge,
+            1009,
+        ),
+        (
+            "a message that is too long",
+            vec![binary(join(7)), binary(vec![1; CLIENT_MESSAGE_MAX + 1])],
+            Refusal::TooLarge,
+            1009,
+        ),
+        (
+            "a megabyte before joining",
+            vec![binary(vec![0; 1 << 20])],
+            Refusal::TooLarge,
+            1009,
+        ),
+        (
+            "a length that lies",
+            vec![
+                binary(join(8)),
+                binary([vec![1; 33], vec![0xff; 9], vec![1]].concat()),
+            ],
+            Refusal::Malformed,
+            1002,
+        ),
     ];
     for (what, messages, reason, code) in cases {
         let mut client = Client::connect(server.address()).await;
@@ -77,10 +169,10 @@ async fn frames_that_break_the_websocket_protocol_end_the_connection_and_disturb
         server.address()
     );
     let frames: [&[u8]; 6] = [
-        b"\x82\x03abc",                                     // not masked
-        b"\x83\x80\0\0\0\0",                                // a reserved opcode
-        b"\xf2\x80\0\0\0\0",                                // reserved bits, as a compressed frame has
-        b"\x80\x80\0\0\0\0",                                // a continuation of nothing
+        b"\x82\x03abc",                                      // not masked
+        b"\x83\x80\0\0\0\0",                                 // a reserved opcode
+        b"\xf2\x80\0\0\0\0", // reserved bits, as a compressed frame has
+        b"\x80\x80\0\0\0\0", // a continuation of nothing
         b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", // nine exabytes
         b"GET / HTTP/1.1\r\n\r\n",
     ];
@@ -91,7 +183,9 @@ async fn frames_that_break_the_websocket_protocol_end_the_connection_and_disturb
             stream.write_all(upgrade.as_bytes()).await.unwrap();
             stream.write_all(frame).await.unwrap();
             let mut answer = Vec::new();
-            let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it ends");
+            let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+                .await
+                .expect("it ends");
             assert!(answer.starts_with(b"HTTP/1.1 101"), "{frame:02x?}");
         })
     });
@@ -104,11 +198,23 @@ async fn frames_that_break_the_websocket_protocol_end_the_connection_and_disturb
 
 #[tokio::test]
 async fn a_flood_is_cut_off_and_disturbs_nobody() {
-    let server = server(|config| (config.limits.messages_burst, config.limits.messages_per_second) = (100, 10)).await;
+    let server = server(|config| {
+        (
+            config.limits.messages_burst,
+            config.limits.messages_per_second,
+        ) = (100, 10)
+    })
+    .await;
     let mut bystanders = Bystanders::meet(&server).await;
     let (mut flooder, _) = Client::join(server.address(), &Identity::new(1, 1)).await;
     for _ in 0..150 {
-        flooder.say(&ClientMessage::Report(Report { completeness_permille: 1, free_slots: 1, spare_upload_kbit: 1 })).await;
+        flooder
+            .say(&ClientMessage::Report(Report {
+                completeness_permille: 1,
+                free_slots: 1,
+                spare_upload_kbit: 1,
+            }))
+            .await;
     }
     let (reason, retry_ms, _, code) = flooder.refusal().await;
     assert_eq!((reason, code), (Refusal::TooFast, 1008));
@@ -119,14 +225,21 @@ async fn a_flood_is_cut_off_and_disturbs_nobody() {
     for _ in 0..150 {
         pinger.send(Message::Ping(vec![].into())).await;
     }
-    assert_eq!(pinger.refusal().await.0, Refusal::TooFast, "pings are messages too");
+    assert_eq!(
+        pinger.refusal().await.0,
+        Refusal::TooFast,
+        "pings are messages too"
+    );
     bystanders.are_undisturbed().await;
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped_and_its_sender_goes_on() {
     let server = server(|config| {
-        (config.limits.messages_burst, config.limits.messages_per_second) = (1_000_000, 1_000_000);
+        (
+            config.limits.messages_burst,
+            config.limits.messages_per_second,
+        ) = (1_000_000, 1_000_000);
         config.limits.queue_messages = 16;
     })
     .await;
@@ -149,10 +262,16 @@ async fn a_client_that_does_not_read_is_dropped_and_its_sender_goes_on() {
             }
         }
     };
-    assert!(matches!(gone, ServerMessage::Gone { .. } | ServerMessage::Candidates(_)));
+    assert!(matches!(
+        gone,
+        ServerMessage::Gone { .. } | ServerMessage::Candidates(_)
+    ));
     bystanders.are_undisturbed().await;
     let metrics = String::from_utf8(get(server.address(), "/metrics").await.body).unwrap();
-    assert!(metrics.contains("baton_peers 3\n") && metrics.contains("reason=\"too-slow\"} 1\n"), "{metrics}");
+    assert!(
+        metrics.contains("baton_peers 3\n") && metrics.contains("reason=\"too-slow\"} 1\n"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -172,7 +291,10 @@ async fn who_shows_no_sign_of_life_is_forgotten() {
     assert_eq!(met.len(), 1);
     loop {
         // Reading answers the server's pings, and nothing but Alive comes of itself.
-        assert!(matches!(living.frame().await, Some(Message::Ping(_) | Message::Binary(_))));
+        assert!(matches!(
+            living.frame().await,
+            Some(Message::Ping(_) | Message::Binary(_))
+        ));
         living.say(&ClientMessage::More).await;
         let named = loop {
             match living.frame().await.expect("the living stay") {
@@ -191,14 +313,24 @@ async fn who_shows_no_sign_of_life_is_forgotten() {
 
 #[tokio::test]
 async fn one_address_gets_no_more_than_its_share() {
-    let server = server(|config| (config.limits.connections_per_address, config.limits.swarms_per_address) = (3, 2)).await;
+    let server = server(|config| {
+        (
+            config.limits.connections_per_address,
+            config.limits.swarms_per_address,
+        ) = (3, 2)
+    })
+    .await;
     let _first = Client::join(server.address(), &Identity::new(1, 1)).await;
     let second = Client::join(server.address(), &Identity::new(2, 2)).await;
     let mut third = Client::connect(server.address()).await;
     let (reason, retry_ms, _, code) = Client::connect(server.address()).await.refusal().await;
     assert_eq!((reason, code), (Refusal::AddressConnections, 1013));
     assert!(retry_ms.is_some_and(|ms| ms >= 30_000));
-    third.say(&ClientMessage::Join(Identity::new(3, 3).join(&server.address().to_string(), unix_s()))).await;
+    third
+        .say(&ClientMessage::Join(
+            Identity::new(3, 3).join(&server.address().to_string(), unix_s()),
+        ))
+        .await;
     assert_eq!(third.refusal().await.0, Refusal::AddressSwarms);
     drop(third);
 
@@ -211,10 +343,16 @@ async fn one_address_gets_no_more_than_its_share() {
 
 #[tokio::test]
 async fn a_full_server_and_a_full_swarm_say_so() {
-    let server = server(|config| (config.limits.connections_max, config.limits.swarm_peers_max) = (3, 1)).await;
+    let server =
+        server(|config| (config.limits.connections_max, config.limits.swarm_peers_max) = (3, 1))
+            .await;
     let _first = Client::join(server.address(), &Identity::new(1, 1)).await;
     let mut second = Client::connect(server.address()).await;
-    second.say(&ClientMessage::Join(Identity::new(1, 2).join(&server.address().to_string(), unix_s()))).await;
+    second
+        .say(&ClientMessage::Join(
+            Identity::new(1, 2).join(&server.address().to_string(), unix_s()),
+        ))
+        .await;
     assert_eq!(second.refusal().await.0, Refusal::SwarmFull);
     let _third = Client::connect(server.address()).await;
     let mut fourth = Client::connect(server.address()).await;
@@ -228,25 +366,51 @@ async fn a_trusted_proxy_is_believed_and_nobody_else() {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
-    let from = async |address: &str| Client::connect_with(trusting.address(), &[("x-forwarded-for", address)]).await.unwrap();
+    let from = async |address: &str| {
+        Client::connect_with(trusting.address(), &[("x-forwarded-for", address)])
+            .await
+            .unwrap()
+    };
     let _first = from("203.0.113.1").await;
-    assert_eq!(from("192.0.2.9, 203.0.113.1").await.refusal().await.0, Refusal::AddressConnections);
+    assert_eq!(
+        from("192.0.2.9, 203.0.113.1").await.refusal().await.0,
+        Refusal::AddressConnections
+    );
     let _second = from("203.0.113.2").await;
 
     let wary = server(|config| config.limits.connections_per_address = 1).await;
-    let from = async |address: &str| Client::connect_with(wary.address(), &[("x-forwarded-for", address)]).await.unwrap();
+    let from = async |address: &str| {
+        Client::connect_with(wary.address(), &[("x-forwarded-for", address)])
+            .await
+            .unwrap()
+    };
     let _first = from("203.0.113.1").await;
-    assert_eq!(from("203.0.113.2").await.refusal().await.0, Refusal::AddressConnections);
+    assert_eq!(
+        from("203.0.113.2").await.refusal().await.0,
+        Refusal::AddressConnections
+    );
 }
 
 #[tokio::test]
 async fn foreign_pages_may_not_use_the_websocket() {
-    let server = server(|config: &mut Config| config.allow_origins = vec!["https://friend.example".into()]).await;
+    let server =
+        server(|config: &mut Config| config.allow_origins = vec!["https://friend.example".into()])
+            .await;
     let own = format!("http://{}", server.address());
     for welcome in [own.as_str(), "https://friend.example"] {
-        assert!(Client::connect_with(server.address(), &[("origin", welcome)]).await.is_ok(), "{welcome}");
+        assert!(
+            Client::connect_with(server.address(), &[("origin", welcome)])
+                .await
+                .is_ok(),
+            "{welcome}"
+        );
     }
-    for foreign in ["https://evil.example", "null", "http://127.0.0.1", "https://friend.example.evil.example"] {
+    for foreign in [
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1",
+        "https://friend.example.evil.example",
+    ] {
         match Client::connect_with(server.address(), &[("origin", foreign)]).await {
             Err(Error::Http(answer)) => assert_eq!(answer.status(), 403, "{foreign}"),
             Err(other) => panic!("{foreign}: {other}"),
@@ -263,8 +427,15 @@ async fn a_stopping_server_says_goodbye_and_when_to_come_back() {
     let mut guest = Client::connect(address).await;
     let stopping = tokio::spawn(server.shut_down());
     for client in [&mut client, &mut guest] {
-        assert!(matches!(client.hear().await, ServerMessage::GoingAway { retry_ms: 500..3000 }));
-        assert!(matches!(client.frame().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1001));
+        assert!(matches!(
+            client.hear().await,
+            ServerMessage::GoingAway {
+                retry_ms: 500..3000
+            }
+        ));
+        assert!(
+            matches!(client.frame().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1001)
+        );
         assert!(client.frame().await.is_none());
     }
     stopping.await.unwrap();
@@ -275,7 +446,9 @@ async fn a_stopping_server_says_goodbye_and_when_to_come_back() {
 async fn a_client_that_does_not_say_goodbye_cannot_keep_the_server_from_stopping() {
     let server = server(|config| config.limits.grace = Duration::from_millis(200)).await;
     let (_silent, _) = Client::join(server.address(), &Identity::new(1, 1)).await;
-    tokio::time::timeout(PATIENCE, server.shut_down()).await.expect("within the grace period");
+    tokio::time::timeout(PATIENCE, server.shut_down())
+        .await
+        .expect("within the grace period");
 }
 
 #[tokio::test]
@@ -283,12 +456,30 @@ async fn a_slow_or_endless_request_gets_an_answer_or_an_end() {
     let server = server(|_| ()).await;
     let mut bystanders = Bystanders::meet(&server).await;
     let long = "a".repeat(20_000);
-    assert!(matches!(request(server.address(), "GET", &format!("/{long}"), &[]).await.status, 400..=431));
-    assert!(matches!(request(server.address(), "GET", "/", &[("x-long", long.as_str())]).await.status, 400..=431));
+    assert!(matches!(
+        request(server.address(), "GET", &format!("/{long}"), &[])
+            .await
+            .status,
+        400..=431
+    ));
+    assert!(matches!(
+        request(server.address(), "GET", "/", &[("x-long", long.as_str())])
+            .await
+            .status,
+        400..=431
+    ));
     let many = vec![("x-many", "1"); 200];
-    assert!(matches!(request(server.address(), "GET", "/", &many).await.status, 400..=431));
+    assert!(matches!(
+        request(server.address(), "GET", "/", &many).await.status,
+        400..=431
+    ));
     assert_eq!(get(server.address(), "/ws").await.status, 400);
-    assert_eq!(request(server.address(), "POST", "/", &[("content-length", "0")]).await.status, 405);
+    assert_eq!(
+        request(server.address(), "POST", "/", &[("content-length", "0")])
+            .await
+            .status,
+        405
+    );
     // Half a request, and then nothing: the bystanders do not wait for it.
     let mut half = TcpStream::connect(server.address()).await.unwrap();
     half.write_all(b"GET / HT").await.unwrap();

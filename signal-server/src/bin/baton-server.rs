@@ -13,7 +13,10 @@ fn main() -> anyhow::Result<()> {
     if config.check_health {
         return check_health(config.listen);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     runtime.block_on(run(config))
 }
 
@@ -36,13 +39,21 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
 fn check_health(mut address: SocketAddr) -> anyhow::Result<()> {
     if address.ip().is_unspecified() {
-        let loopback = if address.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { IpAddr::from(Ipv6Addr::LOCALHOST) };
+        let loopback = if address.is_ipv4() {
+            IpAddr::from(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::from(Ipv6Addr::LOCALHOST)
+        };
         address.set_ip(loopback);
     }
     let patience = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&address, patience).with_context(|| format!("nobody listens at {address}"))?;
+    let mut stream = TcpStream::connect_timeout(&address, patience)
+        .with_context(|| format!("nobody listens at {address}"))?;
     stream.set_read_timeout(Some(patience))?;
-    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = [0; 12];
     stream.read_exact(&mut answer)?;
     anyhow::ensure!(&answer == b"HTTP/1.1 200", "{address} is not well");
