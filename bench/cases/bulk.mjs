@@ -1,0 +1,158 @@
+// Verified bulk transfer, one to one, no player, against a bare channel: how fast, and at what price in CPU.
+import { randomFile } from '../lib/media.mjs';
+import { median, ratio } from '../lib/numbers.mjs';
+import { patience } from '../lib/browser.mjs';
+import { pause, progress } from '../lib/rounds.mjs';
+import { Stage } from '../lib/stage.mjs';
+import { baton, webtorrent } from '../lib/systems.mjs';
+
+const TRANSFER_MS = 300_000;
+
+export const bulk = {
+  about: '200 MB one to one, no player, against a bare channel; MB/s and CPU',
+  async run({ runs, systems, megabytes, storage }) {
+    const file = await randomFile(megabytes);
+    const stage = await Stage.loopback();
+    try {
+      progress(`bulk, ${megabytes} MB`);
+      const transfers = await contenders(stage, file, systems, storage);
+      const results = new Map(transfers.map(({ key }) => [key, []]));
+      for (let round = 0; round < runs; round += 1) {
+        for (const { key, transfer } of transfers) {
+          try {
+            const result = await metered(stage, file, transfer);
+            results.get(key).push(result);
+            progress(`  ${round + 1}/${runs} ${key}: ${shown(result)}`);
+          } catch (error) {
+            progress(`  ${round + 1}/${runs} ${key}: failed: ${error.message}`);
+          }
+          await pause();
+        }
+      }
+      return rows(results);
+    } finally {
+      await stage.close();
+    }
+  },
+};
+
+/** Each `transfer` resolves with the milliseconds from the first bytes to the last. */
+async function contenders(stage, file, systems, storage) {
+  const entrants = [{ key: 'bare', transfer: () => bare(stage, file.bytes) }];
+  if (systems.has('baton')) {
+    const { url } = await baton.publish(stage, file.path);
+    entrants.push({ key: 'baton', transfer: () => batonFetch(stage, url, storage) });
+  }
+  if (systems.has('webtorrent')) {
+    const { magnet } = await webtorrent.publish(stage, file.path);
+    entrants.push({ key: 'webtorrent', transfer: () => webtorrentFetch(stage, magnet) });
+  }
+  return entrants;
+}
+
+/** CPU of both process trees over the whole transfer, connecting included. */
+async function metered(stage, { bytes }, transfer) {
+  const both = [await stage.browser('publisher'), await stage.browser('viewer')];
+  const before = both.map((browser) => browser.cpu());
+  const ms = await transfer();
+  const [sender, receiver] = both.map((browser, at) => (browser.cpu() - before[at]) / (bytes / 1e8));
+  return { mbps: bytes / 1000 / ms, sender, receiver };
+}
+
+const shown = ({ mbps, sender, receiver }) =>
+  `${mbps.toFixed(1)} MB/s, CPU-s per 100 MB: ${sender.toFixed(1)} sending, ${receiver.toFixed(1)} receiving`;
+
+async function bare(stage, bytes) {
+  const [from, to] = [await stage.tab('publisher'), await stage.tab('viewer')];
+  try {
+    const page = `${await stage.pages()}/channel.html`;
+    await Promise.all([from.page.goto(page), to.page.goto(page)]);
+    const offer = await from.page.evaluate(() => window.bare.offer());
+    const answer = await to.page.evaluate((it) => window.bare.answer(it), offer);
+    await from.page.evaluate((it) => window.bare.accept(it), answer);
+    const received = to.page.evaluate((it) => window.bare.received(it), bytes);
+    await from.page.evaluate((it) => window.bare.send(it), bytes);
+    return await patience(to, 'bare channel', received, TRANSFER_MS);
+  } finally {
+    await from.close();
+    await to.close();
+  }
+}
+
+async function batonFetch(stage, url, storage) {
+  const tab = await stage.tab('viewer');
+  try {
+    // Without a fragment this page only offers the interface.
+    await tab.page.goto(`${new URL(url).origin}/embed`);
+    const fetched = tab.page.evaluate(fetchAll, { url, storage });
+    return await patience(tab, 'Baton: fetchAll', fetched, TRANSFER_MS);
+  } finally {
+    await tab.close();
+  }
+}
+
+/** Runs in the page. */
+async function fetchAll({ url, storage }) {
+  let client = window.baton?.client;
+  if (storage || !client) {
+    const { Client } = await import('/client.js');
+    client = await Client.start(storage ? { storage } : {});
+  }
+  const view = client.open(url);
+  let began = 0;
+  const watch = setInterval(() => {
+    if (began === 0 && view.stats().bytes_received > 0) began = performance.now();
+  }, 20);
+  await view.fetchAll();
+  clearInterval(watch);
+  const ms = performance.now() - began;
+  const { complete, size, have, rejected_blocks } = view.stats();
+  if (!complete) throw new Error(`fetchAll resolved with ${have} of ${size} here, ${rejected_blocks} blocks rejected`);
+  return ms;
+}
+
+async function webtorrentFetch(stage, magnet) {
+  const tab = await stage.tab('viewer');
+  try {
+    await tab.page.goto(`${await stage.pages()}/webtorrent.html`);
+    const fetched = tab.page.evaluate(async (it) => {
+      let began = 0;
+      const watch = setInterval(() => {
+        if (began === 0 && window.rival.received() > 0) began = performance.now();
+      }, 20);
+      await window.rival.fetch(it, true);
+      clearInterval(watch);
+      return performance.now() - began;
+    }, magnet);
+    return await patience(tab, 'WebTorrent: fetch', fetched, TRANSFER_MS);
+  } finally {
+    await tab.close();
+  }
+}
+
+function rows(results) {
+  const middle = (key, of) => median((results.get(key) ?? []).map(of));
+  const speed = (key) => middle(key, (it) => it.mbps);
+  const cpu = (key) => middle(key, (it) => it.sender + it.receiver);
+  const speedRatio = speed('baton') / speed('bare');
+  const cpuRatio = cpu('baton') / cpu('bare');
+  const word = (value, unit) => (Number.isFinite(value) ? `${value.toFixed(1)} ${unit}` : '–');
+  return [
+    {
+      figure: 'verified bulk, one to one',
+      ours: word(speed('baton'), 'MB/s'),
+      rivals: `bare channel ${word(speed('bare'), 'MB/s')} · WebTorrent ${word(speed('webtorrent'), 'MB/s')}`,
+      ratio: `${ratio(speedRatio)}× bare`,
+      bar: '≥ 0.95× bare',
+      met: speedRatio >= 0.95,
+    },
+    {
+      figure: 'its CPU-seconds per 100 MB, both ends',
+      ours: word(cpu('baton'), 's'),
+      rivals: `bare channel ${word(cpu('bare'), 's')} · WebTorrent ${word(cpu('webtorrent'), 's')}`,
+      ratio: `${ratio(cpuRatio)}× bare`,
+      bar: '≤ 1.15× bare',
+      met: cpuRatio <= 1.15,
+    },
+  ];
+}

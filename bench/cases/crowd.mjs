@@ -1,0 +1,73 @@
+// Several viewers open the link at the same moment, play, and stay until all have everything.
+// Both systems' bytes are the browsers' own count of what the data channels carried.
+import { channelBytes, firstPicture } from '../lib/browser.mjs';
+import { film } from '../lib/media.mjs';
+import { median, percent } from '../lib/numbers.mjs';
+import { alternate, progress } from '../lib/rounds.mjs';
+import { Stage } from '../lib/stage.mjs';
+import { baton, untilComplete, webtorrent } from '../lib/systems.mjs';
+
+export const four = { about: 'four viewers at once of one seeder', run: (options) => crowd(4, options, 1.5) };
+export const eight = { about: 'eight viewers at once of one seeder', run: (options) => crowd(8, options, null) };
+
+async function crowd(viewers, { runs, systems }, bar) {
+  const { path, bytes } = await film('start');
+  const stage = await Stage.loopback();
+  const shares = { baton: [], webtorrent: [] };
+  try {
+    progress(`${viewers} viewers at once`);
+    const contenders = [baton, webtorrent].filter((it) => systems.has(it.key));
+    const entrants = contenders.map((system) => ({
+      key: system.key,
+      run: async () => {
+        const { copies, share } = await once(stage, system, path, bytes, viewers);
+        shares[system.key].push(share);
+        return copies;
+      },
+    }));
+    const copies = await alternate(entrants, runs, { write: (value) => `${value.toFixed(2)} copies` });
+    const [ours, rival] = [copies.baton, copies.webtorrent];
+    const shown = (value, share) =>
+      Number.isFinite(value) ? `${value.toFixed(2)}, ${percent(median(share))}` : '–';
+    return [
+      {
+        figure: `${viewers} viewers at once: copies sent by the seeder, share from viewers`,
+        ours: shown(ours, shares.baton),
+        rivals: `WebTorrent ${shown(rival, shares.webtorrent)}`,
+        ratio: `${(ours / rival).toFixed(2)}× WebTorrent`,
+        bar: bar === null ? '–' : `≤ ${bar} copies`,
+        met: bar === null ? null : ours <= bar,
+      },
+    ];
+  } finally {
+    await stage.close();
+  }
+}
+
+async function once(stage, system, path, bytes, viewers) {
+  const { tab: seeder, memory } = await system.publish(stage, path);
+  const tabs = [];
+  try {
+    // From here on the counter reads regularly, so that no connection is gone before it was read.
+    await channelBytes(seeder);
+    for (let at = 0; at < viewers; at += 1) tabs.push(await stage.tab('viewer'));
+    for (const tab of tabs) await channelBytes(tab);
+    const began = performance.now();
+    await Promise.all(
+      tabs.map(async (tab, at) => {
+        const ms = await firstPicture(tab, memory, `${system.name}: viewer ${at + 1}`);
+        await channelBytes(tab);
+        await untilComplete(system, tab);
+        progress(`    viewer ${at + 1}: picture after ${ms.toFixed(0)} ms, all of it after ${seconds(began)}`);
+      }),
+    );
+    const { sent } = await channelBytes(seeder);
+    const received = await Promise.all(tabs.map(async (tab) => (await channelBytes(tab)).received));
+    const total = received.reduce((sum, it) => sum + it, 0);
+    return { copies: sent / bytes, share: 1 - sent / total };
+  } finally {
+    for (const tab of [...tabs, seeder]) await tab.close();
+  }
+}
+
+const seconds = (began) => `${((performance.now() - began) / 1000).toFixed(1)} s`;

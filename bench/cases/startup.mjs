@@ -1,0 +1,86 @@
+// From the navigation to the first picture, in a fresh profile; the publisher in another process.
+import { firstPicture } from '../lib/browser.mjs';
+import { film } from '../lib/media.mjs';
+import { ratio, time } from '../lib/numbers.mjs';
+import { alternate, progress } from '../lib/rounds.mjs';
+import { Stage } from '../lib/stage.mjs';
+import { baton, http, webtorrent } from '../lib/systems.mjs';
+import { printTimeline } from '../lib/timeline.mjs';
+
+const times = (ours, plain) => `${ratio(ours / plain)}× HTTP`;
+
+export const startup = {
+  about: 'first picture on loopback, moov at the start and at the end',
+  run: (options) =>
+    both(Stage.loopback, options, (ours, plain) => ({
+      ratio: times(ours, plain),
+      bar: '≤ 2× HTTP',
+      met: ours <= 2 * plain,
+    })),
+};
+
+export const startupShaped = {
+  about: 'first picture at 20 Mbit/s up, 50 down, 30 ms round trip',
+  run: (options) =>
+    both(Stage.shaped, options, (ours, plain) => ({ ratio: times(ours, plain), bar: '≤ 1 s', met: ours <= 1000 })),
+};
+
+async function both(open, options, judge) {
+  const rows = [];
+  for (const moov of ['start', 'end']) {
+    const { path, name } = await film(moov);
+    const stage = await open();
+    try {
+      progress(`first picture, ${stage.network.name}, ${name}`);
+      const [ours, plain, tuned, asItComes] = await visits(stage, path, options);
+      rows.push({
+        figure: `first picture, ${stage.network.name}, ${name}`,
+        ours: time(ours),
+        rivals: `HTTP ${time(plain)} · WebTorrent ${time(tuned)} · as it comes ${time(asItComes)}`,
+        ...judge(ours, plain),
+      });
+    } finally {
+      await stage.close();
+    }
+  }
+  return rows;
+}
+
+/** Median milliseconds: ours, HTTP, WebTorrent with its viewer's store in memory, WebTorrent as it comes. */
+async function visits(stage, path, { runs, systems }) {
+  const entrants = [];
+  const enter = (key, url, once = false) =>
+    entrants.push({ key, once, run: () => visit(stage, url, key) });
+  const ours = systems.has(baton.key) ? await baton.publish(stage, path) : null;
+  if (ours) enter('Baton', ours.url);
+  if (systems.has('http')) enter('HTTP', (await http.publish(stage, path)).url);
+  if (systems.has('webtorrent')) {
+    const seeded = await webtorrent.publish(stage, path);
+    enter('WebTorrent', seeded.memory);
+    enter('WebTorrent as it comes', seeded.url, true);
+  }
+  const medians = await alternate(entrants, runs, { write: time });
+  if (ours) await lastVisit(stage, ours.url);
+  return ['Baton', 'HTTP', 'WebTorrent', 'WebTorrent as it comes'].map((key) => medians[key]);
+}
+
+/** One more, for where the time goes; one that never sees a picture is the most telling. */
+async function lastVisit(stage, url) {
+  const tab = await stage.tab('viewer');
+  try {
+    await firstPicture(tab, url, 'Baton');
+  } catch (error) {
+    progress(`  ${error.message}`);
+  }
+  await printTimeline(tab);
+  await tab.close();
+}
+
+async function visit(stage, url, what) {
+  const tab = await stage.tab('viewer');
+  try {
+    return await firstPicture(tab, url, what);
+  } finally {
+    await tab.close();
+  }
+}

@@ -1,0 +1,102 @@
+// Chromium, one process tree for each role; each visit is a fresh profile in it.
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { atEnd, childWith, cpuSeconds } from './processes.mjs';
+
+// Browsers refuse to start without one.
+process.env.HOME ||= '/tmp';
+
+const SWITCHES = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--autoplay-policy=no-user-gesture-required',
+];
+
+const MARKS = readFileSync(fileURLToPath(new URL('../pages/marks.js', import.meta.url)), 'utf8');
+
+/** Nothing that is measured takes this long; what does is stuck. */
+const PATIENCE_MS = 60_000;
+
+let launches = 0;
+
+export class Browser {
+  #browser;
+  #close;
+
+  static async launch(place) {
+    const self = new Browser();
+    // A switch that Chromium does not know, by which we find its process.
+    const mark = `--baton-bench=${process.pid}.${launches++}`;
+    self.#browser = await chromium.launch({
+      executablePath: place.chromium,
+      args: [...SWITCHES, ...place.switches, mark],
+    });
+    self.pid = childWith(mark);
+    self.#close = atEnd(() => self.#browser.close());
+    // The first tab of a browser pays for what all others share (font and shader set-up): not part of any figure.
+    const warm = await self.#browser.newPage();
+    await warm.goto('data:text/html,<video></video>');
+    await warm.context().close();
+    return self;
+  }
+
+  /** A fresh profile with one empty tab, in which the marks are already set. */
+  async tab() {
+    const context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 } });
+    context.setDefaultTimeout(PATIENCE_MS);
+    await context.addInitScript(MARKS);
+    const page = await context.newPage();
+    const trouble = [];
+    page.on('pageerror', (error) => trouble.push(String(error)));
+    page.on('crash', () => trouble.push('the tab crashed'));
+    page.on('console', (message) => {
+      if (message.type() === 'error') trouble.push(message.text());
+    });
+    return { page, context, trouble, close: () => context.close() };
+  }
+
+  /** CPU-seconds of the browser and all that it started. */
+  cpu() {
+    return cpuSeconds(this.pid);
+  }
+
+  async close() {
+    await this.#close();
+  }
+}
+
+/** Gives up with what the page said about itself. */
+export async function patience(tab, what, promise, ms = PATIENCE_MS) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${ms / 1000} s`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } catch (error) {
+    const said = tab.trouble.length > 0 ? `; the page said: ${tab.trouble.slice(0, 5).join(' | ')}` : '';
+    throw new Error(`${error.message}${said}`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Goes there; resolves with the milliseconds from the navigation to the first picture. */
+export async function firstPicture(tab, url, what) {
+  await tab.page.goto(url, { waitUntil: 'commit' });
+  return patience(tab, `${what}: first picture`, tab.page.evaluate(() => window.__bench.firstPicture));
+}
+
+/** Milliseconds from setting the time to the picture of that time. */
+export async function seek(tab, seconds, what) {
+  return patience(tab, `${what}: seek`, tab.page.evaluate((to) => window.__bench.seek(to), seconds));
+}
+
+/** Bytes that this tab's data channels have sent and received so far, closed ones included. */
+export const channelBytes = (tab) => tab.page.evaluate(() => window.__bench.channelBytes());

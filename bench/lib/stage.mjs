@@ -1,0 +1,71 @@
+// One network with its servers and browsers, made as they are asked for, gone when it closes.
+import { fileURLToPath } from 'node:url';
+import { Browser } from './browser.mjs';
+import { MEDIA } from './media.mjs';
+import { loopback, shaped } from './network.mjs';
+import { start } from './processes.mjs';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+export class Stage {
+  #browsers = new Map();
+  #servers = new Map();
+
+  constructor(network) {
+    this.network = network;
+  }
+
+  static async loopback() {
+    return new Stage(await loopback());
+  }
+
+  static async shaped() {
+    return new Stage(await shaped(['server', 'publisher', 'viewer'], { round_trip_ms: 30 }));
+  }
+
+  /** The browser of a role, e.g. `publisher`, `viewer`: its own process tree. */
+  async browser(role) {
+    if (!this.#browsers.has(role)) this.#browsers.set(role, await Browser.launch(this.network.place(role)));
+    return this.#browsers.get(role);
+  }
+
+  async tab(role) {
+    return (await this.browser(role)).tab();
+  }
+
+  /** `http://HOST:PORT` of our own server. */
+  async baton() {
+    const program = process.env.BATON_SERVER || here('../../target/dist/baton-server');
+    const { address } = this.network.place('server');
+    return this.#server('baton', program, ['--listen', `${address}:0`]);
+  }
+
+  /** Of the rivals' pages, and of the films over plain HTTP. */
+  async pages() {
+    const { address } = this.network.place('server');
+    return this.#server('pages', process.execPath, [here('static-server.mjs'), address, MEDIA]);
+  }
+
+  /** `ws://…` of WebTorrent's tracker. */
+  async tracker() {
+    const { address } = this.network.place('server');
+    return this.#server('tracker', process.execPath, [here('tracker.mjs'), address]);
+  }
+
+  async #server(name, program, args) {
+    if (!this.#servers.has(name)) {
+      const place = this.network.place('server');
+      const ready = /listening on (http|ws):\/\/\S*?:(\d+)\s/;
+      const server = await start(...place.command(program, args), { ready });
+      const [, scheme, port] = server.match;
+      this.#servers.set(name, { url: `${scheme}://${place.host}:${port}`, stop: server.stop });
+    }
+    return this.#servers.get(name).url;
+  }
+
+  async close() {
+    for (const browser of this.#browsers.values()) await browser.close();
+    for (const server of this.#servers.values()) await server.stop();
+    await this.network.close();
+  }
+}

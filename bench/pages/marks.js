@@ -1,0 +1,172 @@
+// Runs before anything else in every page that is measured, ours and the rivals': the same instrument for all.
+(() => {
+  const marks = {};
+  const mark = (name) => {
+    if (!(name in marks)) marks[name] = performance.now();
+  };
+
+  // The first picture: navigation to the first requestVideoFrameCallback of the first <video>.
+  let video = null;
+  let shown;
+  const firstPicture = new Promise((resolve) => (shown = resolve));
+  const look = () => {
+    if (video) return;
+    video = document.querySelector('video');
+    if (!video) return;
+    observer.disconnect();
+    for (const name of ['loadedmetadata', 'loadeddata', 'playing']) {
+      video.addEventListener(name, () => mark(`video ${name}`), { once: true });
+    }
+    const next = () => {
+      mark('first picture');
+      shown(marks['first picture']);
+    };
+    video.requestVideoFrameCallback(next);
+  };
+  const observer = new MutationObserver(look);
+  observer.observe(document, { childList: true, subtree: true });
+
+  /** Resolves with the milliseconds until the picture of that time is shown. */
+  const seek = (to_s) =>
+    new Promise((resolve) => {
+      const began = performance.now();
+      const next = (_, frame) => {
+        // The picture at a time began up to one frame earlier: 42 ms at 24 pictures a second.
+        if (Math.abs(frame.mediaTime - to_s) < 0.1) resolve(performance.now() - began);
+        else video.requestVideoFrameCallback(next);
+      };
+      video.requestVideoFrameCallback(next);
+      video.currentTime = to_s;
+    });
+
+  // What happens on the way, for the breakdown.
+  const after = (promise, name) => promise.then(() => mark(name), () => undefined);
+  for (const name of ['compileStreaming', 'compile']) {
+    const original = WebAssembly[name];
+    if (!original) continue;
+    WebAssembly[name] = (...args) => {
+      mark('wasm asked for');
+      const compiled = original.apply(WebAssembly, args);
+      after(compiled, 'wasm compiled');
+      return compiled;
+    };
+  }
+  const made = (name, seen) => {
+    const Original = window[name];
+    if (!Original) return;
+    window[name] = new Proxy(Original, {
+      construct(target, args, self) {
+        const object = Reflect.construct(target, args, self);
+        seen(object);
+        return object;
+      },
+    });
+  };
+  made('WebSocket', (socket) => {
+    mark('socket made');
+    socket.addEventListener('open', () => mark('socket open'), { once: true });
+    socket.addEventListener('message', () => mark('socket first message'), { once: true });
+  });
+  made('Worker', (worker) => {
+    mark('worker made');
+    worker.addEventListener('message', () => mark('worker first message'), { once: true });
+  });
+  made('MediaSource', (source) => {
+    mark('media source made');
+    source.addEventListener('sourceopen', () => mark('media source open'), { once: true });
+  });
+  const connections = [];
+  const channel = (it) => {
+    it.addEventListener('open', () => mark('channel open'), { once: true });
+    it.addEventListener('message', () => mark('channel first message'), { once: true });
+    let bytes = 0;
+    const count = (event) => {
+      bytes += event.data.byteLength ?? event.data.length ?? 0;
+      if (bytes > 16_384) {
+        mark('channel first 16 KiB');
+        it.removeEventListener('message', count);
+      }
+    };
+    it.addEventListener('message', count);
+  };
+  made('RTCPeerConnection', (connection) => {
+    mark('connection made');
+    connections.push({ connection, sent: 0, received: 0 });
+    connection.addEventListener('datachannel', (event) => channel(event.channel));
+    connection.addEventListener('iceconnectionstatechange', () => mark(`ice ${connection.iceConnectionState}`));
+    connection.addEventListener('connectionstatechange', () => mark(`connection ${connection.connectionState}`));
+    connection.addEventListener('icecandidate', () => mark('first candidate'), { once: true });
+  });
+  if (window.RTCPeerConnection) {
+    const prototype = Object.getPrototypeOf(RTCPeerConnection.prototype) === EventTarget.prototype
+      ? RTCPeerConnection.prototype
+      : Object.getPrototypeOf(RTCPeerConnection.prototype);
+    const create = prototype.createDataChannel;
+    prototype.createDataChannel = function (...args) {
+      const made = create.apply(this, args);
+      channel(made);
+      return made;
+    };
+    for (const name of ['setLocalDescription', 'setRemoteDescription']) {
+      const original = prototype[name];
+      prototype[name] = function (...args) {
+        const done = original.apply(this, args);
+        after(done, name);
+        return done;
+      };
+    }
+  }
+  if (window.SourceBuffer) {
+    const append = SourceBuffer.prototype.appendBuffer;
+    let appends = 0;
+    SourceBuffer.prototype.appendBuffer = function (...args) {
+      appends += 1;
+      mark(appends === 1 ? 'first append' : `append ${Math.min(appends, 4)}`);
+      return append.apply(this, args);
+    };
+  }
+  document.addEventListener('DOMContentLoaded', () => mark('document parsed'), { once: true });
+
+  // What the channels carried, by the browser's own count. A closed connection keeps its last reading.
+  const read = async (entry) => {
+    let stats;
+    try {
+      stats = await entry.connection.getStats();
+    } catch {
+      return;
+    }
+    let sent = 0;
+    let received = 0;
+    for (const one of stats.values()) {
+      if (one.type !== 'data-channel') continue;
+      sent += one.bytesSent;
+      received += one.bytesReceived;
+    }
+    entry.sent = Math.max(entry.sent, sent);
+    entry.received = Math.max(entry.received, received);
+  };
+  let counting = false;
+  const channelBytes = async () => {
+    if (!counting) {
+      counting = true;
+      setInterval(() => connections.forEach(read), 250);
+    }
+    await Promise.all(connections.map(read));
+    const sum = (field) => connections.reduce((total, entry) => total + entry[field], 0);
+    return { sent: sum('sent'), received: sum('received') };
+  };
+
+  /** Every mark and every file that was loaded, in order of time. */
+  const timeline = () => {
+    const files = performance.getEntriesByType('resource').map((it) => ({
+      name: `${new URL(it.name).pathname.split('/').pop()} loaded (${it.encodedBodySize} B, asked at ${it.startTime.toFixed(0)})`,
+      at: it.responseEnd,
+    }));
+    const [page] = performance.getEntriesByType('navigation');
+    const all = Object.entries(marks).map(([name, at]) => ({ name, at }));
+    all.push({ name: 'page loaded', at: page.responseEnd }, ...files);
+    return all.sort((a, b) => a.at - b.at);
+  };
+
+  window.__bench = { firstPicture, seek, channelBytes, timeline, marks, get video() { return video; } };
+})();
