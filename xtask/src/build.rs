@@ -18,6 +18,20 @@ impl Profile {
     }
 }
 
+/// Everything but this program and the client, which is for another target.
+///
+/// Build, tests and clippy name the same set, so that dependencies get the same features and are compiled once. The web
+/// app is embedded in dev builds too (`debug-embed`): the server works wherever it is put.
+pub const NATIVE: [&str; 7] = [
+    "--workspace",
+    "--exclude",
+    "xtask",
+    "--exclude",
+    "baton-client-wasm",
+    "--features",
+    "rust-embed/debug-embed",
+];
+
 /// Folders whose content the web build makes itself.
 const WEB_PRODUCTS: [&str; 3] = ["node_modules", "dist", "test-results"];
 
@@ -52,19 +66,10 @@ fn server(profile: Profile) -> Result<bool> {
     let dist = run::root().join("target/dist");
     std::fs::create_dir_all(&dist)?;
     let mut cargo = run::cargo();
-    // The same set of packages as `cargo xtask test native`, so that dependencies get the same features and are compiled once.
-    cargo.args([
-        "build",
-        "--quiet",
-        "--workspace",
-        "--exclude",
-        "xtask",
-        "--exclude",
-        "baton-client-wasm",
-    ]);
-    cargo.args(["--bin", "baton-server"]);
-    // Also in a dev build: the file works wherever it is put.
-    cargo.args(["--features", "rust-embed/debug-embed"]);
+    cargo
+        .args(["build", "--quiet"])
+        .args(NATIVE)
+        .args(["--bin", "baton-server"]);
     if profile == Profile::Release {
         cargo.arg("--release");
     }

@@ -12,6 +12,7 @@ struct Options {
 pub fn serve(arguments: &[String]) -> Result<()> {
     let options = parse(arguments)?;
     let server = build::everything(build::Profile::Dev)?;
+    println!("Open http://localhost:{} (Ctrl-C ends it)", options.port);
     let address = if options.lan {
         Ipv4Addr::UNSPECIFIED
     } else {
@@ -22,8 +23,6 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         for address in lan_addresses() {
             println!("  http://{address}:{}", options.port);
         }
-    } else {
-        println!("Open http://localhost:{} (Ctrl-C ends it)", options.port);
     }
     let mut server = run::command(&server.to_string_lossy());
     server

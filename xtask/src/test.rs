@@ -1,7 +1,7 @@
 //! `cargo xtask test`: set-up, then the stages, then one line with the sum.
 
 use crate::report::Totals;
-use crate::{browsers, build, npm, run};
+use crate::{browsers, build, npm, run, wasm};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -115,17 +115,9 @@ fn work(stage: Stage, runner_arguments: &[String]) -> Result<Totals> {
     }
 }
 
-/// Everything but this program and the client, which is for another target.
-const NATIVE: [&str; 5] = [
-    "--workspace",
-    "--exclude",
-    "xtask",
-    "--exclude",
-    "baton-client-wasm",
-];
-
 /// Each check counts as one test.
 fn lint() -> Result<Totals> {
+    wasm::add_target()?;
     let mut totals = Totals::default();
     let mut check = |component: &str, arguments: &[&str]| -> Result<()> {
         component_here(component)?;
@@ -142,11 +134,20 @@ fn lint() -> Result<Totals> {
     check("rustfmt", &["fmt", "--all", "--check"])?;
     let clippy = [
         &["clippy", "--quiet", "--all-targets"],
-        &NATIVE[..],
+        &build::NATIVE[..],
         &["--", "-D", "warnings"],
     ]
     .concat();
     check("clippy", &clippy)?;
+    let client = [
+        "clippy",
+        "--quiet",
+        "--package",
+        "baton-client-wasm",
+        "--target",
+        wasm::TARGET,
+    ];
+    check("clippy", &[&client[..], &["--", "-D", "warnings"]].concat())?;
     Ok(totals)
 }
 
@@ -168,7 +169,7 @@ fn component_here(component: &str) -> Result<()> {
 }
 
 fn native() -> Result<Totals> {
-    let mut totals = cargo_test(&NATIVE)?;
+    let mut totals = cargo_test(&build::NATIVE)?;
     // Apart, so that this program's dependencies keep the features with which it was just compiled.
     totals += cargo_test(&["--package", "xtask"])?;
     Ok(totals)

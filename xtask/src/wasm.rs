@@ -12,7 +12,7 @@ use wasm_bindgen_cli_support::Bindgen;
 use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{Parser, Payload, ValType, Validator, WasmFeatures};
 
-const TARGET: &str = "wasm32-unknown-unknown";
+pub const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGE: &str = "baton-client-wasm";
 const CRATE: &str = "baton_client_wasm";
 
@@ -115,7 +115,8 @@ pub fn build() -> Result<bool> {
     })
 }
 
-fn add_target() -> Result<()> {
+/// Adds rustc's WASM target where rustup keeps it and it is missing.
+pub fn add_target() -> Result<()> {
     let rustc = || run::command(&std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into()));
     let libraries = run::output(rustc().args(["--print", "target-libdir", "--target", TARGET]))?;
     if Path::new(libraries.trim()).is_dir() {
