@@ -82,6 +82,13 @@ pub(crate) const START_SET_PATIENCE_US: u64 = 600_000;
 pub(crate) const URGENT_MIN_US: u64 = 500_000;
 /// And never more than this.
 pub(crate) const URGENT_MAX_US: u64 = 4_000_000;
+/// Demands nearer than this are soon: while playback is short of blocks nothing later is asked for, so that a seeder's uplink carries the
+/// film forward once instead of the far end of it.
+pub(crate) const SOON_US: u64 = 5_000_000;
+/// Demands nearer than this are asked of a seeder with emphasis: there is no time to wait for another viewer's Have.
+pub(crate) const NO_TIME_US: u64 = 150_000;
+/// How long to wait for the peer that a seeder named before asking the seeder again, when it is urgent.
+pub(crate) const URGENT_PATIENCE_US: u64 = 250_000;
 /// How long to leave blocks to the peer that a seeder named before asking the seeder again.
 pub(crate) const ASK_PEER_PATIENCE_US: u64 = 2_000_000;
 /// A peer that owes blocks and delivered none for so long is slow: others get its blocks.
@@ -89,7 +96,7 @@ pub(crate) const STALLED_US: u64 = 4_000_000;
 /// Share of received bytes that may be asked of two peers, in thousandths.
 pub(crate) const HEDGE_PERMILLE: u64 = 50;
 /// Bytes that may be asked twice before there is a share to speak of: the start.
-pub(crate) const HEDGE_FREE_BYTES: u64 = 512 * 1024;
+pub(crate) const HEDGE_FREE_BYTES: u64 = 128 * 1024;
 /// Bytes loaded or being loaded ahead of one connection's credit: a disk read or a seal overlaps with sending.
 pub(crate) const LOAD_AHEAD_BLOCKS: usize = 48;
 /// Candidates remembered.

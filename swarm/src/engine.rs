@@ -16,7 +16,7 @@ use crate::directory::Directory;
 use crate::face::{Channel, ConnId, Demand, Event, Input, Output, Reason, Role, Stream};
 use crate::peer::Peer;
 use crate::pieces::Pieces;
-use crate::rate::Bucket;
+use crate::rate::{Bucket, Goodput};
 use crate::rng::Rng;
 use crate::timer::{Instant, Timers};
 use crate::wire::{Message, Want};
@@ -87,6 +87,9 @@ pub struct Swarm {
     asks: BTreeMap<ConnId, Vec<Want>>,
     sealing: BTreeSet<PieceId>,
     pending_bytes: usize,
+    /// What all peers together take.
+    uplink: Goodput,
+    uplink_busy_since: Instant,
     upload_limit: Option<Bucket>,
     upload_paused: bool,
     /// Whose turn it is to be served first.
@@ -140,6 +143,8 @@ impl Swarm {
             asks: BTreeMap::new(),
             sealing: BTreeSet::new(),
             pending_bytes: 0,
+            uplink: Goodput::default(),
+            uplink_busy_since: now,
             upload_limit: config.upload_bytes_per_second.map(|rate| limit(rate, now)),
             upload_paused: config.upload_paused,
             turn: 0,

@@ -67,16 +67,25 @@ impl Peer {
     }
 }
 
-/// The round trip: smoothed as in RFC 6298 and the least seen.
+/// The round trip: smoothed as in RFC 6298, and the least of the last ten to twenty seconds (a machine that got busy counts, a queue of
+/// ours does not).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rtt {
     smoothed_us: Option<u64>,
     least_us: Option<u64>,
+    least_before_us: Option<u64>,
+    window_since: Instant,
 }
 
+const RTT_WINDOW_US: u64 = 10_000_000;
+
 impl Rtt {
-    pub(crate) fn add(&mut self, sample_us: u64) {
+    pub(crate) fn add(&mut self, now: Instant, sample_us: u64) {
         self.smoothed_us = Some(self.smoothed_us.map_or(sample_us, |old| (old * 7 + sample_us) / 8));
+        if now.since(self.window_since) >= RTT_WINDOW_US {
+            self.least_before_us = self.least_us.take();
+            self.window_since = now;
+        }
         self.least_us = Some(self.least_us.map_or(sample_us, |old| old.min(sample_us)));
     }
 
@@ -84,9 +93,9 @@ impl Rtt {
         self.smoothed_us
     }
 
-    /// The least seen, or a guess across a country before anything was.
+    /// The least seen lately, or a guess across a country before anything was.
     pub(crate) fn least_us(&self) -> u64 {
-        self.least_us.unwrap_or(50_000)
+        self.least_us.into_iter().chain(self.least_before_us).min().unwrap_or(50_000)
     }
 }
 
@@ -225,10 +234,33 @@ impl Download {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) mask: u64,
-    /// Those to be sent even if others got them: urgent or left to others in vain.
-    pub(crate) firm: u64,
     pub(crate) urgent: u64,
+    pub(crate) soon: u64,
+    /// Those to be sent even if others got them.
+    pub(crate) firm: u64,
+    /// Those that we decided to send: the start set.
+    pub(crate) pushed: u64,
 }
+
+impl Asked {
+    fn remove(&mut self, mask: u64) {
+        for bits in [&mut self.mask, &mut self.urgent, &mut self.soon, &mut self.firm, &mut self.pushed] {
+            *bits &= !mask;
+        }
+    }
+}
+
+/// How blocks are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    pub(crate) urgent: bool,
+    pub(crate) soon: bool,
+    pub(crate) firm: bool,
+    pub(crate) pushed: bool,
+}
+
+/// Queue entries before those that were cancelled are swept out: twice what the request limit allows to be live.
+const QUEUE_MAX: usize = 2 * crate::config::REQUESTED_BLOCKS_MAX as usize;
 
 /// What a peer wants from us.
 #[derive(Debug)]
@@ -237,9 +269,8 @@ pub(crate) struct Upload {
     pub(crate) grant: u16,
     pub(crate) asked: BTreeMap<PieceId, Asked>,
     pub(crate) asked_blocks: u32,
-    /// Order of service; entries that were cancelled are skipped.
-    pub(crate) urgent: VecDeque<PieceId>,
-    pub(crate) queue: VecDeque<PieceId>,
+    /// Order of service: urgent, soon, the rest; entries that were cancelled are skipped.
+    pub(crate) queues: [VecDeque<PieceId>; 3],
     pub(crate) loading: BTreeMap<PieceId, u64>,
     pub(crate) loading_blocks: u32,
     pub(crate) ready: VecDeque<VerifiedBlock>,
@@ -266,8 +297,7 @@ impl Upload {
             grant: 0,
             asked: BTreeMap::new(),
             asked_blocks: 0,
-            urgent: VecDeque::new(),
-            queue: VecDeque::new(),
+            queues: Default::default(),
             loading: BTreeMap::new(),
             loading_blocks: 0,
             ready: VecDeque::new(),
@@ -287,17 +317,22 @@ impl Upload {
     }
 
     /// Block bytes that may be under way: what arrives in a round trip and an eighth of a second, and a quarter more, so that a
-    /// cancel works and yet a link that could carry more shows it.
+    /// cancel works and yet a link that could carry more shows it. One message always.
     pub(crate) fn under_way_max(&self, rtt_us: u64) -> u64 {
         match self.goodput.bytes_per_second() {
-            Some(rate) => (rate.saturating_mul(rtt_us + 125_000) / 1_000_000 * 5 / 4).clamp(192 * 1024, 16 << 20),
-            None => 512 * 1024,
+            Some(rate) => (rate.saturating_mul(rtt_us + 125_000) / 1_000_000 * 5 / 4).clamp(64 * 1024, 16 << 20),
+            None => 256 * 1024,
         }
     }
 
     /// Whether another block message may go.
     pub(crate) fn may_send(&self, rtt_us: u64, len: u64) -> bool {
         self.wire_sent + len <= self.credit && self.block_bytes - self.acked < self.under_way_max(rtt_us)
+    }
+
+    /// Blocks in one message: on a slow link each goes by itself, so that it can be passed on sooner.
+    pub(crate) fn blocks_per_message(&self) -> usize {
+        if self.goodput.bytes_per_second().is_some_and(|rate| rate < 400_000) { 1 } else { config::BLOCKS_PER_MESSAGE }
     }
 
     /// Blocks on their way from the disk or waiting for credit.
@@ -311,25 +346,35 @@ impl Upload {
     }
 
     /// Adds what is asked for. Blocks that are being loaded or sent already are not asked for again.
-    pub(crate) fn ask(&mut self, piece: PieceId, mask: u64, urgent: bool, firm: bool) {
+    pub(crate) fn ask(&mut self, piece: PieceId, mask: u64, manner: Manner) {
         let under_way = self.loading.get(&piece).copied().unwrap_or(0) | self.ready_mask(piece);
         let mask = mask & !under_way;
         if mask == 0 {
             return;
         }
         let asked = self.asked.entry(piece).or_default();
-        let new = mask & !asked.mask;
-        self.asked_blocks += new.count_ones();
-        let newly_urgent = if urgent { mask & !asked.urgent } else { 0 };
+        self.asked_blocks += (mask & !asked.mask).count_ones();
         asked.mask |= mask;
-        asked.urgent |= newly_urgent;
-        if firm {
-            asked.firm |= mask;
+        let place = if manner.urgent {
+            asked.urgent |= mask;
+            asked.soon &= !mask;
+            0
+        } else if manner.soon {
+            asked.soon |= mask & !asked.urgent;
+            1
+        } else {
+            2
+        };
+        asked.firm |= if manner.firm { mask } else { 0 };
+        asked.pushed |= if manner.pushed { mask } else { 0 };
+        let queue = &mut self.queues[place];
+        if queue.back() != Some(&piece) {
+            queue.push_back(piece);
         }
-        if newly_urgent != 0 {
-            self.urgent.push_back(piece);
-        } else if new != 0 && self.queue.back() != Some(&piece) {
-            self.queue.push_back(piece);
+        if queue.len() > QUEUE_MAX {
+            let mut seen = BTreeSet::new();
+            let asked = &self.asked;
+            queue.retain(|piece| asked.contains_key(piece) && seen.insert(*piece));
         }
     }
 
@@ -342,9 +387,7 @@ impl Upload {
     pub(crate) fn unask(&mut self, piece: PieceId, mask: u64) -> u64 {
         let Some(asked) = self.asked.get_mut(&piece) else { return 0 };
         let taken = asked.mask & mask;
-        asked.mask &= !taken;
-        asked.firm &= !taken;
-        asked.urgent &= !taken;
+        asked.remove(taken);
         if asked.mask == 0 {
             self.asked.remove(&piece);
         }

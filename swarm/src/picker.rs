@@ -50,8 +50,14 @@ pub(crate) fn unhurried(peers: &Peers, peer: &Peer, piece: PieceId, missing: u64
     useful
 }
 
+/// What an urgent request may ask of a peer: not what it has just left to somebody else, unless there is no time for that.
+pub(crate) fn urgent_from(peer: &Peer, piece: PieceId, no_time: bool) -> u64 {
+    let withheld = if no_time || peer.down.withheld.is_empty() { 0 } else { peer.down.withheld_mask(piece) };
+    peer.has.mask(piece) & !peer.down.owed_mask(piece) & !withheld
+}
+
 /// Who is expected to deliver some of `missing` soonest, `except` not asked.
-pub(crate) fn soonest(peers: &Peers, piece: PieceId, missing: u64, except: Option<ConnId>) -> Option<ConnId> {
+pub(crate) fn soonest(peers: &Peers, piece: PieceId, missing: u64, except: Option<ConnId>, no_time: bool) -> Option<ConnId> {
     let score = |peer: &Peer| {
         let expected = peer.down.expected_urgent_us(peer.rtt.least_us(), 0);
         let stalled = if peer.down.stalled { 8 } else { 1 };
@@ -63,7 +69,7 @@ pub(crate) fn soonest(peers: &Peers, piece: PieceId, missing: u64, except: Optio
         Some(peer.conn) != except
             && is_open(peer)
             && peer.down.owed_blocks < peer.down.grant
-            && peer.has.mask(piece) & missing & !peer.down.owed_mask(piece) != 0
+            && urgent_from(peer, piece, no_time) & missing != 0
     };
     peers.values().filter(can).min_by_key(|peer| (score(peer), peer.conn)).map(|peer| peer.conn)
 }

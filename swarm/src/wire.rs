@@ -150,10 +150,12 @@ pub struct Hello {
     pub start_set: bool,
 }
 
-/// The item asks to be served before others, even if it was sent to others already.
+/// Playback stalls without it within about a second: serve it before others.
 pub const FLAG_URGENT: u8 = 1;
-/// The item was left to another peer in vain: serve it, even if it was sent to others already.
+/// It was left to another peer in vain, or there is no time for that: serve it, even if it was sent to others already.
 pub const FLAG_INSIST: u8 = 2;
+/// It is played within some seconds.
+pub const FLAG_SOON: u8 = 4;
 
 /// Blocks of one piece to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +163,7 @@ pub struct Want {
     pub lane: u16,
     pub index: u32,
     pub mask: u64,
-    /// [`FLAG_URGENT`] | [`FLAG_INSIST`]; unknown bits are ignored.
+    /// [`FLAG_URGENT`] | [`FLAG_INSIST`] | [`FLAG_SOON`]; unknown bits are ignored.
     pub flags: u8,
     /// First 8 bytes of the root whose header the sender has; without it the header comes too.
     pub root8: Option<[u8; 8]>,

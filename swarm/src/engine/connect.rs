@@ -239,7 +239,7 @@ impl Swarm {
         if let Some(peer) = self.peers.get_mut(&conn)
             && u64::from(sample) < config::SILENT_US
         {
-            peer.rtt.add(u64::from(sample));
+            peer.rtt.add(self.now, u64::from(sample));
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::face::{ConnId, Demand, Role};
 use crate::peer::{Owed, Withheld};
 use crate::picker;
 use crate::timer::Instant;
-use crate::wire::{ENTRIES_MAX, FLAG_INSIST, FLAG_URGENT, Message, Part, Want};
+use crate::wire::{ENTRIES_MAX, FLAG_INSIST, FLAG_SOON, FLAG_URGENT, Message, Part, Want};
 use baton_content::{BLOCK_LEN, Mask, PeerId, PieceId};
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ impl Swarm {
     }
 
     /// A seeder left blocks to somebody else. If that one is out of reach, the seeder is asked again with emphasis.
-    pub(super) fn left_to(&mut self, conn: ConnId, piece: PieceId, mask: u64, other: PeerId) {
+    pub(super) fn left_to(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool, other: PeerId) {
         let known = self.by_id.get(&other).and_then(|other| self.peers.get(other));
         let reachable = known.is_some_and(picker::is_useful);
         if other == self.me || self.directory.is_banned(&other) || self.directory.is_failing(&other) && !reachable {
@@ -101,7 +101,11 @@ impl Swarm {
             return;
         }
         // A neighbour gets more time than somebody who has yet to be met.
-        let patience = if reachable { 5 * config::ASK_PEER_PATIENCE_US } else { config::ASK_PEER_PATIENCE_US };
+        let patience = match (urgent, reachable) {
+            (true, _) => config::URGENT_PATIENCE_US,
+            (false, true) => 5 * config::ASK_PEER_PATIENCE_US,
+            (false, false) => config::ASK_PEER_PATIENCE_US,
+        };
         self.withhold(conn, piece, mask, Some(other), patience);
         if !reachable {
             self.directory.add(other);
@@ -143,12 +147,15 @@ impl Swarm {
         let demands = self.demands_with_manifest();
         let window_us = picker::urgent_window_us(&self.peers);
         let urgent_until = self.now.after(window_us);
+        let mut hungry = false;
         for demand in demands.iter().take_while(|demand| demand.deadline <= urgent_until) {
-            self.fetch_urgent(demand.piece, demand.mask.0);
+            self.fetch_urgent(demand);
+            hungry = true;
         }
+        let horizon = if hungry { Some(self.now.after(config::SOON_US)) } else { None };
         let conns: Vec<ConnId> = self.up().collect();
         for &conn in &conns {
-            self.fill(conn, &demands, window_us);
+            self.fill(conn, &demands, window_us, horizon);
         }
         self.send_asks();
         self.schedule_fetch();
@@ -173,25 +180,28 @@ impl Swarm {
     }
 
     /// Asks whoever is soonest for what is missing; tells those who owe it already that it is urgent; asks a second one if it is late.
-    fn fetch_urgent(&mut self, piece: PieceId, mask: u64) {
+    fn fetch_urgent(&mut self, demand: &Demand) {
+        let (piece, mask) = (demand.piece, demand.mask.0);
         let Some(state) = self.pieces.get(piece) else { return };
         let mut missing = state.missing() & mask;
         let in_flight = state.in_flight & mask;
+        let no_time = demand.deadline <= self.now.after(config::NO_TIME_US);
+        let flags = FLAG_URGENT | if no_time { FLAG_INSIST } else { 0 };
         while missing != 0 {
-            let Some(conn) = picker::soonest(&self.peers, piece, missing, None) else { break };
+            let Some(conn) = picker::soonest(&self.peers, piece, missing, None, no_time) else { break };
             let peer = &self.peers[&conn];
             let room = peer.down.grant.saturating_sub(peer.down.owed_blocks).min(URGENT_RUN);
-            let run = lowest(missing & peer.has.mask(piece), room);
-            self.ask(conn, piece, run, FLAG_URGENT);
+            let run = lowest(missing & picker::urgent_from(peer, piece, no_time), room);
+            self.ask(conn, piece, run, flags);
             missing &= !run;
         }
         if in_flight != 0 {
-            self.hurry(piece, in_flight);
+            self.hurry(piece, in_flight, flags);
         }
     }
 
     /// Blocks on their way became urgent, or urgent ones are late.
-    fn hurry(&mut self, piece: PieceId, in_flight: u64) {
+    fn hurry(&mut self, piece: PieceId, in_flight: u64, flags: u8) {
         let hedged = self.pieces.get(piece).map_or(0, |piece| piece.hedged);
         let mut late = Vec::new();
         let mut calm = Vec::new();
@@ -209,10 +219,10 @@ impl Swarm {
         for (conn, mask) in calm {
             let peer = self.peers.get_mut(&conn).expect("listed");
             peer.down.owed.get_mut(&piece).expect("listed").urgent |= mask;
-            self.push_want(conn, piece, mask, FLAG_URGENT);
+            self.push_want(conn, piece, mask, flags);
         }
         for (conn, mask) in late {
-            self.hedge(conn, piece, mask, FLAG_URGENT);
+            self.hedge(conn, piece, mask, flags);
         }
     }
 
@@ -220,7 +230,7 @@ impl Swarm {
     fn hedge(&mut self, first: ConnId, piece: PieceId, mask: u64, flags: u8) {
         let budget = config::HEDGE_FREE_BYTES + self.counters.received_bytes * config::HEDGE_PERMILLE / 1000;
         let blocks = budget.saturating_sub(self.counters.hedged_bytes) / BLOCK_LEN as u64;
-        let Some(second) = picker::soonest(&self.peers, piece, mask, Some(first)) else { return };
+        let Some(second) = picker::soonest(&self.peers, piece, mask, Some(first), true) else { return };
         let peer = &self.peers[&second];
         let room = peer.down.grant.saturating_sub(peer.down.owed_blocks).min(URGENT_RUN).min(blocks.min(64) as u32);
         let run = lowest(mask & peer.has.mask(piece) & !peer.down.owed_mask(piece), room);
@@ -229,7 +239,7 @@ impl Swarm {
     }
 
     /// Keeps one peer's window full: demands in their order, then the rarest.
-    fn fill(&mut self, conn: ConnId, demands: &[Demand], window_us: u64) {
+    fn fill(&mut self, conn: ConnId, demands: &[Demand], window_us: u64, horizon: Option<Instant>) {
         let Some(peer) = self.peers.get(&conn) else { return };
         let rtt_us = peer.rtt.least_us();
         // The last quarter of the grant is for what is urgent.
@@ -242,6 +252,9 @@ impl Swarm {
         }
         let alone = self.peers.len() == 1;
         for demand in demands {
+            if horizon.is_some_and(|horizon| demand.deadline > horizon) {
+                return;
+            }
             let peer = &self.peers[&conn];
             let Some(state) = self.pieces.get(demand.piece) else { continue };
             let useful = picker::unhurried(&self.peers, peer, demand.piece, state.missing() & demand.mask.0);
@@ -254,13 +267,14 @@ impl Swarm {
                 continue;
             }
             let run = lowest(useful, room);
-            self.ask(conn, demand.piece, run, 0);
+            let soon = demand.deadline <= self.now.after(config::SOON_US);
+            self.ask(conn, demand.piece, run, if soon { FLAG_SOON } else { 0 });
             room -= run.count_ones();
             if room == 0 {
                 return;
             }
         }
-        if self.background_from.is_some_and(|from| from <= self.now) {
+        if horizon.is_none() && self.background_from.is_some_and(|from| from <= self.now) {
             self.fill_background(conn, room);
         }
     }

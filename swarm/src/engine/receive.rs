@@ -285,6 +285,7 @@ impl Swarm {
     fn rejected(&mut self, conn: ConnId, reject: Reject) {
         let Reject { piece, mask, refusal } = reject;
         let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let urgent = peer.down.owed.get(&piece).is_some_and(|owed| owed.urgent & mask.0 != 0);
         let settled = peer.down.settle(piece, mask.0);
         if settled == 0 {
             return;
@@ -292,7 +293,7 @@ impl Swarm {
         self.pieces.release(piece, settled);
         let peer = self.peers.get_mut(&conn).expect("it was there a moment ago");
         match refusal {
-            Refusal::AskPeer(other) => self.left_to(conn, piece, settled, other),
+            Refusal::AskPeer(other) => self.left_to(conn, piece, settled, urgent, other),
             Refusal::NotHere => {
                 let rest = peer.has.mask(piece) & !mask.0;
                 if peer.has.set_part(piece, rest) {

@@ -8,14 +8,43 @@ use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config;
 use crate::face::{Channel, ConnId, Event, Flood, Output, Reason, Role};
-use crate::wire::{self, Ack, FLAG_INSIST, FLAG_URGENT, Message, Part, Refusal, Reject, Want};
+use crate::peer::{Asked, Manner};
+use crate::wire::{self, Ack, FLAG_INSIST, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal, Reject, Want};
 use baton_content::{BLOCK_LEN, Header, Mask, PieceId, VerifiedBlock};
 use std::collections::BTreeMap;
 
 /// A peer's first delivered bytes after which it gets the full grant.
 const PROVEN_BYTES: u64 = 256 * 1024;
 /// Entries looked at in one queue per turn: those before wait for a seal.
-const LOOKS: usize = 8;
+const LOOKS: usize = 32;
+
+/// In which order runs are chosen: urgent ones that nobody else can give, then those that will soon be played, so that the film moves on
+/// even through a narrow uplink; then urgent ones that somebody else has too; then the rest.
+#[derive(Clone, Copy)]
+enum Class {
+    First,
+    Soon,
+    Again,
+    Rest,
+}
+
+impl Class {
+    fn queue(self) -> usize {
+        match self {
+            Class::First | Class::Again => 0,
+            Class::Soon => 1,
+            Class::Rest => 2,
+        }
+    }
+
+    fn of(self, asked: &Asked) -> u64 {
+        match self {
+            Class::First | Class::Again => asked.urgent,
+            Class::Soon => asked.soon,
+            Class::Rest => asked.mask & !asked.urgent & !asked.soon,
+        }
+    }
+}
 
 /// Refusals of one turn, joined per piece.
 type Refusals = BTreeMap<(ConnId, PieceId, Option<ConnId>), u64>;
@@ -67,8 +96,12 @@ impl Swarm {
     pub(super) fn requested(&mut self, conn: ConnId, wants: &[Want]) -> Result<(), Reason> {
         for want in wants {
             let piece = wire::piece_id(want.lane, want.index);
-            let urgent = want.flags & FLAG_URGENT != 0;
-            let firm = want.flags & (FLAG_URGENT | FLAG_INSIST) != 0;
+            let manner = Manner {
+                urgent: want.flags & FLAG_URGENT != 0,
+                soon: want.flags & FLAG_SOON != 0,
+                firm: want.flags & FLAG_INSIST != 0,
+                pushed: false,
+            };
             let header = self.pieces.header(piece).cloned();
             if let (Some(root8), Some(header)) = (want.root8, &header)
                 && root8 != header.root8().0
@@ -96,7 +129,7 @@ impl Swarm {
             }
             let room = u32::from(peer.up.grant).saturating_sub(waiting);
             let refused = new & !lowest(new, room);
-            peer.up.ask(piece, mask & !refused, urgent, firm);
+            peer.up.ask(piece, mask & !refused, manner);
             if refused != 0 {
                 self.reject(conn, piece, refused, Refusal::Choked);
             }
@@ -158,13 +191,14 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let sample = (self.now.0 as u32).wrapping_sub(ack.echo_us).wrapping_sub(ack.hold_us);
         if u64::from(sample) < config::SILENT_US {
-            peer.rtt.add(u64::from(sample));
+            peer.rtt.add(self.now, u64::from(sample));
         }
         let acked = ack.bytes.min(peer.up.block_bytes);
         let new = acked.saturating_sub(peer.up.acked);
         peer.up.acked += new;
         let busy_since = peer.up.busy_since;
         peer.up.goodput.add(self.now, busy_since, new);
+        self.uplink.add(self.now, self.uplink_busy_since, new);
         if peer.up.acked >= PROVEN_BYTES && peer.up.grant != 0 {
             let grant = self.config.grant_blocks;
             self.grant(conn, grant);
@@ -217,7 +251,7 @@ impl Swarm {
         self.send(conn, &message);
         let peer = self.peers.get_mut(&conn).expect("looked at above");
         for (piece, mask) in parts {
-            peer.up.ask(piece, mask, true, true);
+            peer.up.ask(piece, mask, Manner { urgent: true, pushed: true, ..Manner::default() });
         }
         self.must_serve = true;
     }
@@ -306,13 +340,17 @@ impl Swarm {
     fn load_ahead(&mut self, conns: &[ConnId]) {
         let mut loads: Vec<(PieceId, u64)> = Vec::new();
         let mut refusals = Refusals::new();
-        for urgent in [true, false] {
+        let mut room = self.uplink_room();
+        for class in [Class::First, Class::Soon, Class::Again, Class::Rest] {
             let mut progress = true;
             while progress {
                 progress = false;
                 for &conn in conns {
-                    if let Some((piece, mask)) = self.next_run(conn, urgent, &mut refusals) {
-                        self.load(conn, piece, mask, urgent, &mut loads);
+                    if room > 0
+                        && let Some((piece, mask)) = self.next_run(conn, class, &mut refusals)
+                    {
+                        self.load(conn, piece, mask, matches!(class, Class::First | Class::Again), &mut loads);
+                        room = room.saturating_sub(u64::from(mask.count_ones()) * BLOCK_LEN as u64);
                         progress = true;
                     }
                 }
@@ -325,6 +363,21 @@ impl Swarm {
             let other = other.and_then(|other| self.peers.get(&other)).map(|peer| peer.id);
             self.reject(conn, piece, mask, other.map_or(Refusal::NotHere, Refusal::AskPeer));
         }
+    }
+
+    /// How many more bytes the uplink as a whole takes: what it carries in a quarter of a second, and a quarter more. What is chosen
+    /// later is chosen better, and a slow uplink must not queue for seconds.
+    fn uplink_room(&self) -> u64 {
+        let under_way = |peer: &crate::peer::Peer| {
+            peer.up.block_bytes - peer.up.acked + peer.up.ahead_blocks() as u64 * BLOCK_LEN as u64
+        };
+        let total: u64 = self.peers.values().map(under_way).sum();
+        let rtt_us = self.peers.values().map(|peer| peer.rtt.least_us()).max().unwrap_or(0).min(300_000);
+        let most = match self.uplink.bytes_per_second() {
+            Some(rate) => (rate.saturating_mul(rtt_us + 250_000) / 1_000_000 * 5 / 4).max(128 * 1024),
+            None => 1 << 20,
+        };
+        most.saturating_sub(total)
     }
 
     fn load(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool, loads: &mut Vec<(PieceId, u64)>) {
@@ -345,44 +398,55 @@ impl Swarm {
     }
 
     /// Up to three blocks of the next piece in a peer's queue that can be loaded. What cannot or should not be given is refused.
-    fn next_run(&mut self, conn: ConnId, urgent: bool, refusals: &mut Refusals) -> Option<(PieceId, u64)> {
+    fn next_run(&mut self, conn: ConnId, class: Class, refusals: &mut Refusals) -> Option<(PieceId, u64)> {
         let mut at = 0;
         loop {
             let peer = self.peers.get(&conn)?;
-            let rtt_us = peer.rtt.least_us();
-            let ahead = (peer.up.under_way_max(rtt_us) / BLOCK_LEN as u64).clamp(12, config::LOAD_AHEAD_BLOCKS as u64);
+            let ahead = (peer.up.under_way_max(peer.rtt.least_us()) / BLOCK_LEN as u64).clamp(6, config::LOAD_AHEAD_BLOCKS as u64);
             if peer.up.ahead_blocks() as u64 >= ahead || at >= LOOKS {
                 return None;
             }
-            let queue = if urgent { &peer.up.urgent } else { &peer.up.queue };
-            let piece = *queue.get(at)?;
-            let asked = peer.up.asked.get(&piece).copied().unwrap_or_default();
-            let mask = if urgent { asked.urgent } else { asked.mask & !asked.urgent };
-            let left = self.leave_to_others(conn, piece, mask, asked.firm, refusals);
-            if left == 0 {
-                let up = &mut self.peers.get_mut(&conn)?.up;
-                if urgent { up.urgent.remove(at) } else { up.queue.remove(at) };
+            let piece = *peer.up.queues[class.queue()].get(at)?;
+            let mask = class.of(&peer.up.asked.get(&piece).copied().unwrap_or_default());
+            let (first, again) = self.leave_to_others(conn, piece, mask, refusals);
+            let run = match class {
+                Class::First | Class::Soon => first,
+                Class::Again => again,
+                Class::Rest => first | again,
+            };
+            if first | again == 0 {
+                self.peers.get_mut(&conn)?.up.queues[class.queue()].remove(at);
                 continue;
             }
-            if self.role == Role::Publisher && self.pieces.header(piece).is_none() {
-                let up = &self.peers[&conn].up;
-                let cold = up.asked.keys().filter(|piece| self.sealing.contains(piece)).count();
-                if cold < config::COLD_SEALS_PER_PEER {
-                    self.seal(piece);
-                }
+            if run == 0 || self.waits_for_seal(conn, piece) {
                 at += 1;
                 continue;
             }
-            let run = lowest(left, config::BLOCKS_PER_MESSAGE as u32);
+            let run = lowest(run, config::BLOCKS_PER_MESSAGE as u32);
             self.peers.get_mut(&conn)?.up.unask(piece, run);
             return Some((piece, run));
         }
     }
 
-    /// Takes off what is not here, or what somebody else has or is about to have; what is left to give.
-    fn leave_to_others(&mut self, conn: ConnId, piece: PieceId, mask: u64, firm: u64, refusals: &mut Refusals) -> u64 {
+    /// Whether a publisher must seal the piece first; sees to it, so far as the peer's share of cold seals goes.
+    fn waits_for_seal(&mut self, conn: ConnId, piece: PieceId) -> bool {
+        if self.role != Role::Publisher || self.pieces.header(piece).is_some() {
+            return false;
+        }
+        let cold = self.peers[&conn].up.asked.keys().filter(|piece| self.sealing.contains(piece)).count();
+        if cold < config::COLD_SEALS_PER_PEER {
+            self.seal(piece);
+        }
+        true
+    }
+
+    /// Refuses what is not here, and what somebody else has or is about to have and that is not asked for with emphasis. What is left:
+    /// what nobody else has, and what is given again all the same.
+    fn leave_to_others(&mut self, conn: ConnId, piece: PieceId, mask: u64, refusals: &mut Refusals) -> (u64, u64) {
         let gone = mask & !self.offered(piece);
+        let asked = self.peers.get(&conn).and_then(|peer| peer.up.asked.get(&piece)).copied().unwrap_or_default();
         let mut left = mask & !gone;
+        let mut again = 0;
         let mut leave = |swarm: &mut Swarm, other: Option<ConnId>, mask: u64| {
             *refusals.entry((conn, piece, other)).or_default() |= mask;
             swarm.peers.get_mut(&conn).expect("the caller looked").up.unask(piece, mask);
@@ -390,8 +454,8 @@ impl Swarm {
         if gone != 0 {
             leave(self, None, gone);
         }
-        if left & !firm == 0 || !self.is_seeder() {
-            return left;
+        if left == 0 || !self.is_seeder() {
+            return (left, 0);
         }
         let publisher = self.role == Role::Publisher;
         // A seeder that is not the publisher leaves nothing to other seeders: they would leave it back.
@@ -399,13 +463,14 @@ impl Swarm {
         let holds = |peer: &crate::peer::Peer| peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0);
         let holders: Vec<(ConnId, u64)> = self.peers.values().filter(takes).map(|peer| (peer.conn, holds(peer))).collect();
         for (other, holds) in holders {
-            let theirs = left & !firm & holds;
-            if theirs != 0 {
-                leave(self, Some(other), theirs);
-                left &= !theirs;
+            let theirs = left & holds & !asked.pushed;
+            again |= theirs & asked.firm;
+            if theirs & !asked.firm != 0 {
+                leave(self, Some(other), theirs & !asked.firm);
             }
+            left &= !theirs;
         }
-        left
+        (left, again)
     }
 
     /// Whether this peer gives everything and needs nothing.
@@ -433,7 +498,8 @@ impl Swarm {
         let Some(first) = queue.front() else { return false };
         let piece = first.piece();
         let mut mask = 0u64;
-        for block in queue.iter().take(config::BLOCKS_PER_MESSAGE) {
+        let most = peer.up.blocks_per_message();
+        for block in queue.iter().take(most) {
             let bit = 1u64 << block.block().0;
             if block.piece() != piece || mask >= bit {
                 break;
@@ -443,7 +509,7 @@ impl Swarm {
         let count = mask.count_ones() as usize;
         let more_to_come = peer.up.loading.get(&piece).is_some_and(|mask| *mask != 0);
         let under_way = peer.up.block_bytes > peer.up.acked;
-        if !urgent && count < config::BLOCKS_PER_MESSAGE && count == queue.len() && more_to_come && under_way {
+        if !urgent && count < most && count == queue.len() && more_to_come && under_way {
             return false;
         }
         let len = (wire::BLOCK_HEAD_LEN + count * BLOCK_LEN) as u64;
@@ -474,7 +540,11 @@ impl Swarm {
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
         if peer.up.block_bytes == peer.up.acked {
             peer.up.busy_since = self.now;
+            if self.peers.values().all(|peer| peer.up.block_bytes == peer.up.acked) {
+                self.uplink_busy_since = self.now;
+            }
         }
+        let peer = self.peers.get_mut(&conn).expect("the caller looked");
         peer.up.block_bytes += bytes.len() as u64;
         peer.up.sent += payload;
         peer.up.rate.add(self.now, payload);

@@ -1,0 +1,111 @@
+//! Several viewers: they take little from the seeder, nearly everything from each other, and never stall while the bandwidth exists.
+//! Each test prints copies sent by the seeder, startup and stalls: `cargo test -p baton-swarm --test crowds -- --nocapture`.
+
+mod common;
+
+use common::film::Film;
+use common::{Link, SECOND, World};
+
+/// 30 seconds of 480p, as tests/media/big-buck-bunny-480p-30s.mp4.
+const SHORT: usize = 4_139_823;
+const RATE: u64 = 138_000;
+
+struct Crowd {
+    viewers: usize,
+    len: usize,
+    rate: u64,
+    seeder_up: u64,
+    viewer_up: u64,
+    latency_us: u64,
+    stagger_us: u64,
+    seed: u64,
+}
+
+struct Outcome {
+    copies: f64,
+    stalls: u32,
+    stalled_us: u64,
+    slowest_startup_us: u64,
+    from_viewers: f64,
+    duplicate_share: f64,
+}
+
+fn run(name: &str, crowd: &Crowd) -> Outcome {
+    let mut world = World::new(Film::new(crowd.len), crowd.seed);
+    world.publisher(Link::new(crowd.seeder_up, crowd.seeder_up, crowd.latency_us));
+    for n in 1..=crowd.viewers {
+        let viewer = world.viewer(Link::new(crowd.viewer_up, crowd.viewer_up * 2, crowd.latency_us));
+        let others: Vec<usize> = (0..viewer).collect();
+        world.play(viewer, crowd.rate);
+        world.introduce(viewer, &others);
+        if n < crowd.viewers {
+            world.run_for(crowd.stagger_us);
+        }
+    }
+    let film_us = crowd.len as u64 * SECOND / crowd.rate;
+    let end = world.now + 3 * film_us + 20 * SECOND;
+    let over = |world: &World| {
+        world.all_complete() && world.nodes.iter().all(|node| node.player.as_ref().is_none_or(|player| player.finished_at.is_some()))
+    };
+    let done = world.run_until(end, over);
+    let mut outcome = Outcome {
+        copies: world.copies(0),
+        stalls: 0,
+        stalled_us: 0,
+        slowest_startup_us: 0,
+        from_viewers: 0.0,
+        duplicate_share: 0.0,
+    };
+    let (mut received, mut from_viewers, mut duplicate) = (0, 0, 0);
+    for node in 1..world.nodes.len() {
+        let player = world.nodes[node].player.as_ref().expect("all play");
+        outcome.stalls += player.stalls;
+        outcome.stalled_us += player.stalled_us;
+        outcome.slowest_startup_us = outcome.slowest_startup_us.max(player.startup_us().unwrap_or(u64::MAX));
+        let stats = world.stats(node);
+        received += stats.received_bytes;
+        from_viewers += stats.received_from_viewers_bytes;
+        duplicate += stats.duplicate_bytes;
+    }
+    outcome.from_viewers = from_viewers as f64 / received as f64;
+    outcome.duplicate_share = duplicate as f64 / received as f64;
+    let last = world.nodes.iter().filter_map(|node| node.complete_at).max().unwrap_or(0);
+    println!(
+        "{name:32} seed {}  copies {:.2}  from viewers {:.0} %  twice {:.1} %  startup {} ms  stalls {} ({} ms)  all after {} ms{}",
+        crowd.seed,
+        outcome.copies,
+        outcome.from_viewers * 100.0,
+        outcome.duplicate_share * 100.0,
+        outcome.slowest_startup_us / 1000,
+        outcome.stalls,
+        outcome.stalled_us / 1000,
+        last / 1000,
+        if done { "" } else { "  NOT DONE" },
+    );
+    assert!(done, "{name}: everybody sees and has all of it");
+    outcome
+}
+
+fn four() -> Crowd {
+    Crowd { viewers: 4, len: SHORT, rate: RATE, seeder_up: 10 * RATE, viewer_up: 10 * RATE, latency_us: 10_000, stagger_us: 0, seed: 1 }
+}
+
+#[test]
+fn table() {
+    for seed in 1..=2 {
+        for factor in [5, 10, 20, 60] {
+            let up = factor * RATE;
+            run(&format!("4 at once, {factor}x"), &Crowd { seeder_up: up, viewer_up: up, seed, ..four() });
+        }
+        run("4 at once, 2x", &Crowd { seeder_up: 2 * RATE, viewer_up: 2 * RATE, seed, ..four() });
+        run("4 at once, 1.3x", &Crowd { seeder_up: 13 * RATE / 10, viewer_up: 13 * RATE / 10, seed, ..four() });
+        run("4 at once, 10x, 1 ms", &Crowd { latency_us: 500, seed, ..four() });
+        run("4 at once, 10x, 100 ms", &Crowd { latency_us: 25_000, seed, ..four() });
+        run("4 at once, 32 MB, 10x", &Crowd { len: 32 << 20, rate: 1 << 20, seeder_up: 10 << 20, viewer_up: 10 << 20, seed, ..four() });
+        run("8 at once, 10x", &Crowd { viewers: 8, seed, ..four() });
+        run("8 at once, 20x", &Crowd { viewers: 8, seeder_up: 20 * RATE, viewer_up: 20 * RATE, seed, ..four() });
+        run("8 at once, 32 MB", &Crowd { viewers: 8, len: 32 << 20, rate: 1 << 20, seeder_up: 10 << 20, viewer_up: 10 << 20, seed, ..four() });
+        run("6, 5 s apart", &Crowd { viewers: 6, stagger_us: 5 * SECOND, seed, ..four() });
+        run("6, 10 s apart, 20/50 Mbit", &Crowd { viewers: 6, stagger_us: 10 * SECOND, seeder_up: 2_500_000, viewer_up: 2_500_000, latency_us: 7_500, seed, ..four() });
+    }
+}
