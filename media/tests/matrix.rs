@@ -1,0 +1,240 @@
+//! Every sample's time, size, sync flag and bytes against ffprobe, over containers × codecs × ways to write them.
+
+mod common;
+
+use baton_media::{Container, Kind};
+use common::*;
+use std::path::Path;
+
+/// How the test film is cut small: 5 s of 240p.
+const FILM: &str = "-ss 2 -t 5 -i BBB -vf scale=426:240 -ac 2";
+const X264: &str = "-c:v libx264 -preset veryfast -g 48 -bf 3 -c:a aac";
+
+struct Case {
+    tolerance_s: f64,
+    /// Another file with the same pictures, where ffprobe misreads this one.
+    judge: Option<std::path::PathBuf>,
+}
+
+/// Plays a clip with blocks in random order and compares both tracks with the source.
+fn check(path: &Path, container: Container, video: Option<&str>, audio: Option<&str>) {
+    check_with(path, container, video, audio, &Case { tolerance_s: 0.0011, judge: None });
+}
+
+fn check_with(path: &Path, container: Container, video: Option<&str>, audio: Option<&str>, case: &Case) {
+    let mut feeder = Feeder::new(read(path));
+    feeder.play(7);
+    let played = &feeder.played;
+    assert!(played.failed.is_none(), "{path:?}: {:?}", played.failed);
+    let info = played.info.as_ref().expect("ready");
+    assert_eq!(info.container, container);
+    let judge = case.judge.as_deref().unwrap_or(path);
+    let (source_video, _) = packets(judge, "v:0");
+    let (source_audio, _) = packets(path, "a:0");
+    let first = |list: &[Packet]| list.iter().filter(|p| !p.discard).map(|p| p.pts).fold(f64::NAN, f64::min);
+    let heard = source_audio.iter().find(|p| p.pts + p.duration.max(0.001) > 0.0005).map_or(f64::NAN, |p| p.pts.max(0.0));
+    // The film's zero: the first picture, or the sound if that comes earlier.
+    let zero = if video.is_some() { first(&source_video).min(if audio.is_some() { heard } else { f64::NAN }) } else { heard };
+    if let Some(codec) = video {
+        let track = played.first(Kind::Video).expect("a video track");
+        assert_eq!(info.tracks[track.0 as usize].codec, codec);
+        compare(path, &feeder.played, track, "v:0", &source_video, zero, case);
+    }
+    if let Some(codec) = audio {
+        let track = played.first(Kind::Audio).expect("an audio track");
+        assert_eq!(info.tracks[track.0 as usize].codec, codec);
+        let source: Vec<Packet> = source_audio.into_iter().filter(|p| p.pts + p.duration.max(0.001) - zero > 0.0005).collect();
+        compare(path, &feeder.played, track, "a:0", &source, zero, case);
+    }
+}
+
+fn compare(path: &Path, played: &Played, track: baton_media::TrackId, stream: &str, source: &[Packet], zero: f64, case: &Case) {
+    let mime = &played.info.as_ref().expect("ready").tracks[track.0 as usize].mime;
+    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    let out = scratch(&format!("{name}.{}.{}", track.0, if mime.contains("webm") { "webm" } else { "mp4" }));
+    played.write(track, &out);
+    let (ours, complaints) = packets(&out, &stream.replace(":1", ":0"));
+    assert_eq!(complaints, "", "{out:?}");
+    let segments = &played.segments[&track];
+    assert_eq!(segments[0].start_us, 0, "{name}: presentation starts at 0");
+    assert!(segments[0].random_access);
+    let times: Vec<f64> = match mime.contains("webm") {
+        true => ours.iter().map(|p| p.pts).collect(),
+        false => mp4_times(&played.inits[&track], segments).into_iter().map(|t| t.0).collect(),
+    };
+    for (i, (ours, source)) in ours.iter().zip(source).enumerate() {
+        assert_eq!((ours.size, &ours.hash, ours.key), (source.size, &source.hash, source.key), "{name} {stream} #{i}");
+        let (is, should) = (times[i], source.pts - zero);
+        let stretched = i == 0 || source.discard;
+        assert!(stretched || (is - should).abs() <= case.tolerance_s, "{name} {stream} #{i}: at {is}, should be {should}");
+        assert!(!stretched || is < 0.05, "{name} {stream} #{i}: at {is}");
+    }
+    assert_eq!(ours.len(), source.len(), "{name} {stream}");
+}
+
+fn mp4(name: &str, args: &str, video: Option<&str>, audio: Option<&str>) {
+    check(&clip(name, args), Container::Mp4, video, audio);
+}
+
+const AAC: Option<&str> = Some("mp4a.40.2");
+
+#[test]
+fn mp4_with_moov_at_the_start() {
+    mp4("copy-start.mp4", "-t 6 -i BBB -c copy -movflags +faststart", Some("avc1.64001E"), AAC);
+}
+
+#[test]
+fn mp4_with_moov_at_the_end() {
+    mp4("copy-end.mp4", "-t 6 -i BBB -c copy", Some("avc1.64001E"), AAC);
+}
+
+#[test]
+fn mp4_with_deep_b_frames() {
+    mp4("b.mp4", &format!("{FILM} -c:v libx264 -preset veryfast -bf 8 -b_strategy 2 -g 60 -c:a aac"), Some("avc1.640015"), AAC);
+}
+
+#[test]
+fn mp4_with_negative_composition_offsets() {
+    mp4("neg.mp4", &format!("{FILM} {X264} -movflags +negative_cts_offsets"), Some("avc1.640015"), AAC);
+}
+
+#[test]
+fn mp4_baseline_without_reordering() {
+    let args = format!("{FILM} -c:v libx264 -preset veryfast -profile:v baseline -g 24 -c:a aac");
+    mp4("base.mp4", &args, Some("avc1.42C015"), AAC);
+}
+
+#[test]
+fn mp4_cut_between_key_frames() {
+    let path = clip("cut.mp4", "-ss 3.3 -t 4 -i BBB -c copy");
+    // The cut falls between two pictures; ffprobe moves the later one to 0, we leave it where the edit puts it.
+    check_with(&path, Container::Mp4, Some("avc1.64001E"), AAC, &Case { tolerance_s: 0.042, judge: None });
+}
+
+#[test]
+fn mp4_with_sound_that_comes_late() {
+    let args = format!("{FILM} {X264} -t 4 DIR-less").replace(" DIR-less", "");
+    let film = clip("plain.mp4", &args);
+    let film = film.display();
+    mp4("late-sound.mp4", &format!("-i {film} -itsoffset 0.7 -i {film} -map 0:v -map 1:a -c copy"), Some("avc1.640015"), AAC);
+    mp4("late-picture.mp4", &format!("-itsoffset 0.5 -i {film} -i {film} -map 0:v -map 1:a -c copy"), Some("avc1.640015"), AAC);
+}
+
+#[test]
+fn mp4_with_variable_frame_rate() {
+    let args = format!("-t 5 -i BBB -vf scale=320:180,select='not(mod(n\\,5))+lt(mod(n\\,40)\\,11)' -vsync vfr {X264} -ac 2");
+    mp4("vfr.mp4", &args, Some("avc1.64000C"), AAC);
+}
+
+#[test]
+fn mp4_with_hevc() {
+    let args = format!("{FILM} -c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=4 -tag:v hvc1 -c:a aac");
+    mp4("hevc.mp4", &args, Some("hvc1.1.6.L60.90"), AAC);
+}
+
+#[test]
+fn mp4_with_av1_and_opus() {
+    let args = "-ss 2 -t 3 -i BBB -vf scale=320:180 -ac 2 -c:v libsvtav1 -preset 12 -c:a libopus";
+    mp4("av1.mp4", args, Some("av01.0.00M.08"), Some("opus"));
+}
+
+#[test]
+fn mp4_with_vp9_and_flac() {
+    let args = "-ss 2 -t 4 -i BBB -vf scale=320:180 -ac 2 -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -c:a flac -strict -2";
+    mp4("vp9.mp4", args, Some("vp09.00.11.08"), Some("flac"));
+}
+
+#[test]
+fn mp4_with_mp3_and_with_ac3() {
+    mp4("mp3.mp4", &format!("{FILM} -c:v libx264 -preset veryfast -c:a libmp3lame"), Some("avc1.640015"), Some("mp3"));
+    mp4("ac3.mp4", &format!("{FILM} -c:v libx264 -preset veryfast -c:a ac3"), Some("avc1.640015"), Some("ac-3"));
+    mp4("eac3.mp4", &format!("{FILM} -c:v libx264 -preset veryfast -c:a eac3"), Some("avc1.640015"), Some("ec-3"));
+}
+
+#[test]
+fn mp4_with_only_sound_or_only_pictures() {
+    mp4("sound.m4a", "-t 5 -i BBB -vn -ac 2 -c:a aac", None, AAC);
+    mp4("silent.mp4", &format!("{FILM} -an -c:v libx264 -preset veryfast -bf 3"), Some("avc1.640015"), None);
+}
+
+#[test]
+fn quicktime_with_aac_and_with_sound_that_nobody_plays() {
+    mp4("qt.mov", &format!("{FILM} {X264}"), Some("avc1.640015"), AAC);
+    mp4("pcm.mov", &format!("{FILM} -c:v libx264 -preset veryfast -c:a pcm_s16le"), Some("avc1.640015"), None);
+}
+
+#[test]
+fn mp4_with_all_intra_pictures_and_no_sync_table() {
+    mp4("intra.mp4", &format!("{FILM} -c:v libx264 -preset veryfast -g 1 -c:a aac"), Some("avc1.641015"), AAC);
+}
+
+fn fragmented(name: &str, args: &str, video: &str, audio: &str) {
+    check(&clip(name, args), Container::FragmentedMp4, Some(video), Some(audio));
+}
+
+#[test]
+fn fragmented_by_key_frame_by_time_and_by_track() {
+    let film = clip("plain.mp4", &format!("{FILM} {X264} -t 4"));
+    let copy = format!("-i {} -c copy -movflags", film.display());
+    let avc = "avc1.640015";
+    fragmented("frag-key.mp4", &format!("{copy} +frag_keyframe+empty_moov+default_base_moof"), avc, "mp4a.40.2");
+    fragmented("frag-old.mp4", &format!("{copy} +frag_keyframe+empty_moov"), avc, "mp4a.40.2");
+    fragmented("frag-sidx.mp4", &format!("{copy} +frag_keyframe+empty_moov+default_base_moof+global_sidx"), avc, "mp4a.40.2");
+    fragmented("frag-time.mp4", &format!("{copy} +empty_moov -frag_duration 300000"), avc, "mp4a.40.2");
+    fragmented("frag-apart.mp4", &format!("{copy} +frag_keyframe+empty_moov+separate_moof"), avc, "mp4a.40.2");
+    fragmented("frag-dash.mp4", &format!("{copy} +dash+frag_keyframe+empty_moov+skip_trailer"), avc, "mp4a.40.2");
+    let cmaf = clip("frag-neg.mp4", &format!("{copy} +cmaf+frag_keyframe+negative_cts_offsets"));
+    // ffprobe shifts what has negative offsets, fragment by fragment: the film it was made of is the judge.
+    let case = Case { tolerance_s: 0.0011, judge: Some(film) };
+    check_with(&cmaf, Container::FragmentedMp4, Some(avc), AAC, &case);
+}
+
+fn mkv(name: &str, args: &str, video: Option<&str>, audio: Option<&str>) {
+    let container = if name.ends_with("webm") { Container::WebM } else { Container::Matroska };
+    // Sound is counted smooth where Matroska rounds to the millisecond.
+    check_with(&clip(name, args), container, video, audio, &Case { tolerance_s: 0.0026, judge: None });
+}
+
+const VPX: &str = "-deadline realtime -cpu-used 8 -b:v 300k -g 48";
+
+#[test]
+fn webm_with_vp9_and_opus() {
+    let film = "-ss 2 -t 5 -i BBB -vf scale=320:180 -ac 2";
+    mkv("vp9.webm", &format!("{film} -c:v libvpx-vp9 {VPX} -c:a libopus"), Some("vp09.00.11.08"), Some("opus"));
+    mkv("vp9-front.webm", &format!("{film} -c:v libvpx-vp9 {VPX} -c:a libopus -cues_to_front 1"), Some("vp09.00.11.08"), Some("opus"));
+    mkv("vp9-live.webm", &format!("{film} -c:v libvpx-vp9 {VPX} -c:a libopus -live 1 -cluster_time_limit 700"), Some("vp09.00.11.08"), Some("opus"));
+}
+
+#[test]
+fn webm_with_vp8_and_vorbis_stays_webm() {
+    let film = "-ss 2 -t 5 -i BBB -vf scale=320:180 -ac 2";
+    mkv("vp8.webm", &format!("{film} -c:v libvpx {VPX} -c:a libvorbis"), Some("vp8"), Some("vorbis"));
+}
+
+#[test]
+fn webm_with_av1() {
+    let film = "-ss 2 -t 3 -i BBB -vf scale=320:180 -ac 2";
+    mkv("av1.webm", &format!("{film} -c:v libsvtav1 -preset 12 -c:a libopus"), Some("av01.0.00M.08"), Some("opus"));
+}
+
+#[test]
+fn matroska_with_h264_gets_its_decode_times_back() {
+    mkv("h264.mkv", &format!("{FILM} {X264}"), Some("avc1.640015"), AAC);
+    mkv("h264-b8.mkv", &format!("{FILM} -c:v libx264 -preset veryfast -bf 8 -b_strategy 2 -g 60 -c:a ac3"), Some("avc1.640015"), Some("ac-3"));
+    mkv("copy.mkv", "-t 6 -i BBB -c copy", Some("avc1.64001E"), AAC);
+}
+
+#[test]
+fn matroska_with_hevc_flac_and_mp3() {
+    let args = format!("{FILM} -c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=4 -c:a flac");
+    mkv("hevc.mkv", &args, Some("hvc1.1.6.L60.90"), Some("flac"));
+    mkv("mp3.mkv", &format!("{FILM} -c:v libx264 -preset veryfast -c:a libmp3lame"), Some("avc1.640015"), Some("mp3"));
+    mkv("eac3.mkv", &format!("{FILM} -c:v libx264 -preset veryfast -c:a eac3"), Some("avc1.640015"), Some("ec-3"));
+    mkv("opus.mkv", &format!("{FILM} -c:v libx264 -preset veryfast -c:a libopus"), Some("avc1.640015"), Some("opus"));
+}
+
+#[test]
+fn matroska_with_sound_only() {
+    mkv("sound.mka", "-t 5 -i BBB -vn -ac 2 -c:a aac", None, AAC);
+    mkv("sound.webm", "-t 5 -i BBB -vn -ac 2 -c:a libopus", None, Some("opus"));
+}
