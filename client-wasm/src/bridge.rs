@@ -1,0 +1,286 @@
+//! What page and worker say to each other.
+//!
+//! Two forms. What is rare goes as one postcard-encoded [`ToWorker`] or [`ToPage`]. What is hot (channel messages,
+//! credits, media segments) goes as a plain JavaScript array whose buffers are transferred, never copied; its first
+//! element is one of the `HOT_` numbers below. Stream and connection numbers are made on the page and never reused.
+
+use serde::{Deserialize, Serialize};
+
+/// A cold message: `[COLD, Uint8Array, attachment?]`.
+pub const COLD: u32 = 0;
+/// A message from a channel to the worker: `[HOT_RECEIVED, stream, conn, channel, ArrayBuffer]`.
+pub const HOT_RECEIVED: u32 = 1;
+/// Absolute send credit of a connection, bytes: `[HOT_CREDIT, stream, conn, credit]`.
+pub const HOT_CREDIT: u32 = 2;
+/// Messages for channels: `[HOT_SEND, stream, (conn, channel, ArrayBuffer)…]`.
+pub const HOT_SEND: u32 = 3;
+/// An init or a media segment: `[HOT_SEGMENT, stream, track, generation, ArrayBuffer]`.
+pub const HOT_SEGMENT: u32 = 4;
+/// Where the viewer is: `[HOT_PLAYHEAD, stream, playhead_s, until_s]`.
+pub const HOT_PLAYHEAD: u32 = 5;
+
+/// Number of a stream within one page.
+pub type StreamNumber = u32;
+
+/// What a publisher's worker needs to serve a file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ShareSpec {
+    /// Seed of the publisher's signing key; fresh random bytes.
+    pub publisher_seed: [u8; 32],
+    /// The link's secret.
+    pub secret: [u8; 16],
+    /// The content key; fresh random bytes.
+    pub content_key: [u8; 32],
+    /// Nonce for wrapping the content key.
+    pub slot_nonce: [u8; 24],
+    /// The name a viewer sees.
+    pub name: String,
+    /// The browser's guess, empty where it has none.
+    pub mime: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// News for the worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Share a file; the `File` itself is the message's attachment.
+    Share { stream: StreamNumber, peer_seed: [u8; 32], spec: ShareSpec },
+    /// Fetch what the link's fragment names.
+    Open { stream: StreamNumber, peer_seed: [u8; 32], fragment: String },
+    /// Somebody wants to look at it: start the media engine.
+    Attach { stream: StreamNumber, mp3_in_mp4: bool },
+    /// Peers that the server proposes, best first.
+    Candidates { stream: StreamNumber, peers: Vec<[u8; 32]> },
+    /// Both channels to a peer are open.
+    Connected { stream: StreamNumber, conn: u64, peer: [u8; 32], binding: Binding },
+    /// A connection is gone.
+    Disconnected { stream: StreamNumber, conn: u64 },
+    /// A peer could not be reached.
+    ConnectFailed { stream: StreamNumber, peer: [u8; 32] },
+    /// The server cannot carry this blob: a neighbour may.
+    Introduce { stream: StreamNumber, to: [u8; 32], blob: Vec<u8> },
+    /// The person jumped to a place, seconds.
+    Seek { stream: StreamNumber, to_s: f64 },
+    /// Which tracks this browser takes.
+    Select { stream: StreamNumber, tracks: Vec<u32> },
+    /// Everything, as one Blob; the answer carries the same number.
+    Download { stream: StreamNumber, request: u32 },
+    /// How politely to upload.
+    Upload { stream: StreamNumber, paused: bool, bytes_per_second: Option<u64> },
+    /// Leave the swarm.
+    Close { stream: StreamNumber },
+}
+
+/// The transport's facts that both sides' first messages prove (docs/protocol-wire.md, Hello).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Binding {
+    pub local_nonce: [u8; 16],
+    pub remote_nonce: [u8; 16],
+    pub local_fingerprint: [u8; 32],
+    pub remote_fingerprint: [u8; 32],
+    pub offerer: bool,
+}
+
+/// News for the page.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ToPage {
+    /// Make a connection to this peer.
+    Connect { stream: StreamNumber, peer: [u8; 32] },
+    /// Close a connection.
+    Disconnect { stream: StreamNumber, conn: u64 },
+    /// A blob that came through a neighbour.
+    Introduced { stream: StreamNumber, from: [u8; 32], blob: Vec<u8> },
+    /// What to tell the server of us.
+    Report { stream: StreamNumber, completeness_permille: u16, free_slots: u8 },
+    /// What the stream is.
+    Meta { stream: StreamNumber, meta: Meta },
+    /// What the film is made of.
+    Ready { stream: StreamNumber, info: Info },
+    /// The film's duration became better known, microseconds.
+    Duration { stream: StreamNumber, duration_us: u64 },
+    /// A track has no more segments.
+    TrackEnded { stream: StreamNumber, track: u32, generation: u32 },
+    /// The numbers of a moment.
+    Stats { stream: StreamNumber, stats: Box<Stats> },
+    /// Something a person should know.
+    Problem { stream: StreamNumber, problem: Option<Problem> },
+    /// The answer to `Download`; the Blob is the attachment, absent where it failed.
+    Downloaded { stream: StreamNumber, request: u32, error: Option<String> },
+}
+
+/// What a stream is, as its manifest says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    pub title: String,
+    pub mime: String,
+    /// Bytes.
+    pub size: u64,
+    /// Whether the media engine is worth asking.
+    pub playable: bool,
+    /// Microseconds.
+    pub duration_us: Option<u64>,
+    /// Plain BLAKE3 of the file, once its publisher has read all of it.
+    pub blake3: Option<[u8; 32]>,
+}
+
+/// What a film is made of, as the player needs to know it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    pub tracks: Vec<Track>,
+    /// Microseconds.
+    pub duration_us: Option<u64>,
+}
+
+/// One track that the media engine can give.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Track {
+    pub id: u32,
+    pub kind: TrackKind,
+    /// The full type for `addSourceBuffer`; empty where no browser could play it.
+    pub mime: String,
+    /// For a person to read.
+    pub codec: String,
+}
+
+/// What a track is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrackKind {
+    #[default]
+    Video,
+    Audio,
+    Text,
+}
+
+/// One neighbour, as the pages show it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerStats {
+    pub id: [u8; 32],
+    pub conn: u64,
+    /// `publisher`, `seeder`, `viewer` or `keeper`.
+    pub role: PeerRole,
+    pub rtt_us: u64,
+    pub down_bytes_per_second: u64,
+    pub up_bytes_per_second: u64,
+    pub received: u64,
+    pub sent: u64,
+    pub complete_permille: u16,
+}
+
+/// What a neighbour is to the stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerRole {
+    Publisher,
+    Seeder,
+    #[default]
+    Viewer,
+    Keeper,
+}
+
+/// The worker's numbers at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    pub complete: bool,
+    pub have_permille: u16,
+    pub bytes_verified: u64,
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    pub verified_blocks: u64,
+    pub rejected_blocks: u64,
+    pub from_viewers: u64,
+    pub others_permille: u16,
+    pub complete_peers: u32,
+    pub hash_permille: Option<u16>,
+    pub blake3: Option<[u8; 32]>,
+    pub peers: Vec<PeerStats>,
+}
+
+/// Why something does not go on, or not yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub code: ProblemCode,
+    pub detail: Option<String>,
+}
+
+/// The kinds of problem that the pages have sentences for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProblemCode {
+    BadLink,
+    WrongVersion,
+    NobodyHere,
+    ServerLost,
+    ServerRefused,
+    UnsupportedMedia,
+    UnsupportedBrowser,
+    FileChanged,
+    FileUnreadable,
+    Ended,
+    Expired,
+    Fraud,
+    MediaBroken,
+}
+
+impl ProblemCode {
+    /// The code as the TypeScript face spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProblemCode::BadLink => "bad-link",
+            ProblemCode::WrongVersion => "wrong-version",
+            ProblemCode::NobodyHere => "nobody-here",
+            ProblemCode::ServerLost => "server-lost",
+            ProblemCode::ServerRefused => "server-refused",
+            ProblemCode::UnsupportedMedia => "unsupported-media",
+            ProblemCode::UnsupportedBrowser => "unsupported-browser",
+            ProblemCode::FileChanged => "file-changed",
+            ProblemCode::FileUnreadable => "file-unreadable",
+            ProblemCode::Ended => "ended",
+            ProblemCode::Expired => "expired",
+            ProblemCode::Fraud => "fraud",
+            ProblemCode::MediaBroken => "media-broken",
+        }
+    }
+}
+
+impl ToWorker {
+    /// Which stream it is about.
+    pub fn stream(&self) -> StreamNumber {
+        use ToWorker::*;
+        match self {
+            Share { stream, .. }
+            | Open { stream, .. }
+            | Attach { stream, .. }
+            | Candidates { stream, .. }
+            | Connected { stream, .. }
+            | Disconnected { stream, .. }
+            | ConnectFailed { stream, .. }
+            | Introduce { stream, .. }
+            | Seek { stream, .. }
+            | Select { stream, .. }
+            | Download { stream, .. }
+            | Upload { stream, .. }
+            | Close { stream } => *stream,
+        }
+    }
+
+    /// The bytes of a cold message.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("our own messages always encode")
+    }
+
+    /// Reads what the page wrote; both ends are the same build.
+    pub fn decode(bytes: &[u8]) -> Option<ToWorker> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+impl ToPage {
+    /// The bytes of a cold message.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("our own messages always encode")
+    }
+
+    /// Reads what the worker wrote; both ends are the same build.
+    pub fn decode(bytes: &[u8]) -> Option<ToPage> {
+        postcard::from_bytes(bytes).ok()
+    }
+}

@@ -1,0 +1,101 @@
+//! Small doors that page and worker share: time, randomness, event handlers, arrays for `postMessage`.
+
+use js_sys::{Array, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+    #[wasm_bindgen(js_namespace = Date, js_name = now)]
+    fn date_now() -> f64;
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    fn get_random_values(array: &Uint8Array);
+}
+
+/// Milliseconds since this page or worker began; never goes back.
+pub fn now_ms() -> f64 {
+    performance_now()
+}
+
+/// Microseconds since this page or worker began.
+pub fn now_us() -> u64 {
+    (performance_now() * 1000.0) as u64
+}
+
+/// Seconds since 1970, as this machine believes.
+pub fn unix_s() -> u64 {
+    (date_now() / 1000.0) as u64
+}
+
+/// Fresh random bytes. `crypto.getRandomValues` is there without a secure context too.
+pub fn random<const N: usize>() -> [u8; N] {
+    let array = Uint8Array::new_with_length(N as u32);
+    get_random_values(&array);
+    let mut bytes = [0; N];
+    array.copy_to(&mut bytes);
+    bytes
+}
+
+/// A random share of `max`, for jitter.
+pub fn jitter(max: u32) -> u32 {
+    u32::from_le_bytes(random()) % max.max(1)
+}
+
+/// An event handler that lives as long as this value.
+pub struct Handler {
+    target: JsValue,
+    event: &'static str,
+    closure: Closure<dyn FnMut(JsValue)>,
+}
+
+impl Handler {
+    /// Sets `on<event>`-style listeners through `addEventListener`.
+    pub fn new(target: &web_sys::EventTarget, event: &'static str, f: impl FnMut(JsValue) + 'static) -> Handler {
+        let closure = Closure::<dyn FnMut(JsValue)>::new(f);
+        target
+            .add_event_listener_with_callback(event, closure.as_ref().unchecked_ref())
+            .expect("addEventListener does not throw for a function");
+        Handler { target: target.into(), event, closure }
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        let target: &web_sys::EventTarget = self.target.unchecked_ref();
+        let _ = target.remove_event_listener_with_callback(self.event, self.closure.as_ref().unchecked_ref());
+    }
+}
+
+/// A JavaScript array of these values.
+pub fn array(values: &[JsValue]) -> Array {
+    values.iter().collect()
+}
+
+/// A fresh ArrayBuffer with a copy of the bytes.
+pub fn buffer(bytes: &[u8]) -> JsValue {
+    Uint8Array::from(bytes).buffer().into()
+}
+
+/// The bytes of an ArrayBuffer or of a view of one.
+pub fn bytes(value: &JsValue) -> Vec<u8> {
+    Uint8Array::new(value).to_vec()
+}
+
+/// Sets a property on an object of ours.
+pub fn set(object: &JsValue, key: &str, value: impl Into<JsValue>) {
+    Reflect::set(object, &JsValue::from_str(key), &value.into()).expect("plain objects take properties");
+}
+
+/// What an exception says.
+pub fn message(error: &JsValue) -> String {
+    Reflect::get(error, &JsValue::from_str("message"))
+        .ok()
+        .and_then(|m| m.as_string())
+        .unwrap_or_else(|| format!("{error:?}"))
+}
+
+/// The name of a DOMException.
+pub fn name(error: &JsValue) -> String {
+    Reflect::get(error, &JsValue::from_str("name")).ok().and_then(|m| m.as_string()).unwrap_or_default()
+}

@@ -1,0 +1,303 @@
+//! What JavaScript calls: `Client`, `Share`, `View` (types: web/src/api.ts).
+
+use super::stream::{PageStream, Side};
+use super::{Emitter, Page, PageEvent, stats, tell, tell_with};
+use crate::bridge::{Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker};
+use crate::door::{self, Handler};
+use crate::inbox::Inbox;
+use baton_content::keys::PublisherKey;
+use baton_content::link::{Link, LinkError};
+use baton_content::Secret;
+use gloo_timers::callback::Interval;
+use js_sys::{Function, Promise};
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::{File, HtmlVideoElement, MessageEvent, Worker};
+
+type PageInbox = Rc<Inbox<PageEvent, Page>>;
+
+/// Everything that this page has open, over one engine in one worker.
+#[wasm_bindgen]
+pub struct Client {
+    inbox: PageInbox,
+    worker: Worker,
+    views: std::cell::Cell<u32>,
+    _handlers: Vec<Handler>,
+    _tick: Interval,
+}
+
+#[wasm_bindgen]
+impl Client {
+    /// `{worker, server}`: a worker that runs (or is about to run) `worker_main` of the same build, and an `http(s)` origin.
+    pub fn start(options: JsValue) -> Result<Client, JsValue> {
+        let get = |key: &str| js_sys::Reflect::get(&options, &key.into());
+        let worker: Worker = get("worker")?.dyn_into().map_err(|_| js_sys::TypeError::new("no worker"))?;
+        let server = get("server")?.as_string().ok_or_else(|| js_sys::TypeError::new("no server"))?;
+        Ok(Client::over(worker, server))
+    }
+
+    fn over(worker: Worker, server: String) -> Client {
+        let inbox = Page::start(server.trim_end_matches('/').to_string());
+        let messages = inbox.clone();
+        let on_message = Handler::new(&worker, "message", move |event| {
+            let data = event.unchecked_into::<MessageEvent>().data();
+            if data.is_instance_of::<js_sys::Array>() {
+                messages.push(PageEvent::Worker(data));
+            }
+        });
+        let ticks = inbox.clone();
+        let tick = Interval::new(TICK_MS, move || ticks.push(PageEvent::Tick));
+        Client { inbox, worker, views: Default::default(), _handlers: vec![on_message], _tick: tick }
+    }
+
+    /// Shares a file. The link is ready at once: nothing has been read yet.
+    pub fn share(&self, files: JsValue) -> Result<Share, JsValue> {
+        let file = one_file(&files)?;
+        let spec = ShareSpec {
+            publisher_seed: door::random(),
+            secret: door::random(),
+            content_key: door::random(),
+            slot_nonce: door::random(),
+            name: file.name(),
+            mime: file.type_(),
+            size: file.size() as u64,
+        };
+        let publisher = PublisherKey::from_seed(spec.publisher_seed);
+        let link = Link::new(publisher.id(), Secret(spec.secret));
+        let peer_seed = door::random();
+        let meta = Meta { title: spec.name.clone(), mime: spec.mime.clone(), size: spec.size, ..Meta::default() };
+        let (worker, inbox) = (&self.worker, &self.inbox);
+        let (stream, url) = inbox.with(|page| {
+            let number = page.number();
+            let url = format!("{}/#{}", page.server, link.encode());
+            let mut stream = PageStream::new(
+                Side::Share,
+                number,
+                &page.server.clone(),
+                link.keys(),
+                peer_seed,
+                worker.clone(),
+                page.emitter(),
+                door::now_ms(),
+            );
+            stream.meta(meta);
+            tell_with(worker, &ToWorker::Share { stream: number, peer_seed, spec }, &file);
+            page.streams.insert(number, stream);
+            (number, url)
+        });
+        Ok(Share { inbox: inbox.clone(), stream, url })
+    }
+
+    /// Opens a link. One that is none gives a View with a problem, not an exception.
+    pub fn open(&self, url: String) -> View {
+        let fragment = url.split_once('#').map_or(url.as_str(), |(_, fragment)| fragment).to_string();
+        // The first picture of the first view is counted from navigation, which is the clock's zero.
+        let began_ms = if self.views.replace(self.views.get() + 1) == 0 && url_is_ours(&url) { 0.0 } else { door::now_ms() };
+        let worker = &self.worker;
+        let stream = self.inbox.with(|page| {
+            let number = page.number();
+            let emitter = page.emitter();
+            let stream = match Link::parse(&fragment) {
+                Ok(link) => {
+                    let peer_seed = door::random();
+                    let server = link.servers().first().cloned().unwrap_or_else(|| origin(&url, &page.server));
+                    tell(worker, &ToWorker::Open { stream: number, peer_seed, fragment });
+                    PageStream::new(
+                        Side::View,
+                        number,
+                        &server,
+                        link.keys(),
+                        peer_seed,
+                        worker.clone(),
+                        emitter,
+                        began_ms,
+                    )
+                }
+                Err(error) => {
+                    let code = match error {
+                        LinkError::UnknownVersion { .. } | LinkError::NeedsNewer { .. } => ProblemCode::WrongVersion,
+                        _ => ProblemCode::BadLink,
+                    };
+                    let problem = Problem { code, detail: Some(error.to_string()) };
+                    PageStream::broken(number, worker.clone(), emitter, problem)
+                }
+            };
+            page.streams.insert(number, stream);
+            number
+        });
+        View { inbox: self.inbox.clone(), stream }
+    }
+
+    /// Leaves every swarm and ends the engine.
+    pub fn close(&self) {
+        self.inbox.with(|page| {
+            for stream in page.streams.values_mut() {
+                stream.close();
+            }
+        });
+        // The goodbyes need a moment to leave through the page's channels.
+        let worker = self.worker.clone();
+        gloo_timers::callback::Timeout::new(GOODBYE_MS, move || worker.terminate()).forget();
+    }
+}
+
+impl Page {
+    fn number(&mut self) -> StreamNumber {
+        self.next_stream += 1;
+        self.next_stream - 1
+    }
+
+    fn emitter(&self) -> Rc<Emitter> {
+        Rc::new(Emitter { inbox: self.inbox.clone() })
+    }
+}
+
+/// A stream that this page publishes.
+#[wasm_bindgen]
+pub struct Share {
+    inbox: PageInbox,
+    stream: StreamNumber,
+    url: String,
+}
+
+/// A stream that this page watches or fetches.
+#[wasm_bindgen]
+pub struct View {
+    inbox: PageInbox,
+    stream: StreamNumber,
+}
+
+#[wasm_bindgen]
+impl Share {
+    /// The link.
+    #[wasm_bindgen(getter)]
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// The numbers of this moment.
+    pub fn stats(&self) -> JsValue {
+        in_stream(&self.inbox, self.stream, |s| stats::stats_object(s))
+    }
+
+    /// Leaves the swarm: what others have, they keep passing on.
+    pub fn stop(&self) {
+        in_stream(&self.inbox, self.stream, PageStream::close);
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn onchange(&self) -> Option<Function> {
+        in_stream(&self.inbox, self.stream, |s| s.onchange())
+    }
+
+    #[wasm_bindgen(setter)]
+    pub fn set_onchange(&self, f: Option<Function>) {
+        in_stream(&self.inbox, self.stream, |s| s.set_onchange(f));
+    }
+
+    /// `{paused?: boolean, bytesPerSecond?: number | null}`
+    #[wasm_bindgen(js_name = setUpload)]
+    pub fn set_upload(&self, options: JsValue) {
+        set_upload(&self.inbox, self.stream, &options);
+    }
+}
+
+#[wasm_bindgen]
+impl View {
+    /// Resolves with the `Meta` once the manifest is here.
+    #[wasm_bindgen(getter)]
+    pub fn meta(&self) -> Promise {
+        Promise::new(&mut |resolve, _| in_stream(&self.inbox, self.stream, |s| s.when_meta(resolve)))
+    }
+
+    /// Plays in this element.
+    pub fn attach(&self, video: HtmlVideoElement) {
+        in_stream(&self.inbox, self.stream, |s| s.attach(video));
+    }
+
+    /// Resolves when every block is here and verified, without a player.
+    #[wasm_bindgen(js_name = fetchAll)]
+    pub fn fetch_all(&self) -> Promise {
+        Promise::new(&mut |resolve, _| in_stream(&self.inbox, self.stream, |s| s.when_complete(resolve)))
+    }
+
+    /// Resolves with the file, once all of it is here and verified.
+    pub fn download(&self) -> Promise {
+        Promise::new(&mut |resolve, reject| in_stream(&self.inbox, self.stream, |s| s.download(resolve, reject)))
+    }
+
+    /// The numbers of this moment.
+    pub fn stats(&self) -> JsValue {
+        in_stream(&self.inbox, self.stream, |s| stats::stats_object(s))
+    }
+
+    /// Leaves the swarm and gives the element back.
+    pub fn close(&self) {
+        in_stream(&self.inbox, self.stream, PageStream::close);
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn onchange(&self) -> Option<Function> {
+        in_stream(&self.inbox, self.stream, |s| s.onchange())
+    }
+
+    #[wasm_bindgen(setter)]
+    pub fn set_onchange(&self, f: Option<Function>) {
+        in_stream(&self.inbox, self.stream, |s| s.set_onchange(f));
+    }
+
+    /// `{paused?: boolean, bytesPerSecond?: number | null}`
+    #[wasm_bindgen(js_name = setUpload)]
+    pub fn set_upload(&self, options: JsValue) {
+        set_upload(&self.inbox, self.stream, &options);
+    }
+}
+
+fn in_stream<R>(inbox: &PageInbox, stream: StreamNumber, f: impl FnOnce(&mut PageStream) -> R) -> R {
+    inbox.with(|page| f(page.streams.get_mut(&stream).expect("a page keeps its streams")))
+}
+
+fn set_upload(inbox: &PageInbox, stream: StreamNumber, options: &JsValue) {
+    let get = |key: &str| js_sys::Reflect::get(options, &key.into()).unwrap_or(JsValue::UNDEFINED);
+    let rate = get("bytesPerSecond").as_f64().filter(|rate| *rate >= 0.0).map(|rate| rate as u64);
+    in_stream(inbox, stream, |s| {
+        let paused = get("paused").as_bool().unwrap_or(s.paused);
+        s.set_upload(paused, rate);
+    });
+}
+
+/// The one file among what was given: a `File`, or anything iterable that holds exactly one.
+fn one_file(files: &JsValue) -> Result<File, JsValue> {
+    if let Some(file) = files.dyn_ref::<File>() {
+        return Ok(file.clone());
+    }
+    let list = js_sys::Array::from(files);
+    match (list.length(), list.get(0).dyn_into::<File>()) {
+        (1, Ok(file)) => Ok(file),
+        (0, _) => Err(js_sys::TypeError::new("no file to share").into()),
+        (1, Err(_)) => Err(js_sys::TypeError::new("share() takes files").into()),
+        _ => Err(js_sys::RangeError::new("one file per link for now").into()),
+    }
+}
+
+/// The origin of an absolute link, or the page's own server.
+fn origin(url: &str, fallback: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return fallback.to_string() };
+    let host = rest.split(['/', '#', '?']).next().unwrap_or_default();
+    match (scheme, host) {
+        ("http" | "https", host) if !host.is_empty() => format!("{scheme}://{host}"),
+        _ => fallback.to_string(),
+    }
+}
+
+/// Whether this link is the one that the page was navigated to.
+fn url_is_ours(url: &str) -> bool {
+    let location = js_sys::Reflect::get(&js_sys::global(), &"location".into()).ok();
+    let href = location.and_then(|l| js_sys::Reflect::get(&l, &"href".into()).ok()).and_then(|h| h.as_string());
+    href.as_deref() == Some(url)
+}
+
+/// How often the page looks at itself, milliseconds.
+const TICK_MS: u32 = 500;
+/// How long the goodbyes may take, milliseconds.
+const GOODBYE_MS: u32 = 500;

@@ -1,0 +1,165 @@
+//! The page's half: signalling socket, RTCPeerConnections, MediaSource, and the face that JavaScript sees.
+//!
+//! All of it turns from one [`Inbox`]; the engine itself is in the worker.
+
+pub mod face;
+mod player;
+mod problems;
+mod rtc;
+mod signalling;
+mod stats;
+mod stream;
+
+use crate::bridge::{COLD, HOT_PLAYHEAD, HOT_SEGMENT, HOT_SEND, StreamNumber, ToPage, ToWorker};
+use crate::door;
+use crate::inbox::{Call, Inbox};
+use js_sys::{Array, ArrayBuffer};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use stream::PageStream;
+use wasm_bindgen::prelude::*;
+use web_sys::Worker;
+
+/// News for the page's half.
+pub enum PageEvent {
+    Worker(JsValue),
+    Socket(StreamNumber, signalling::SocketEvent),
+    Rtc(StreamNumber, u64, rtc::RtcEvent),
+    Video(StreamNumber, player::VideoEvent),
+    Tick,
+}
+
+/// The page's half of everything that this page has open.
+pub struct Page {
+    /// Origin that the links name and the sockets go to.
+    server: String,
+    streams: BTreeMap<StreamNumber, PageStream>,
+    next_stream: StreamNumber,
+    inbox: Weak<Inbox<PageEvent, Page>>,
+    calls: Vec<Call>,
+}
+
+/// Makes events of one kind for one stream.
+pub struct Emitter {
+    inbox: Weak<Inbox<PageEvent, Page>>,
+}
+
+impl Emitter {
+    fn push(&self, event: PageEvent) {
+        if let Some(inbox) = self.inbox.upgrade() {
+            inbox.push(event);
+        }
+    }
+}
+
+impl Page {
+    /// Nothing open yet.
+    pub fn start(server: String) -> Rc<Inbox<PageEvent, Page>> {
+        let page = Page {
+            server,
+            streams: BTreeMap::new(),
+            next_stream: 1,
+            inbox: Weak::new(),
+            calls: Vec::new(),
+        };
+        let inbox = Inbox::new(page, Page::handle, Page::settle);
+        inbox.with(|page| page.inbox = Rc::downgrade(&inbox));
+        inbox
+    }
+
+    fn handle(&mut self, event: PageEvent) {
+        match event {
+            PageEvent::Worker(message) => self.from_worker(&message),
+            PageEvent::Socket(stream, event) => self.in_stream(stream, |s| s.socket(event)),
+            PageEvent::Rtc(stream, conn, event) => self.in_stream(stream, |s| s.rtc(conn, event)),
+            PageEvent::Video(stream, event) => self.in_stream(stream, |s| s.video(event)),
+            PageEvent::Tick => {
+                for stream in self.streams.values_mut() {
+                    stream.tick();
+                }
+            }
+        }
+    }
+
+    /// Gathers what has to be called once nothing is borrowed: promises to settle, `onchange`.
+    fn settle(&mut self) -> Vec<Call> {
+        for stream in self.streams.values_mut() {
+            stream.notice(&mut self.calls);
+        }
+        std::mem::take(&mut self.calls)
+    }
+
+    fn in_stream(&mut self, stream: StreamNumber, f: impl FnOnce(&mut PageStream)) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            f(stream);
+        }
+    }
+
+    fn from_worker(&mut self, message: &JsValue) {
+        let message: &Array = message.unchecked_ref();
+        let number = |i: u32| message.get(i).as_f64().unwrap_or(-1.0);
+        match number(0) as u32 {
+            HOT_SEND => {
+                let sends = (2..message.length()).step_by(3).map(|i| {
+                    (number(i) as u64, number(i + 1) as u32, message.get(i + 2).unchecked_into::<ArrayBuffer>())
+                });
+                let sends: Vec<_> = sends.collect();
+                self.in_stream(number(1) as u32, |s| s.send(sends));
+            }
+            HOT_SEGMENT => {
+                let segment = player::Segment {
+                    track: number(2) as u32,
+                    generation: number(3) as u32,
+                    data: message.get(4).unchecked_into(),
+                };
+                self.in_stream(number(1) as u32, |s| s.segment(segment));
+            }
+            COLD => {
+                if let Some(news) = ToPage::decode(&door::bytes(&message.get(1))) {
+                    self.cold(news, message.get(2));
+                }
+            }
+            other => unreachable!("the worker is the same build and sends no {other}"),
+        }
+    }
+
+    fn cold(&mut self, news: ToPage, attachment: JsValue) {
+        match news {
+            ToPage::Connect { stream, peer } => self.in_stream(stream, |s| s.connect(peer)),
+            ToPage::Disconnect { stream, conn } => self.in_stream(stream, |s| s.disconnect(conn)),
+            ToPage::Introduced { stream, from, blob } => self.in_stream(stream, |s| s.blob(from, &blob)),
+            ToPage::Report { stream, completeness_permille, free_slots } => {
+                self.in_stream(stream, |s| s.report(completeness_permille, free_slots));
+            }
+            ToPage::Meta { stream, meta } => self.in_stream(stream, |s| s.meta(meta)),
+            ToPage::Ready { stream, info } => self.in_stream(stream, |s| s.ready(info)),
+            ToPage::Duration { stream, duration_us } => self.in_stream(stream, |s| s.duration(duration_us)),
+            ToPage::TrackEnded { stream, track, generation } => {
+                self.in_stream(stream, |s| s.track_ended(track, generation));
+            }
+            ToPage::Stats { stream, stats } => self.in_stream(stream, |s| s.stats(*stats)),
+            ToPage::Problem { stream, problem } => self.in_stream(stream, |s| s.problem(problem)),
+            ToPage::Downloaded { stream, request, error } => {
+                self.in_stream(stream, |s| s.downloaded(request, error, attachment));
+            }
+        }
+    }
+}
+
+/// Sends a cold message to the worker.
+fn tell(worker: &Worker, news: &ToWorker) {
+    let _ = worker.post_message(&door::array(&[COLD.into(), door::buffer(&news.encode())]));
+}
+
+/// The same with something beside it that only structured cloning can carry (a `File`).
+fn tell_with(worker: &Worker, news: &ToWorker, attachment: &JsValue) {
+    let message = door::array(&[COLD.into(), door::buffer(&news.encode()), attachment.clone()]);
+    let _ = worker.post_message(&message);
+}
+
+/// Tells the worker where the viewer is.
+fn tell_playhead(worker: &Worker, stream: StreamNumber, at_s: f64, until_s: f64) {
+    let message = door::array(&[HOT_PLAYHEAD.into(), stream.into(), at_s.into(), until_s.into()]);
+    let _ = worker.post_message(&message);
+}
+

@@ -1,0 +1,435 @@
+//! MediaSource: appends segments as they come, evicts what was seen, and says where the viewer is.
+//!
+//! Invariants: one append at a time per SourceBuffer; a segment of an older generation (from before a seek) is never
+//! appended; the past is evicted here, because Firefox never does it.
+
+use crate::bridge::{Info, Track, TrackKind};
+use crate::door::{self, Handler};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::{HtmlVideoElement, MediaSource, MediaSourceReadyState, SourceBuffer, TimeRanges, Url};
+
+/// What happens at the `<video>` and its MediaSource.
+#[derive(Clone, Copy)]
+pub enum VideoEvent {
+    SourceOpen,
+    UpdateEnd,
+    AppendFailed,
+    Seeking,
+    Moved,
+    Waiting,
+    Playing,
+    FirstPicture(f64),
+    Broken,
+}
+
+/// What the page has to do about it.
+pub enum PlayerNews {
+    /// The person jumped to where nothing is buffered.
+    Seek { to_s: f64 },
+    /// Produce until here, seconds.
+    Playhead { at_s: f64, until_s: f64 },
+    /// These tracks this browser takes.
+    Select(Vec<u32>),
+    /// Nothing that this browser takes.
+    Unsupported(String),
+    Broken(String),
+}
+
+/// One `<video>` fed through one MediaSource.
+pub struct Player {
+    video: HtmlVideoElement,
+    source: MediaSource,
+    url: String,
+    handlers: Vec<Handler>,
+    emit: Rc<dyn Fn(VideoEvent)>,
+    info: Option<Info>,
+    buffers: Vec<Buffer>,
+    /// The media engine counts the same: one more for each seek that it is told of.
+    generation: u32,
+    playhead_sent: (f64, f64),
+    began_ms: f64,
+    startup_ms: Option<f64>,
+    waiting: bool,
+    stalls: u32,
+    broken: bool,
+    _first_picture: Option<Closure<dyn FnMut(JsValue, JsValue)>>,
+}
+
+/// A segment on its way into a SourceBuffer.
+pub struct Segment {
+    pub track: u32,
+    pub generation: u32,
+    pub data: js_sys::ArrayBuffer,
+}
+
+struct Buffer {
+    track: Track,
+    buffer: SourceBuffer,
+    queue: VecDeque<Segment>,
+    ended: bool,
+    /// To be emptied before anything else is appended.
+    flush: bool,
+    _handlers: Vec<Handler>,
+}
+
+impl Player {
+    /// Takes the `<video>` over. `began_ms` is when the person began to wait. `None` where there is no MediaSource.
+    pub fn new(video: HtmlVideoElement, began_ms: f64, emit: Rc<dyn Fn(VideoEvent)>) -> Option<Player> {
+        let source = media_source()?;
+        // ManagedMediaSource's sourceopen never fires without it.
+        let _ = js_sys::Reflect::set(&video, &"disableRemotePlayback".into(), &JsValue::TRUE);
+        let url = Url::create_object_url_with_source(&source).ok()?;
+        let mut handlers = Vec::new();
+        let mut on = |target: &web_sys::EventTarget, name: &'static str, event: VideoEvent| {
+            let emit = emit.clone();
+            handlers.push(Handler::new(target, name, move |_| emit(event)));
+        };
+        on(&source, "sourceopen", VideoEvent::SourceOpen);
+        on(&video, "seeking", VideoEvent::Seeking);
+        on(&video, "timeupdate", VideoEvent::Moved);
+        on(&video, "ratechange", VideoEvent::Moved);
+        on(&video, "waiting", VideoEvent::Waiting);
+        on(&video, "playing", VideoEvent::Playing);
+        on(&video, "error", VideoEvent::Broken);
+        let first_picture = watch_first_picture(&video, &mut handlers, emit.clone());
+        video.set_src(&url);
+        Some(Player {
+            video,
+            source,
+            url,
+            handlers,
+            emit,
+            info: None,
+            buffers: Vec::new(),
+            generation: 0,
+            playhead_sent: (-1.0, -1.0),
+            began_ms,
+            startup_ms: None,
+            waiting: false,
+            stalls: 0,
+            broken: false,
+            _first_picture: first_picture,
+        })
+    }
+
+    /// Milliseconds from the beginning of the wait to the first picture.
+    pub fn startup_ms(&self) -> Option<f64> {
+        self.startup_ms
+    }
+
+    /// How often playing stopped for want of data, after the first picture.
+    pub fn stalls(&self) -> u32 {
+        self.stalls
+    }
+
+    /// The media engine knows what the film is made of.
+    pub fn ready(&mut self, info: Info) -> Vec<PlayerNews> {
+        self.info = Some(info);
+        self.build()
+    }
+
+    /// The film's length became better known. It must not change while a SourceBuffer is busy, nor shrink below what is buffered.
+    pub fn duration(&mut self, duration_us: u64) -> Vec<PlayerNews> {
+        if let Some(info) = &mut self.info {
+            info.duration_us = Some(duration_us);
+        }
+        let duration_s = duration_us as f64 / 1e6;
+        let busy = self.buffers.iter().any(|b| b.buffer.updating());
+        let open = self.source.ready_state() == MediaSourceReadyState::Open;
+        if open && !busy && (self.source.duration().is_nan() || duration_s > self.source.duration()) {
+            self.source.set_duration(duration_s);
+        }
+        Vec::new()
+    }
+
+    /// Queues a segment.
+    pub fn append(&mut self, segment: Segment) -> Vec<PlayerNews> {
+        if segment.generation < self.generation {
+            return Vec::new();
+        }
+        if let Some(buffer) = self.buffers.iter_mut().find(|b| b.track.id == segment.track)
+            && buffer.queue.len() < QUEUE_MAX
+        {
+            buffer.queue.push_back(segment);
+        }
+        self.pump()
+    }
+
+    /// A track has no more segments.
+    pub fn track_ended(&mut self, track: u32, generation: u32) -> Vec<PlayerNews> {
+        if generation >= self.generation
+            && let Some(buffer) = self.buffers.iter_mut().find(|b| b.track.id == track)
+        {
+            buffer.ended = true;
+        }
+        self.pump()
+    }
+
+    /// Takes in what happened at the element.
+    pub fn handle(&mut self, event: VideoEvent) -> Vec<PlayerNews> {
+        if self.broken {
+            return Vec::new();
+        }
+        match event {
+            VideoEvent::SourceOpen => self.build(),
+            VideoEvent::UpdateEnd => self.pump(),
+            VideoEvent::AppendFailed => self.fail("a segment was refused"),
+            VideoEvent::Seeking => self.seeking(),
+            VideoEvent::Moved => {
+                let mut news = self.playhead();
+                news.extend(self.pump());
+                news
+            }
+            VideoEvent::Waiting => self.stalled(),
+            VideoEvent::Playing => {
+                self.waiting = false;
+                Vec::new()
+            }
+            VideoEvent::FirstPicture(at_ms) => {
+                self.startup_ms.get_or_insert(at_ms - self.began_ms);
+                Vec::new()
+            }
+            VideoEvent::Broken => {
+                let what = self.video.error().map(|e| e.message()).unwrap_or_default();
+                self.fail(&what)
+            }
+        }
+    }
+
+    /// Gives the `<video>` back.
+    pub fn close(&mut self) {
+        self.handlers.clear();
+        self.buffers.clear();
+        self.video.remove_attribute("src").ok();
+        self.video.load();
+        let _ = Url::revoke_object_url(&self.url);
+    }
+
+    /// Makes the SourceBuffers once both the film and the MediaSource are known.
+    fn build(&mut self) -> Vec<PlayerNews> {
+        let Some(info) = &self.info else { return Vec::new() };
+        if self.source.ready_state() != MediaSourceReadyState::Open || !self.buffers.is_empty() {
+            return Vec::new();
+        }
+        let of = |kind: TrackKind| info.tracks.iter().filter(move |t| t.kind == kind);
+        let first = |kind| of(kind).find(|t| !t.mime.is_empty() && MediaSource::is_type_supported(&t.mime));
+        let (video, audio) = (first(TrackKind::Video), first(TrackKind::Audio));
+        let chosen: Vec<Track> = video.into_iter().chain(audio).cloned().collect();
+        if chosen.is_empty() || (of(TrackKind::Video).next().is_some() && video.is_none()) {
+            let mimes = info.tracks.iter().map(|t| t.codec.as_str()).collect::<Vec<_>>().join(", ");
+            self.broken = true;
+            return vec![PlayerNews::Unsupported(mimes)];
+        }
+        if let Some(duration_us) = info.duration_us {
+            self.source.set_duration(duration_us as f64 / 1e6);
+        }
+        let mut news = vec![PlayerNews::Select(chosen.iter().map(|t| t.id).collect())];
+        for track in chosen {
+            match self.source.add_source_buffer(&track.mime) {
+                Ok(buffer) => self.add(track, buffer),
+                Err(error) => return self.fail(&door::message(&error)),
+            }
+        }
+        // Somebody jumped before there was anything to jump in.
+        news.extend(if self.video.current_time() > 0.0 { self.seeking() } else { self.playhead() });
+        news
+    }
+
+    fn add(&mut self, track: Track, buffer: SourceBuffer) {
+        let mut handlers = Vec::new();
+        for (name, event) in [("updateend", VideoEvent::UpdateEnd), ("error", VideoEvent::AppendFailed)] {
+            let emit = self.emit.clone();
+            handlers.push(Handler::new(&buffer, name, move |_| emit(event)));
+        }
+        let queue = VecDeque::new();
+        self.buffers.push(Buffer { track, buffer, queue, ended: false, flush: false, _handlers: handlers });
+    }
+
+    /// Appends, evicts and ends, as far as each SourceBuffer is free.
+    fn pump(&mut self) -> Vec<PlayerNews> {
+        let at_s = self.video.current_time();
+        for buffer in &mut self.buffers {
+            if buffer.buffer.updating() {
+                continue;
+            }
+            if buffer.flush {
+                buffer.flush = false;
+                if buffer.buffer.remove(0.0, f64::INFINITY).is_ok() {
+                    continue;
+                }
+            }
+            if let Some((from, to)) = buffer.past(at_s, KEEP_PAST_S + EVICT_STEP_S) {
+                if buffer.buffer.remove(from, to.min(at_s - KEEP_PAST_S)).is_ok() {
+                    continue;
+                }
+            }
+            let Some(segment) = buffer.queue.pop_front() else { continue };
+            match buffer.buffer.append_buffer_with_array_buffer(&segment.data) {
+                Ok(()) => {}
+                // Full: make room behind the playhead and try again at the next move; the queue waits.
+                Err(error) if door::name(&error) == "QuotaExceededError" => {
+                    buffer.queue.push_front(segment);
+                    if let Some((from, to)) = buffer.past(at_s, KEEP_PAST_MIN_S) {
+                        let _ = buffer.buffer.remove(from, to.min(at_s - KEEP_PAST_MIN_S));
+                    }
+                }
+                Err(error) => return self.fail(&door::message(&error)),
+            }
+        }
+        self.skip_gap();
+        self.finish();
+        Vec::new()
+    }
+
+    fn finish(&mut self) {
+        let done = |b: &Buffer| b.ended && b.queue.is_empty() && !b.buffer.updating() && !b.flush;
+        if !self.buffers.is_empty()
+            && self.buffers.iter().all(done)
+            && self.source.ready_state() == MediaSourceReadyState::Open
+        {
+            let _ = self.source.end_of_stream();
+        }
+    }
+
+    /// A hole of less than [`GAP_S`] (a film whose sound starts late, rounding) is stepped over.
+    fn skip_gap(&mut self) {
+        let at_s = self.video.current_time();
+        let buffered = self.video.buffered();
+        if self.video.seeking() && contains(&buffered, at_s) || self.video.ready_state() >= 3 {
+            return;
+        }
+        for i in 0..buffered.length() {
+            let start = buffered.start(i).unwrap_or(f64::MAX);
+            if start > at_s && start - at_s < GAP_S && !contains(&buffered, at_s) {
+                self.video.set_current_time(start + 0.001);
+                return;
+            }
+        }
+    }
+
+    fn seeking(&mut self) -> Vec<PlayerNews> {
+        let to_s = self.video.current_time();
+        self.waiting = false;
+        if self.buffers.is_empty() {
+            return Vec::new();
+        }
+        if self.buffers.iter().all(|b| b.holds(to_s)) {
+            return self.playhead();
+        }
+        self.generation += 1;
+        for buffer in &mut self.buffers {
+            buffer.queue.clear();
+            buffer.ended = false;
+            buffer.flush = true;
+            // Also ends an append under way, so that the first bytes of the new place go in at once.
+            if self.source.ready_state() == MediaSourceReadyState::Open {
+                let _ = buffer.buffer.abort();
+            }
+        }
+        let mut news = self.pump();
+        news.push(PlayerNews::Seek { to_s });
+        self.playhead_sent = (-1.0, -1.0);
+        news.extend(self.playhead());
+        news
+    }
+
+    fn stalled(&mut self) -> Vec<PlayerNews> {
+        if self.startup_ms.is_some() && !self.video.seeking() && !self.video.ended() && !self.waiting {
+            let near_end = self.source.duration() - self.video.current_time() < 0.3;
+            if !near_end {
+                self.stalls += 1;
+            }
+        }
+        self.waiting = true;
+        self.skip_gap();
+        self.playhead()
+    }
+
+    /// Tells where the viewer is, when that has changed by enough to matter.
+    fn playhead(&mut self) -> Vec<PlayerNews> {
+        let at_s = self.video.current_time();
+        let until_s = at_s + AHEAD_S;
+        if (at_s - self.playhead_sent.0).abs() < PLAYHEAD_STEP_S {
+            return Vec::new();
+        }
+        self.playhead_sent = (at_s, until_s);
+        vec![PlayerNews::Playhead { at_s, until_s }]
+    }
+
+    fn fail(&mut self, what: &str) -> Vec<PlayerNews> {
+        self.broken = true;
+        vec![PlayerNews::Broken(what.to_string())]
+    }
+}
+
+impl Buffer {
+    /// The part of the buffer that ends more than `keep_s` before the playhead.
+    fn past(&self, at_s: f64, keep_s: f64) -> Option<(f64, f64)> {
+        let ranges = self.buffer.buffered().ok()?;
+        if ranges.length() == 0 {
+            return None;
+        }
+        let start = ranges.start(0).ok()?;
+        (start < at_s - keep_s).then_some((start, at_s))
+    }
+
+    fn holds(&self, at_s: f64) -> bool {
+        self.buffer.buffered().is_ok_and(|ranges| contains(&ranges, at_s))
+    }
+}
+
+fn contains(ranges: &TimeRanges, at_s: f64) -> bool {
+    (0..ranges.length()).any(|i| {
+        ranges.start(i).is_ok_and(|start| start <= at_s + 0.05) && ranges.end(i).is_ok_and(|end| at_s < end)
+    })
+}
+
+/// MediaSource, or ManagedMediaSource where that is all there is (iPhone).
+fn media_source() -> Option<MediaSource> {
+    let global = js_sys::global();
+    let get = |name: &str| js_sys::Reflect::get(&global, &name.into()).ok().filter(JsValue::is_function);
+    let constructor: js_sys::Function = get("MediaSource").or_else(|| get("ManagedMediaSource"))?.unchecked_into();
+    js_sys::Reflect::construct(&constructor, &js_sys::Array::new()).ok().map(JsCast::unchecked_into)
+}
+
+/// `requestVideoFrameCallback`, or `loadeddata` where an engine lacks it (Chromium before 83).
+fn watch_first_picture(
+    video: &HtmlVideoElement,
+    handlers: &mut Vec<Handler>,
+    emit: Rc<dyn Fn(VideoEvent)>,
+) -> Option<Closure<dyn FnMut(JsValue, JsValue)>> {
+    let done = Rc::new(Cell::new(false));
+    let request = js_sys::Reflect::get(video, &"requestVideoFrameCallback".into()).ok()?;
+    let Some(request) = request.dyn_ref::<js_sys::Function>() else {
+        handlers.push(Handler::new(video, "loadeddata", move |_| {
+            if !done.replace(true) {
+                emit(VideoEvent::FirstPicture(door::now_ms()));
+            }
+        }));
+        return None;
+    };
+    let closure = Closure::<dyn FnMut(JsValue, JsValue)>::new(move |_, _| {
+        emit(VideoEvent::FirstPicture(door::now_ms()));
+    });
+    let _ = request.call1(video, closure.as_ref());
+    Some(closure)
+}
+
+/// How far ahead of the playhead segments are made, seconds: 25 Mbit/s for twenty seconds is 63 MB, well below the
+/// 143 MB at which Chromium's SourceBuffer is full.
+const AHEAD_S: f64 = 20.0;
+/// How much of what was seen stays, seconds, for a short step back.
+const KEEP_PAST_S: f64 = 20.0;
+/// How much stays when the SourceBuffer is full, seconds. A picture before the playhead's sync sample would be lost below this.
+const KEEP_PAST_MIN_S: f64 = 10.0;
+/// Evicting in steps keeps the number of `remove` calls small, seconds.
+const EVICT_STEP_S: f64 = 10.0;
+/// Holes up to this are stepped over, seconds.
+const GAP_S: f64 = 0.5;
+/// The playhead is told when it moved by this much, seconds.
+const PLAYHEAD_STEP_S: f64 = 0.2;
+/// Segments waiting for a SourceBuffer. At half a second each this is beyond [`AHEAD_S`].
+const QUEUE_MAX: usize = 512;

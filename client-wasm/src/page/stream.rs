@@ -1,0 +1,480 @@
+//! One stream as the page has it: socket, connections, player, and the last numbers from the worker.
+
+use super::player::{Player, PlayerNews, Segment, VideoEvent};
+use super::problems;
+use super::rtc::{Identity, PeerBytes, Rtc, RtcEvent, RtcNews};
+use super::signalling::{News, Signalling, SocketEvent};
+use super::{Emitter, PageEvent, tell, tell_playhead};
+use crate::bridge::{Info, Meta, Problem, ProblemCode, Stats, StreamNumber, ToWorker};
+use crate::door;
+use crate::inbox::Call;
+use baton_content::keys::{PeerKey, StreamKeys};
+use baton_signal_protocol::{Candidate, Refusal, ServerMessage};
+use js_sys::{ArrayBuffer, Function};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::{HtmlVideoElement, MediaSource, Worker};
+
+/// Whose side of the stream this page is on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Share,
+    View,
+}
+
+/// One stream as the page has it.
+pub struct PageStream {
+    pub side: Side,
+    number: StreamNumber,
+    worker: Worker,
+    emitter: Rc<Emitter>,
+    /// `None` where the link is none: then there is only a problem to show.
+    network: Option<Network>,
+    player: Option<Player>,
+    /// When the person began to wait, milliseconds of the page's clock.
+    began_ms: f64,
+    pub(super) worker_stats: Stats,
+    pub(super) meta: Option<Meta>,
+    worker_problem: Option<Problem>,
+    player_problem: Option<Problem>,
+    refused: Option<Refusal>,
+    welcomed_ms: Option<f64>,
+    asked_more_ms: f64,
+    pub(super) regions: BTreeMap<PeerBytes, String>,
+    pub paused: bool,
+    closed_ms: Option<f64>,
+    waiting: Waiting,
+    onchange: Option<Function>,
+    changed: bool,
+    shown: (&'static str, Option<&'static str>),
+    notified_ms: f64,
+}
+
+struct Network {
+    signalling: Signalling,
+    rtc: Rtc,
+}
+
+/// Promises not settled yet.
+#[derive(Default)]
+struct Waiting {
+    meta: Vec<Function>,
+    complete: Vec<Function>,
+    downloads: BTreeMap<u32, (Function, Function)>,
+    next_download: u32,
+}
+
+impl PageStream {
+    /// A stream whose link is good; joins at once.
+    pub fn new(
+        side: Side,
+        number: StreamNumber,
+        server: &str,
+        keys: StreamKeys,
+        peer_seed: [u8; 32],
+        worker: Worker,
+        emitter: Rc<Emitter>,
+        began_ms: f64,
+    ) -> PageStream {
+        let peer = PeerKey::from_seed(peer_seed);
+        let identity = Identity {
+            swarm: keys.swarm.id().0,
+            signalling_key: keys.signalling,
+            peer_seed,
+            peer: peer.id().0,
+        };
+        let socket = emitter.clone();
+        let signalling = Signalling::new(
+            server,
+            keys.swarm,
+            peer,
+            Rc::new(move |event| socket.push(PageEvent::Socket(number, event))),
+        );
+        let channel = emitter.clone();
+        let rtc = Rtc::new(
+            number,
+            worker.clone(),
+            identity,
+            Rc::new(move |conn, event| channel.push(PageEvent::Rtc(number, conn, event))),
+        );
+        let network = Some(Network { signalling, rtc });
+        PageStream { network, ..PageStream::blank(side, number, worker, emitter, began_ms) }
+    }
+
+    /// A stream whose link is none.
+    pub fn broken(number: StreamNumber, worker: Worker, emitter: Rc<Emitter>, problem: Problem) -> PageStream {
+        let blank = PageStream::blank(Side::View, number, worker, emitter, 0.0);
+        PageStream { worker_problem: Some(problem), ..blank }
+    }
+
+    fn blank(
+        side: Side,
+        number: StreamNumber,
+        worker: Worker,
+        emitter: Rc<Emitter>,
+        began_ms: f64,
+    ) -> PageStream {
+        PageStream {
+            side,
+            number,
+            worker,
+            emitter,
+            network: None,
+            player: None,
+            began_ms,
+            worker_stats: Stats::default(),
+            meta: None,
+            worker_problem: None,
+            player_problem: None,
+            refused: None,
+            welcomed_ms: None,
+            asked_more_ms: 0.0,
+            regions: BTreeMap::new(),
+            paused: false,
+            closed_ms: None,
+            waiting: Waiting::default(),
+            onchange: None,
+            changed: true,
+            shown: ("", None),
+            notified_ms: 0.0,
+        }
+    }
+
+    // ── news from the doors ──
+
+    pub fn socket(&mut self, event: SocketEvent) {
+        let Some(network) = &mut self.network else { return };
+        match network.signalling.handle(event) {
+            Some(News::Server(message)) => self.from_server(message),
+            Some(News::Refused(reason)) => self.refused = Some(reason),
+            None => {}
+        }
+    }
+
+    fn from_server(&mut self, message: ServerMessage) {
+        let Some(network) = &mut self.network else { return };
+        match message {
+            ServerMessage::Welcome { ice, candidates, .. } => {
+                network.rtc.set_ice(ice);
+                self.refused = None;
+                self.welcomed_ms = Some(door::now_ms());
+                self.candidates(candidates);
+            }
+            ServerMessage::Candidates(candidates) => self.candidates(candidates),
+            ServerMessage::Relay { from, blob } => self.blob(from, &blob),
+            ServerMessage::Gone { to } => {
+                let news = network.rtc.gone(to);
+                self.handle_rtc(news);
+            }
+            // Alive has been heard by the socket's own timer; the others never come here.
+            _ => {}
+        }
+    }
+
+    fn candidates(&mut self, candidates: Vec<Candidate>) {
+        for candidate in &candidates {
+            if let Some(region) = &candidate.region
+                && self.regions.len() < REGIONS_MAX
+            {
+                self.regions.insert(candidate.peer, region.clone());
+            }
+        }
+        let peers = candidates.into_iter().map(|c| c.peer).collect();
+        tell(&self.worker, &ToWorker::Candidates { stream: self.number, peers });
+    }
+
+    pub fn rtc(&mut self, conn: u64, event: RtcEvent) {
+        let Some(network) = &mut self.network else { return };
+        let news = network.rtc.handle(conn, event);
+        self.handle_rtc(news);
+    }
+
+    pub fn connect(&mut self, peer: PeerBytes) {
+        let Some(network) = &mut self.network else { return };
+        let news = network.rtc.connect(peer);
+        self.handle_rtc(news);
+    }
+
+    pub fn disconnect(&mut self, conn: u64) {
+        if let Some(network) = &mut self.network {
+            network.rtc.close(conn);
+        }
+    }
+
+    pub fn blob(&mut self, from: PeerBytes, blob: &[u8]) {
+        let Some(network) = &mut self.network else { return };
+        let news = network.rtc.handle_blob(from, blob);
+        self.handle_rtc(news);
+    }
+
+    pub fn send(&mut self, sends: Vec<(u64, u32, ArrayBuffer)>) {
+        let Some(network) = &mut self.network else { return };
+        let mut news = Vec::new();
+        for (conn, channel, buffer) in &sends {
+            news.extend(network.rtc.send(*conn, *channel, buffer));
+        }
+        let mut told = 0;
+        for (conn, ..) in sends {
+            if conn != told {
+                network.rtc.report_credit(conn);
+                told = conn;
+            }
+        }
+        self.handle_rtc(news);
+    }
+
+    fn handle_rtc(&mut self, news: Vec<RtcNews>) {
+        let (stream, Some(network)) = (self.number, &mut self.network) else { return };
+        for news in news {
+            match news {
+                RtcNews::Signal { to, blob } => {
+                    if let Err(blob) = network.signalling.relay(to, blob) {
+                        tell(&self.worker, &ToWorker::Introduce { stream, to, blob });
+                    }
+                }
+                RtcNews::Connected { conn, peer, binding } => {
+                    tell(&self.worker, &ToWorker::Connected { stream, conn, peer, binding });
+                    network.rtc.announce(conn);
+                }
+                RtcNews::Disconnected { conn } => tell(&self.worker, &ToWorker::Disconnected { stream, conn }),
+                RtcNews::Failed { peer } => tell(&self.worker, &ToWorker::ConnectFailed { stream, peer }),
+            }
+        }
+    }
+
+    pub fn report(&mut self, completeness_permille: u16, free_slots: u8) {
+        if let Some(network) = &mut self.network {
+            network.signalling.report(completeness_permille, free_slots);
+        }
+    }
+
+    // ── the film ──
+
+    /// Shows the film in this element.
+    pub fn attach(&mut self, video: HtmlVideoElement) {
+        let (number, emitter) = (self.number, self.emitter.clone());
+        if let Some(mut old) = self.player.take() {
+            old.close();
+        }
+        let emit = Rc::new(move |event| emitter.push(PageEvent::Video(number, event)));
+        match Player::new(video, self.began_ms, emit) {
+            Some(player) => {
+                self.player = Some(player);
+                let mp3_in_mp4 = MediaSource::is_type_supported("audio/mp4; codecs=\"mp3\"");
+                tell(&self.worker, &ToWorker::Attach { stream: number, mp3_in_mp4 });
+            }
+            None => self.player_problem = Some(Problem { code: ProblemCode::UnsupportedBrowser, detail: None }),
+        }
+    }
+
+    pub fn video(&mut self, event: VideoEvent) {
+        self.play(|player| player.handle(event));
+    }
+
+    pub fn segment(&mut self, segment: Segment) {
+        self.play(|player| player.append(segment));
+    }
+
+    pub fn ready(&mut self, info: Info) {
+        self.play(|player| player.ready(info));
+    }
+
+    pub fn duration(&mut self, duration_us: u64) {
+        self.play(|player| player.duration(duration_us));
+    }
+
+    pub fn track_ended(&mut self, track: u32, generation: u32) {
+        self.play(|player| player.track_ended(track, generation));
+    }
+
+    fn play(&mut self, f: impl FnOnce(&mut Player) -> Vec<PlayerNews>) {
+        let (stream, Some(player)) = (self.number, &mut self.player) else { return };
+        for news in f(player) {
+            match news {
+                PlayerNews::Seek { to_s } => tell(&self.worker, &ToWorker::Seek { stream, to_s }),
+                PlayerNews::Playhead { at_s, until_s } => tell_playhead(&self.worker, stream, at_s, until_s),
+                PlayerNews::Select(tracks) => tell(&self.worker, &ToWorker::Select { stream, tracks }),
+                PlayerNews::Unsupported(mimes) => {
+                    self.player_problem = Some(Problem { code: ProblemCode::UnsupportedMedia, detail: Some(mimes) });
+                }
+                PlayerNews::Broken(what) => {
+                    self.player_problem = Some(Problem { code: ProblemCode::MediaBroken, detail: Some(what) });
+                }
+            }
+        }
+    }
+
+    // ── news from the worker ──
+
+    pub fn meta(&mut self, meta: Meta) {
+        self.meta = Some(meta);
+        self.changed = true;
+    }
+
+    pub fn stats(&mut self, stats: Stats) {
+        self.changed = true;
+        self.worker_stats = stats;
+    }
+
+    pub fn problem(&mut self, problem: Option<Problem>) {
+        self.worker_problem = problem;
+    }
+
+    pub fn downloaded(&mut self, request: u32, error: Option<String>, blob: JsValue) {
+        let Some((resolve, reject)) = self.waiting.downloads.remove(&request) else { return };
+        // A promise's functions never call back into us.
+        let _ = match error {
+            None => resolve.call1(&JsValue::NULL, &blob),
+            Some(text) => reject.call1(&JsValue::NULL, &js_sys::Error::new(&text)),
+        };
+    }
+
+    // ── what a person asks ──
+
+    pub fn set_onchange(&mut self, f: Option<Function>) {
+        self.onchange = f;
+    }
+
+    pub fn onchange(&self) -> Option<Function> {
+        self.onchange.clone()
+    }
+
+    pub fn when_meta(&mut self, resolve: Function) {
+        self.waiting.meta.push(resolve);
+    }
+
+    pub fn when_complete(&mut self, resolve: Function) {
+        self.waiting.complete.push(resolve);
+    }
+
+    pub fn download(&mut self, resolve: Function, reject: Function) {
+        let request = self.waiting.next_download;
+        self.waiting.next_download += 1;
+        self.waiting.downloads.insert(request, (resolve, reject));
+        tell(&self.worker, &ToWorker::Download { stream: self.number, request });
+    }
+
+    pub fn set_upload(&mut self, paused: bool, bytes_per_second: Option<u64>) {
+        self.paused = paused;
+        tell(&self.worker, &ToWorker::Upload { stream: self.number, paused, bytes_per_second });
+    }
+
+    pub fn close(&mut self) {
+        self.closed_ms.get_or_insert_with(door::now_ms);
+        tell(&self.worker, &ToWorker::Close { stream: self.number });
+        if let Some(network) = &mut self.network {
+            network.signalling.leave();
+        }
+        if let Some(player) = &mut self.player {
+            player.close();
+        }
+        for (_, (_, reject)) in std::mem::take(&mut self.waiting.downloads) {
+            let _ = reject.call1(&JsValue::NULL, &js_sys::Error::new("closed"));
+        }
+    }
+
+    // ── what the page shows ──
+
+    /// Where things stand, in the words of the TypeScript face.
+    pub fn phase(&self) -> &'static str {
+        let joined = self.network.as_ref().is_some_and(|n| n.signalling.joined());
+        match self.side {
+            _ if self.closed_ms.is_some() => "stopped",
+            Side::Share => "sharing",
+            Side::View if self.worker_stats.complete => "complete",
+            Side::View if self.startup_ms().is_some() => "playing",
+            Side::View if !self.worker_stats.peers.is_empty() => "fetching",
+            Side::View if self.network.as_ref().is_some_and(|n| n.rtc.len() > 0) => "connecting",
+            Side::View if joined => "looking",
+            Side::View => "starting",
+        }
+    }
+
+    /// What a person should know, the gravest first.
+    pub fn current_problem(&self) -> Option<(Problem, Option<f64>)> {
+        let alone = self.worker_stats.peers.is_empty();
+        let network = self.network.as_ref();
+        problems::choose(&problems::Facts {
+            fatal: self.worker_problem.as_ref().or(self.player_problem.as_ref()),
+            refused: self.refused,
+            lost_for_ms: network.and_then(|n| n.signalling.lost_for_ms()),
+            retry_s: network.map_or(0.0, |n| n.signalling.retry_in_s()),
+            alone_for_ms: match (alone, self.welcomed_ms) {
+                (true, Some(since)) => Some(door::now_ms() - since),
+                _ => None,
+            },
+            done: self.side == Side::Share || self.worker_stats.complete,
+            closed: self.closed_ms.is_some(),
+        })
+    }
+
+    pub fn startup_ms(&self) -> Option<f64> {
+        self.player.as_ref().and_then(Player::startup_ms)
+    }
+
+    pub fn stalls(&self) -> u32 {
+        self.player.as_ref().map_or(0, Player::stalls)
+    }
+
+    pub fn path_counts(&self) -> (u32, u32) {
+        self.network.as_ref().map_or((0, 0), |n| n.rtc.path_counts())
+    }
+
+    pub fn relayed(&self, conn: u64) -> bool {
+        self.network.as_ref().is_some_and(|n| n.rtc.relayed(conn))
+    }
+
+    /// Twice a second: asks for more candidates while nobody is here, and ends what outlived its goodbyes.
+    pub fn tick(&mut self) {
+        let now = door::now_ms();
+        if self.closed_ms.is_some_and(|closed| now - closed > GOODBYES_MS)
+            && let Some(mut network) = self.network.take()
+        {
+            network.rtc.close_all();
+        }
+        let lonely = self.side == Side::View && self.worker_stats.peers.is_empty() && self.closed_ms.is_none();
+        if let Some(network) = &mut self.network
+            && lonely
+            && network.signalling.joined()
+            && now - self.asked_more_ms > ASK_MORE_MS
+        {
+            self.asked_more_ms = now;
+            network.signalling.more();
+        }
+    }
+
+    /// Settles promises and calls `onchange`, at most four times a second unless phase or problem changed.
+    pub fn notice(&mut self, calls: &mut Vec<Call>) {
+        if let Some(meta) = &self.meta {
+            for resolve in self.waiting.meta.drain(..) {
+                let meta = super::stats::meta_object(meta);
+                calls.push(Box::new(move || drop(resolve.call1(&JsValue::NULL, &meta))));
+            }
+        }
+        if self.worker_stats.complete {
+            for resolve in self.waiting.complete.drain(..) {
+                calls.push(Box::new(move || drop(resolve.call0(&JsValue::NULL))));
+            }
+        }
+        let shown = (self.phase(), self.current_problem().map(|(p, _)| p.code.name()));
+        let now = door::now_ms();
+        if shown != self.shown || (self.changed && now - self.notified_ms >= NOTIFY_MS) {
+            self.shown = shown;
+            self.changed = false;
+            self.notified_ms = now;
+            if let Some(f) = self.onchange.clone() {
+                calls.push(Box::new(move || drop(f.call0(&JsValue::NULL))));
+            }
+        }
+    }
+}
+
+/// Regions remembered per stream.
+const REGIONS_MAX: usize = 512;
+/// How long the goodbyes of a closed stream may take, milliseconds.
+const GOODBYES_MS: f64 = 1000.0;
+/// How often somebody who is alone asks the server for company, milliseconds.
+const ASK_MORE_MS: f64 = 5000.0;
+/// Shortest time between two calls of `onchange` for numbers alone, milliseconds.
+const NOTIFY_MS: f64 = 240.0;

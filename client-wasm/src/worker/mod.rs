@@ -1,0 +1,197 @@
+//! The worker's half: engine, hashing, storage and file reading. Its clock is not throttled in hidden tabs.
+//!
+//! Everything turns from one [`Inbox`]: a message from the page, a file read, a timer.
+
+mod download;
+mod film;
+mod publisher;
+mod store;
+mod stream;
+mod viewer;
+
+use crate::bridge::{COLD, HOT_CREDIT, HOT_PLAYHEAD, HOT_RECEIVED, StreamNumber, ToPage, ToWorker};
+use crate::door::{self, Handler};
+use crate::inbox::{Call, Inbox};
+use baton_swarm::{Channel, ConnId, Input, Instant};
+use bytes::Bytes;
+use gloo_timers::callback::{Interval, Timeout};
+use js_sys::Array;
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use stream::WorkerStream;
+use wasm_bindgen::prelude::*;
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
+
+/// News for the worker's half.
+pub enum WorkerEvent {
+    Page(JsValue),
+    Publisher(StreamNumber, publisher::PublisherEvent),
+    Timer,
+    Tick,
+}
+
+/// All engines of one page.
+pub struct Worker {
+    door: Door,
+    streams: BTreeMap<StreamNumber, WorkerStream>,
+    timer: Option<(Instant, Timeout)>,
+}
+
+/// The way out: to the page, and back into our own inbox.
+#[derive(Clone)]
+pub struct Door {
+    scope: DedicatedWorkerGlobalScope,
+    inbox: Weak<Inbox<WorkerEvent, Worker>>,
+}
+
+impl Door {
+    /// Tells the page something.
+    pub fn tell(&self, news: &ToPage) {
+        self.tell_with(news, &JsValue::UNDEFINED);
+    }
+
+    /// The same with something beside it (a Blob).
+    pub fn tell_with(&self, news: &ToPage, attachment: &JsValue) {
+        self.post(&[COLD.into(), door::buffer(&news.encode()), attachment.clone()], &Array::new());
+    }
+
+    /// Posts a hot message; `transfer` lists its buffers.
+    pub fn post(&self, message: &[JsValue], transfer: &Array) {
+        self.scope
+            .post_message_with_transfer(&door::array(message), transfer)
+            .expect("plain values and fresh buffers can be posted");
+    }
+
+    /// Puts news into our own inbox, from a callback.
+    pub fn emit(&self, event: WorkerEvent) {
+        if let Some(inbox) = self.inbox.upgrade() {
+            inbox.push(event);
+        }
+    }
+}
+
+/// Begins to work; called once, by the worker's script.
+#[wasm_bindgen]
+pub fn worker_main() {
+    let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
+    let door = Door { scope: scope.clone(), inbox: Weak::new() };
+    let worker = Worker { door, streams: BTreeMap::new(), timer: None };
+    let inbox = Inbox::new(worker, Worker::handle, Worker::settle);
+    inbox.with(|worker| worker.door.inbox = Rc::downgrade(&inbox));
+    let messages = inbox.clone();
+    let on_message = Handler::new(&scope, "message", move |event| {
+        let data = event.unchecked_into::<MessageEvent>().data();
+        if data.is_instance_of::<Array>() {
+            messages.push(WorkerEvent::Page(data));
+        }
+    });
+    let tick = Interval::new(TICK_MS, move || inbox.push(WorkerEvent::Tick));
+    // They live as long as the worker, which ends by being terminated.
+    std::mem::forget(on_message);
+    tick.forget();
+}
+
+impl Worker {
+    fn handle(&mut self, event: WorkerEvent) {
+        match event {
+            WorkerEvent::Page(message) => self.from_page(message.unchecked_ref()),
+            WorkerEvent::Publisher(stream, event) => self.in_stream(stream, |s| s.publisher_event(event)),
+            WorkerEvent::Timer => {
+                self.timer = None;
+                let now = now();
+                for stream in self.streams.values_mut() {
+                    stream.wake(now);
+                }
+            }
+            WorkerEvent::Tick => {
+                for stream in self.streams.values_mut() {
+                    stream.tick();
+                }
+            }
+        }
+    }
+
+    /// Everything that the engines want done, then sleep until one of them wants the time.
+    fn settle(&mut self) -> Vec<Call> {
+        for stream in self.streams.values_mut() {
+            stream.drain();
+        }
+        let next = self.streams.values().filter_map(WorkerStream::poll_timeout).min();
+        if self.timer.as_ref().map(|(at, _)| *at) != next {
+            self.timer = next.map(|at| {
+                let wait_ms = at.0.saturating_sub(now().0).div_ceil(1000).clamp(1, SLEEP_MAX_MS) as u32;
+                let door = self.door.clone();
+                (at, Timeout::new(wait_ms, move || door.emit(WorkerEvent::Timer)))
+            });
+        }
+        Vec::new()
+    }
+
+    fn in_stream(&mut self, stream: StreamNumber, f: impl FnOnce(&mut WorkerStream)) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            f(stream);
+        }
+    }
+
+    fn from_page(&mut self, message: &Array) {
+        let number = |i: u32| message.get(i).as_f64().unwrap_or(-1.0);
+        let stream = number(1) as StreamNumber;
+        match number(0) as u32 {
+            HOT_RECEIVED => {
+                let conn = ConnId(number(2) as u64);
+                let channel = if number(3) == 0.0 { Channel::Control } else { Channel::Data };
+                let bytes = Bytes::from(door::bytes(&message.get(4)));
+                self.in_stream(stream, |s| s.input(Input::Received { conn, channel, bytes }));
+            }
+            HOT_CREDIT => {
+                let (conn, credit) = (ConnId(number(2) as u64), number(3) as u64);
+                self.in_stream(stream, |s| s.input(Input::Writable { conn, credit }));
+            }
+            HOT_PLAYHEAD => {
+                let (at_s, until_s) = (number(2), number(3));
+                self.in_stream(stream, |s| s.playhead(at_s, until_s));
+            }
+            COLD => {
+                if let Some(news) = ToWorker::decode(&door::bytes(&message.get(1))) {
+                    self.cold(news, message.get(2));
+                }
+            }
+            other => unreachable!("the page is the same build and sends no {other}"),
+        }
+    }
+
+    fn cold(&mut self, news: ToWorker, attachment: JsValue) {
+        match news {
+            ToWorker::Share { stream, peer_seed, spec } => {
+                let file = attachment.unchecked_into();
+                let made = WorkerStream::share(stream, self.door.clone(), peer_seed, spec, file, now());
+                self.streams.insert(stream, made);
+            }
+            ToWorker::Open { stream, peer_seed, fragment } => {
+                let made = WorkerStream::open(stream, self.door.clone(), peer_seed, &fragment, now());
+                self.streams.insert(stream, made);
+            }
+            ToWorker::Close { stream } => {
+                if let Some(mut closing) = self.streams.remove(&stream) {
+                    closing.input(Input::Leaving);
+                    closing.drain();
+                }
+            }
+            other => {
+                if let Some(stream) = self.streams.get_mut(&other.stream()) {
+                    stream.from_page(other);
+                }
+            }
+        }
+    }
+}
+
+/// The engine's time: microseconds since the worker began.
+fn now() -> Instant {
+    Instant(door::now_us())
+}
+
+/// How often numbers go to the page, milliseconds (DESIGN: at most 250 ms old).
+const TICK_MS: u32 = 250;
+/// Longest sleep, milliseconds; waking for nothing once a minute costs nothing.
+const SLEEP_MAX_MS: u64 = 60_000;

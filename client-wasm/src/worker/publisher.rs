@@ -1,0 +1,388 @@
+//! The publisher's side: reads the file, seals what is asked for, hashes the rest in the background.
+//!
+//! Nothing is hashed or copied before the link is ready. Sealed bytes are not kept, but for the last few pieces:
+//! what is asked for later is read and sealed again, and checked against its signed header before it leaves.
+
+use super::{Door, WorkerEvent};
+use crate::bridge::{Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage};
+use crate::door;
+use baton_content::{
+    BLOCK_LEN, BlockIndex, ByteRange, ContentKey, Entry, Head, Header, Lane, LaneKey, LaneState, MANIFEST_LANE,
+    Manifest, Mask, PieceFlags, PieceId, PieceMeta, PublisherId, PublisherKey, Sealed, Secret, SignedHead, StreamKeys,
+    SwarmId, seal_blocks,
+};
+use baton_media::{Media, Support};
+use baton_swarm::{Input, Output};
+use gloo_timers::future::TimeoutFuture;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::rc::Rc;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::File;
+
+/// What comes back from the disk.
+pub enum PublisherEvent {
+    /// A whole piece, to be sealed.
+    ToSeal(PieceId, Result<Vec<u8>, ReadFault>),
+    /// A run of blocks from this one on, to be sealed again.
+    ToLoad(PieceId, Mask, BlockIndex, Result<Vec<u8>, ReadFault>),
+    /// What a player should fetch first.
+    Probed(Probe),
+    /// How far the background hash is, bytes.
+    Hashing(u64),
+    /// The plain hash of the file.
+    Hashed(Result<[u8; 32], ReadFault>),
+}
+
+/// The file cannot be read any more: it was moved, removed or changed.
+pub struct ReadFault;
+
+/// What looking into the file found.
+#[derive(Default)]
+pub struct Probe {
+    start: Vec<Range<u64>>,
+    duration_us: Option<u64>,
+}
+
+/// A file and its keys.
+pub struct Publisher {
+    number: StreamNumber,
+    door: Door,
+    file: File,
+    key: PublisherKey,
+    head: SignedHead,
+    entry: Entry,
+    /// Manifest versions as pieces of lane 0; empty until the file was looked into.
+    manifest: Vec<Vec<u8>>,
+    headers: BTreeMap<PieceId, Header>,
+    /// Sealed a moment ago, oldest first.
+    recent: VecDeque<Sealed>,
+    /// Manifest pieces asked for before there was a manifest.
+    early: Vec<PieceId>,
+    lane_key: LaneKey,
+    manifest_key: LaneKey,
+    hashed_bytes: u64,
+    busy_until_ms: Rc<Cell<f64>>,
+    failed: bool,
+}
+
+impl Publisher {
+    /// Signs the first head; begins to look into the file and to hash it.
+    pub fn new(number: StreamNumber, door: Door, spec: ShareSpec, file: File) -> Publisher {
+        let key = PublisherKey::from_seed(spec.publisher_seed);
+        let keys = StreamKeys::derive(&key.id(), &Secret(spec.secret));
+        let content_key = ContentKey::from_random(spec.content_key);
+        let mut entry = Entry::new(&spec.name, spec.size);
+        entry.mime = Some(spec.mime).filter(|mime| !mime.is_empty());
+        let mut head = Head::new(keys.swarm.id());
+        head.lanes = vec![
+            LaneState { lane: MANIFEST_LANE, pieces: 1, open: true },
+            LaneState { lane: entry.lane, pieces: entry.piece_count(), open: false },
+        ];
+        head.clock_unix_ms = door::unix_s() * 1000;
+        head.slots = vec![content_key.wrap(&keys.link_slot, head.epoch, spec.slot_nonce)];
+        let publisher = Publisher {
+            number,
+            head: SignedHead::sign(head, &key),
+            lane_key: content_key.lane_key(entry.lane),
+            manifest_key: content_key.lane_key(MANIFEST_LANE),
+            door,
+            file,
+            key,
+            entry,
+            manifest: Vec::new(),
+            headers: BTreeMap::new(),
+            recent: VecDeque::new(),
+            early: Vec::new(),
+            hashed_bytes: 0,
+            busy_until_ms: Rc::default(),
+            failed: false,
+        };
+        publisher.begin();
+        publisher
+    }
+
+    pub fn id(&self) -> PublisherId {
+        self.key.id()
+    }
+
+    pub fn swarm_id(&self) -> SwarmId {
+        self.head.head().swarm
+    }
+
+    pub fn head(&self) -> &SignedHead {
+        &self.head
+    }
+
+    /// What the engine wants of a publisher.
+    pub fn act(&mut self, output: Output) -> Vec<Input> {
+        match output {
+            Output::Seal { piece } => self.seal(piece),
+            Output::Load { piece, mask } => self.load(piece, mask),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes in what came back from the disk.
+    pub fn handle(&mut self, event: PublisherEvent) -> Vec<Input> {
+        match event {
+            PublisherEvent::ToSeal(piece, Ok(bytes)) => vec![self.sealed(piece, bytes)],
+            PublisherEvent::ToSeal(piece, Err(_)) => {
+                self.fail(ProblemCode::FileUnreadable);
+                vec![Input::SealFailed { piece }]
+            }
+            PublisherEvent::ToLoad(piece, mask, first, read) => self.loaded(piece, mask, first, read),
+            PublisherEvent::Probed(probe) => self.probed(probe),
+            PublisherEvent::Hashing(bytes) => {
+                self.hashed_bytes = bytes;
+                Vec::new()
+            }
+            PublisherEvent::Hashed(Ok(hash)) => self.hashed(hash),
+            PublisherEvent::Hashed(Err(_)) => {
+                self.fail(ProblemCode::FileUnreadable);
+                Vec::new()
+            }
+        }
+    }
+
+    pub fn add_stats(&self, stats: &mut Stats) {
+        stats.complete = true;
+        stats.have_permille = 1000;
+        stats.blake3 = self.entry.blake3;
+        stats.hash_permille = Some(match self.entry.blake3 {
+            Some(_) => 1000,
+            None => (self.hashed_bytes.saturating_mul(1000) / self.entry.size.max(1)).min(999) as u16,
+        });
+    }
+
+    fn begin(&self) {
+        let (number, door, file) = (self.number, self.door.clone(), self.file.clone());
+        let (name, size, busy) = (self.entry.path.clone(), self.entry.size, self.busy_until_ms.clone());
+        spawn_local(async move {
+            let emit = |event| door.emit(WorkerEvent::Publisher(number, event));
+            emit(PublisherEvent::Probed(probe(&file, &name, size).await));
+            let hash = hash(&file, size, &busy, |bytes| emit(PublisherEvent::Hashing(bytes))).await;
+            emit(PublisherEvent::Hashed(hash));
+        });
+    }
+
+    fn probed(&mut self, probe: Probe) -> Vec<Input> {
+        let range = |r: &Range<u64>| ByteRange { offset: r.start, len: u32::try_from(r.end - r.start).unwrap_or(u32::MAX) };
+        self.entry.start = probe.start.iter().take(START_RANGES_MAX).map(range).collect();
+        self.entry.duration_us = probe.duration_us;
+        self.add_manifest(1);
+        let early = std::mem::take(&mut self.early);
+        let mut inputs = vec![Input::StartSet(self.entry.start_blocks().collect())];
+        inputs.extend(early.into_iter().flat_map(|piece| self.seal(piece)));
+        inputs
+    }
+
+    /// The hash is in: a second manifest and the head that ends the stream.
+    fn hashed(&mut self, hash: [u8; 32]) -> Vec<Input> {
+        self.hashed_bytes = self.entry.size;
+        self.entry.blake3 = Some(hash);
+        self.add_manifest(2);
+        let mut head = self.head.next();
+        for lane in &mut head.lanes {
+            if lane.lane == MANIFEST_LANE {
+                *lane = LaneState { lane: MANIFEST_LANE, pieces: self.manifest.len() as u32, open: false };
+            }
+        }
+        head.ended = true;
+        head.clock_unix_ms = door::unix_s() * 1000;
+        self.head = SignedHead::sign(head, &self.key);
+        vec![Input::Head(self.head.clone())]
+    }
+
+    fn add_manifest(&mut self, revision: u32) {
+        let manifest = Manifest { revision, ..Manifest::file(self.entry.clone()) };
+        let pieces = manifest.to_pieces().or_else(|_| {
+            // A name that no manifest takes must not keep the file from being shared.
+            let entry = Entry { path: "file".into(), mime: None, start: Vec::new(), ..self.entry.clone() };
+            Manifest { revision, ..Manifest::file(entry) }.to_pieces()
+        });
+        self.manifest.extend(pieces.expect("a plain name and no start set fit"));
+    }
+
+    fn seal(&mut self, piece: PieceId) -> Vec<Input> {
+        if piece.lane == MANIFEST_LANE {
+            return match self.manifest.get(piece.index.0 as usize).cloned() {
+                Some(bytes) => vec![self.sealed(piece, bytes)],
+                None if self.manifest.is_empty() => {
+                    self.early.push(piece);
+                    Vec::new()
+                }
+                None => vec![Input::SealFailed { piece }],
+            };
+        }
+        let Some(range) = self.entry.piece_range(piece).filter(|_| !self.failed) else {
+            return vec![Input::SealFailed { piece }];
+        };
+        self.read(range, move |read| PublisherEvent::ToSeal(piece, read));
+        Vec::new()
+    }
+
+    fn sealed(&mut self, piece: PieceId, plaintext: Vec<u8>) -> Input {
+        let meta = PieceMeta {
+            swarm: self.swarm_id(),
+            epoch: self.head.head().epoch,
+            lane: piece.lane,
+            index: piece.index,
+            flags: if piece.lane == MANIFEST_LANE { PieceFlags::FRAGMENT_START } else { PieceFlags::NONE },
+            media_time_us: 0,
+        };
+        let sealed = seal_blocks(self.key_of(piece.lane), &self.key, meta, plaintext);
+        let header = sealed.header().clone();
+        if let Some(old) = self.headers.insert(piece, header.clone())
+            && !old.same_core(&header)
+        {
+            // Other bytes than those that were signed: saying so beats signing two truths.
+            self.headers.insert(piece, old);
+            self.fail(ProblemCode::FileChanged);
+            return Input::SealFailed { piece };
+        }
+        if self.recent.len() == RECENT_PIECES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(sealed);
+        Input::Sealed { header }
+    }
+
+    fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
+        if let Some(sealed) = self.recent.iter().find(|s| s.header().id() == piece) {
+            return mask.iter().filter_map(|b| sealed.block(b)).map(|block| Input::Loaded { block }).collect();
+        }
+        if !self.headers.contains_key(&piece) || self.failed {
+            return vec![Input::LoadFailed { piece, mask }];
+        }
+        if piece.lane == MANIFEST_LANE {
+            let bytes = self.manifest[piece.index.0 as usize].clone();
+            return match self.sealed(piece, bytes) {
+                Input::Sealed { .. } => self.load(piece, mask),
+                _ => vec![Input::LoadFailed { piece, mask }],
+            };
+        }
+        let (Some(first), Some(range)) = (mask.first(), self.entry.piece_range(piece)) else { return Vec::new() };
+        let last = mask.iter().last().expect("a mask with a first has a last");
+        let start = range.start + u64::from(first.0) * BLOCK_LEN as u64;
+        let end = (range.start + (u64::from(last.0) + 1) * BLOCK_LEN as u64).min(range.end);
+        self.read(start..end, move |read| PublisherEvent::ToLoad(piece, mask, first, read));
+        Vec::new()
+    }
+
+    /// Seals again and checks against the signed header: a changed file is noticed here.
+    fn loaded(&mut self, piece: PieceId, mask: Mask, first: BlockIndex, read: Result<Vec<u8>, ReadFault>) -> Vec<Input> {
+        let Ok(bytes) = read else {
+            self.fail(ProblemCode::FileUnreadable);
+            return vec![Input::LoadFailed { piece, mask }];
+        };
+        let Some(header) = self.headers.get(&piece).cloned() else { return vec![Input::LoadFailed { piece, mask }] };
+        let bytes = bytes::BytesMut::from(bytes::Bytes::from(bytes));
+        let mut inputs = Vec::new();
+        for block in mask.iter() {
+            let from = usize::from(block.0 - first.0) * BLOCK_LEN;
+            let mut sealed = bytes[from..from + header.block_len(block)].to_vec();
+            self.key_of(piece.lane).apply(header.core(), block, &mut sealed);
+            match header.verify(block, sealed.into()) {
+                Ok(block) => inputs.push(Input::Loaded { block }),
+                Err(_) => {
+                    self.fail(ProblemCode::FileChanged);
+                    inputs.push(Input::LoadFailed { piece, mask: Mask::of(block) });
+                }
+            }
+        }
+        inputs
+    }
+
+    fn read(&self, range: Range<u64>, then: impl FnOnce(Result<Vec<u8>, ReadFault>) -> PublisherEvent + 'static) {
+        self.busy_until_ms.set(door::now_ms() + BUSY_MS);
+        let (number, door, file) = (self.number, self.door.clone(), self.file.clone());
+        spawn_local(async move {
+            let read = slice(&file, range).await;
+            door.emit(WorkerEvent::Publisher(number, then(read)));
+        });
+    }
+
+    fn key_of(&self, lane: Lane) -> &LaneKey {
+        if lane == MANIFEST_LANE { &self.manifest_key } else { &self.lane_key }
+    }
+
+    fn fail(&mut self, code: ProblemCode) {
+        if !self.failed {
+            self.failed = true;
+            let problem = Some(Problem { code, detail: None });
+            self.door.tell(&ToPage::Problem { stream: self.number, problem });
+        }
+    }
+}
+
+/// Reads a range of a file. A short read is a file that shrank.
+async fn slice(file: &File, range: Range<u64>) -> Result<Vec<u8>, ReadFault> {
+    let blob = file.slice_with_f64_and_f64(range.start as f64, range.end as f64).map_err(|_| ReadFault)?;
+    let buffer = JsFuture::from(blob.array_buffer()).await.map_err(|_| ReadFault)?;
+    let bytes = door::bytes(&buffer);
+    if bytes.len() as u64 == range.end - range.start { Ok(bytes) } else { Err(ReadFault) }
+}
+
+/// Lets the media engine look for its index, as a player would; a file that is no film costs one read.
+async fn probe(file: &File, name: &str, size: u64) -> Probe {
+    let mut media = Media::new(size, Some(name), Support::default());
+    let mut read = 0;
+    while media.start_ranges().is_none() && read < PROBE_BYTES_MAX {
+        while let Some(output) = media.poll_output() {
+            if matches!(output, baton_media::Output::Failed(_) | baton_media::Output::Unsupported { .. }) {
+                return Probe::default();
+            }
+        }
+        let demands = media.demands();
+        if media.start_ranges().is_some() || demands.is_empty() {
+            break;
+        }
+        for demand in demands.into_iter().take(4) {
+            let end = demand.range.end.min(demand.range.start + PROBE_READ_BYTES);
+            let Ok(bytes) = slice(file, demand.range.start..end).await else { return Probe::default() };
+            read += end - demand.range.start;
+            media.handle_bytes(demand.range.start, bytes.into());
+        }
+    }
+    while media.poll_output().is_some() {}
+    let duration_us = media.info().and_then(|info| info.duration_us);
+    Probe { start: media.start_ranges().unwrap_or_default(), duration_us }
+}
+
+/// Plain BLAKE3 of the whole file, in the background: while peers are being served it goes at a walk.
+async fn hash(
+    file: &File,
+    size: u64,
+    busy_until_ms: &Cell<f64>,
+    progress: impl Fn(u64),
+) -> Result<[u8; 32], ReadFault> {
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    while at < size {
+        if door::now_ms() < busy_until_ms.get() {
+            TimeoutFuture::new(HASH_PAUSE_MS).await;
+        }
+        let end = size.min(at + HASH_READ_BYTES);
+        hasher.update(&slice(file, at..end).await?);
+        at = end;
+        progress(at);
+    }
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// Sealed pieces kept: what two cold seals for each of eight peers make, and are asked for right after.
+const RECENT_PIECES: usize = 24;
+/// What may be read to find the index. A moov of three hours is 10 MB.
+const PROBE_BYTES_MAX: u64 = 64 << 20;
+/// One read while probing.
+const PROBE_READ_BYTES: u64 = 4 << 20;
+/// One read while hashing.
+const HASH_READ_BYTES: u64 = 1 << 20;
+/// A file that was read for a peer within this time is being served, milliseconds.
+const BUSY_MS: f64 = 1000.0;
+/// The pause between two background reads while peers are served, milliseconds: 4 MB/s at most.
+const HASH_PAUSE_MS: u32 = 250;
+/// As many as a manifest takes (docs/protocol.md section 6).
+const START_RANGES_MAX: usize = 64;

@@ -1,0 +1,285 @@
+//! One engine and what drives it: a publisher's file or a viewer's store and film.
+
+use super::publisher::{Publisher, PublisherEvent};
+use super::viewer::Viewer;
+use super::{Door, now};
+use crate::bridge::{
+    HOT_SEND, PeerRole, PeerStats, Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage, ToWorker,
+};
+use crate::door;
+use baton_content::Link;
+use baton_swarm::{Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Role, Stream, Swarm};
+use js_sys::Array;
+use wasm_bindgen::prelude::*;
+
+/// One engine and what drives it.
+pub struct WorkerStream {
+    number: StreamNumber,
+    door: Door,
+    swarm: Swarm,
+    side: Side,
+    /// Sends of this turn, which go to the page in one message.
+    sends: Vec<JsValue>,
+    transfer: Array,
+    reported: Stats,
+}
+
+enum Side {
+    Publisher(Box<Publisher>),
+    Viewer(Box<Viewer>),
+}
+
+impl WorkerStream {
+    /// Publishes a file.
+    pub fn share(
+        number: StreamNumber,
+        door: Door,
+        peer_seed: [u8; 32],
+        spec: ShareSpec,
+        file: web_sys::File,
+        now: Instant,
+    ) -> WorkerStream {
+        let publisher = Publisher::new(number, door.clone(), spec, file);
+        let stream = Stream {
+            publisher: publisher.id(),
+            swarm: publisher.swarm_id(),
+            head: Some(publisher.head().clone()),
+        };
+        let side = Side::Publisher(Box::new(publisher));
+        WorkerStream::new(number, door, stream, Role::Publisher, side, peer_seed, now)
+    }
+
+    /// Fetches what a link names. The page has checked the link already.
+    pub fn open(number: StreamNumber, door: Door, peer_seed: [u8; 32], fragment: &str, now: Instant) -> WorkerStream {
+        let link = Link::parse(fragment).expect("the page parsed this very link");
+        let keys = link.keys();
+        let stream = Stream { publisher: link.publisher, swarm: keys.swarm.id(), head: None };
+        let side = Side::Viewer(Box::new(Viewer::new(number, door.clone(), keys.link_slot)));
+        WorkerStream::new(number, door, stream, Role::Viewer, side, peer_seed, now)
+    }
+
+    fn new(
+        number: StreamNumber,
+        door: Door,
+        stream: Stream,
+        role: Role,
+        side: Side,
+        peer_seed: [u8; 32],
+        now: Instant,
+    ) -> WorkerStream {
+        let key = baton_content::PeerKey::from_seed(peer_seed);
+        let seed = u64::from_le_bytes(door::random());
+        let swarm = Swarm::new(stream, Vec::new(), role, Config::default(), key, seed, now, door::unix_s());
+        WorkerStream {
+            number,
+            door,
+            swarm,
+            side,
+            sends: Vec::new(),
+            transfer: Array::new(),
+            reported: Stats::default(),
+        }
+    }
+
+    /// Gives the engine news.
+    pub fn input(&mut self, input: Input) {
+        self.swarm.handle_input(now(), input);
+    }
+
+    /// When the engine wants to be woken.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.swarm.poll_timeout()
+    }
+
+    /// The time may have come.
+    pub fn wake(&mut self, now: Instant) {
+        if self.swarm.poll_timeout().is_some_and(|at| at <= now) {
+            self.swarm.handle_input(now, Input::TimedOut);
+        }
+    }
+
+    /// Where the viewer is.
+    pub fn playhead(&mut self, at_s: f64, until_s: f64) {
+        if let Side::Viewer(viewer) = &mut self.side {
+            viewer.playhead(at_s, until_s);
+        }
+    }
+
+    /// A cold message for this stream.
+    pub fn from_page(&mut self, news: ToWorker) {
+        match news {
+            ToWorker::Candidates { peers, .. } => {
+                self.input(Input::Candidates(peers.into_iter().map(baton_content::PeerId).collect()));
+            }
+            ToWorker::Connected { conn, peer, binding, .. } => {
+                let binding = Binding {
+                    local_nonce: binding.local_nonce,
+                    remote_nonce: binding.remote_nonce,
+                    local_fingerprint: binding.local_fingerprint,
+                    remote_fingerprint: binding.remote_fingerprint,
+                    offerer: binding.offerer,
+                };
+                let peer = baton_content::PeerId(peer);
+                self.input(Input::Connected { conn: ConnId(conn), peer, binding, path: Path::Direct });
+            }
+            ToWorker::Disconnected { conn, .. } => self.input(Input::Disconnected { conn: ConnId(conn) }),
+            ToWorker::ConnectFailed { peer, .. } => {
+                self.input(Input::ConnectFailed { peer: baton_content::PeerId(peer) });
+            }
+            ToWorker::Introduce { to, blob, .. } => {
+                self.input(Input::Signal { to: baton_content::PeerId(to), blob: blob.into() });
+            }
+            ToWorker::Upload { paused, bytes_per_second, .. } => {
+                self.input(Input::Budget { upload_bytes_per_second: bytes_per_second, paused });
+            }
+            other => {
+                if let Side::Viewer(viewer) = &mut self.side {
+                    viewer.from_page(other);
+                }
+            }
+        }
+    }
+
+    /// Something that the publisher waited for is there.
+    pub fn publisher_event(&mut self, event: PublisherEvent) {
+        if let Side::Publisher(publisher) = &mut self.side {
+            for input in publisher.handle(event) {
+                self.swarm.handle_input(now(), input);
+            }
+        }
+    }
+
+    /// Does everything that the engine wants done, until it wants nothing more.
+    pub fn drain(&mut self) {
+        loop {
+            while let Some(output) = self.swarm.poll_output() {
+                self.act(output);
+            }
+            let Side::Viewer(viewer) = &mut self.side else { break };
+            let inputs = viewer.pump(now());
+            if inputs.is_empty() {
+                break;
+            }
+            for input in inputs {
+                self.swarm.handle_input(now(), input);
+            }
+        }
+        self.flush_sends();
+    }
+
+    /// Numbers for the page, if they changed.
+    pub fn tick(&mut self) {
+        let stats = self.stats();
+        if stats != self.reported {
+            self.reported = stats.clone();
+            self.door.tell(&ToPage::Stats { stream: self.number, stats: Box::new(stats) });
+        }
+    }
+
+    fn act(&mut self, output: Output) {
+        let stream = self.number;
+        match output {
+            Output::Send { conn, channel, bytes } => {
+                let buffer = door::buffer(&bytes);
+                self.transfer.push(&buffer);
+                let channel = u32::from(channel == Channel::Data);
+                self.sends.extend([(conn.0 as f64).into(), channel.into(), buffer]);
+            }
+            Output::Connect { peer } => self.door.tell(&ToPage::Connect { stream, peer: peer.0 }),
+            Output::Disconnect { conn, .. } => {
+                // What was said last goes out before the connection does.
+                self.flush_sends();
+                self.door.tell(&ToPage::Disconnect { stream, conn: conn.0 });
+            }
+            Output::Signal { from, blob } => {
+                self.door.tell(&ToPage::Introduced { stream, from: from.0, blob: blob.to_vec() });
+            }
+            Output::Report { completeness_permille, free_slots } => {
+                self.door.tell(&ToPage::Report { stream, completeness_permille, free_slots });
+            }
+            Output::Event(event) => self.event(event),
+            Output::CancelLoad { .. } => {}
+            output => {
+                let inputs = match &mut self.side {
+                    Side::Publisher(publisher) => publisher.act(output),
+                    Side::Viewer(viewer) => viewer.act(output),
+                };
+                for input in inputs {
+                    self.swarm.handle_input(now(), input);
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let problem = |code| Some(Problem { code, detail: None });
+        match event {
+            Event::HeadChanged(head) => {
+                if let Side::Viewer(viewer) = &mut self.side {
+                    viewer.head(head);
+                }
+            }
+            Event::PeerJoined { .. } | Event::Complete => {
+                if let (Event::Complete, Side::Viewer(viewer)) = (&event, &mut self.side) {
+                    viewer.complete();
+                }
+                self.tick();
+            }
+            Event::Fraud { .. } => self.problem(problem(ProblemCode::Fraud)),
+            Event::Expired => self.problem(problem(ProblemCode::Expired)),
+            Event::PeerRefused { .. } | Event::SealFailed { .. } => {}
+        }
+    }
+
+    fn problem(&mut self, problem: Option<Problem>) {
+        self.door.tell(&ToPage::Problem { stream: self.number, problem });
+    }
+
+    fn flush_sends(&mut self) {
+        if self.sends.is_empty() {
+            return;
+        }
+        let mut message = vec![HOT_SEND.into(), self.number.into()];
+        message.append(&mut self.sends);
+        let transfer = std::mem::replace(&mut self.transfer, Array::new());
+        self.door.post(&message, &transfer);
+    }
+
+    fn stats(&self) -> Stats {
+        let s = self.swarm.stats();
+        let peers = s.peers.iter().map(|p| PeerStats {
+            id: p.id.0,
+            conn: p.conn.0,
+            role: match p.role {
+                Role::Publisher => PeerRole::Publisher,
+                Role::Keeper => PeerRole::Keeper,
+                Role::Viewer if p.complete_permille == 1000 => PeerRole::Seeder,
+                Role::Viewer => PeerRole::Viewer,
+            },
+            rtt_us: p.rtt_us.unwrap_or(0),
+            down_bytes_per_second: p.down_bytes_per_second,
+            up_bytes_per_second: p.up_bytes_per_second,
+            received: p.received_bytes,
+            sent: p.sent_bytes,
+            complete_permille: p.complete_permille,
+        });
+        let mut stats = Stats {
+            have_permille: s.completeness_permille,
+            bytes_verified: s.have_bytes,
+            bytes_received: s.received_bytes,
+            bytes_sent: s.sent_bytes,
+            verified_blocks: s.verified_blocks,
+            rejected_blocks: s.rejected_blocks,
+            from_viewers: s.received_from_viewers_bytes,
+            others_permille: s.others_union_permille,
+            complete_peers: s.complete_peers,
+            peers: peers.collect(),
+            ..Stats::default()
+        };
+        match &self.side {
+            Side::Publisher(publisher) => publisher.add_stats(&mut stats),
+            Side::Viewer(viewer) => viewer.add_stats(&mut stats),
+        }
+        stats
+    }
+}

@@ -1,0 +1,248 @@
+//! The viewer's side: keeps blocks, reads the manifest, feeds the film, gives the file back.
+
+use super::Door;
+use super::download;
+use super::film::Film;
+use super::store::Store;
+use crate::bridge::{Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker};
+use baton_content::{
+    ContentKey, Entry, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, SignedHead, SlotKey, VerifiedBlock,
+};
+use baton_swarm::{Input, Instant, Output};
+use std::collections::BTreeMap;
+
+/// What a viewer has and is doing with it.
+pub struct Viewer {
+    number: StreamNumber,
+    door: Door,
+    slot_key: SlotKey,
+    keys: Keys,
+    store: Store,
+    /// Opened pieces of lane 0.
+    manifest_pieces: BTreeMap<PieceId, Vec<u8>>,
+    revision: u32,
+    entry: Option<Entry>,
+    attached: Option<bool>,
+    film: Option<Film>,
+    complete: bool,
+    downloads: Vec<u32>,
+    inputs: Vec<Input>,
+    meta: Meta,
+}
+
+/// The lane keys in use, by epoch.
+pub struct Keys {
+    head: Option<SignedHead>,
+    content: BTreeMap<u32, ContentKey>,
+    lanes: BTreeMap<(u32, Lane), LaneKey>,
+}
+
+impl Keys {
+    /// The plain bytes of a block; `None` while the key is unknown.
+    pub fn open(&mut self, block: &VerifiedBlock) -> Option<Vec<u8>> {
+        let core = block.header().core();
+        let content = &self.content;
+        let key = match self.lanes.entry((core.epoch, core.lane)) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(content.get(&core.epoch)?.lane_key(core.lane))
+            }
+        };
+        let mut bytes = block.bytes().to_vec();
+        key.apply(core, block.block(), &mut bytes);
+        Some(bytes)
+    }
+
+    fn learn(&mut self, head: SignedHead, slot_key: &SlotKey) -> bool {
+        let known = match head.head().content_key(slot_key) {
+            Ok(key) => {
+                self.content.insert(head.head().epoch, key);
+                true
+            }
+            Err(_) => false,
+        };
+        self.head = Some(head);
+        known
+    }
+}
+
+impl Viewer {
+    /// Nothing here yet.
+    pub fn new(number: StreamNumber, door: Door, slot_key: SlotKey) -> Viewer {
+        Viewer {
+            number,
+            door,
+            slot_key,
+            keys: Keys { head: None, content: BTreeMap::new(), lanes: BTreeMap::new() },
+            store: Store::default(),
+            manifest_pieces: BTreeMap::new(),
+            revision: 0,
+            entry: None,
+            attached: None,
+            film: None,
+            complete: false,
+            downloads: Vec::new(),
+            inputs: Vec::new(),
+            meta: Meta::default(),
+        }
+    }
+
+    /// A higher head: it may bring the content key.
+    pub fn head(&mut self, head: SignedHead) {
+        if !self.keys.learn(head, &self.slot_key) {
+            // The publisher signed a head whose link slot this link does not open.
+            self.tell_problem(ProblemCode::Ended);
+        }
+    }
+
+    /// Everything is here.
+    pub fn complete(&mut self) {
+        self.complete = true;
+        for request in std::mem::take(&mut self.downloads) {
+            self.download(request);
+        }
+    }
+
+    /// What the engine wants of a viewer.
+    pub fn act(&mut self, output: Output) -> Vec<Input> {
+        match output {
+            Output::Store { block } => {
+                let (piece, mask) = (block.piece(), Mask::of(block.block()));
+                self.store.put(block);
+                vec![Input::Stored { piece, mask }]
+            }
+            Output::Load { piece, mask } => {
+                let load = |b| match self.store.get(piece, b) {
+                    Some(block) => Input::Loaded { block: block.clone() },
+                    None => Input::LoadFailed { piece, mask: Mask::of(b) },
+                };
+                mask.iter().map(load).collect()
+            }
+            Output::Deliver(block) => {
+                self.delivered(&block);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Feeds the film with what is here, and asks the swarm for what is not.
+    pub fn pump(&mut self, now: Instant) -> Vec<Input> {
+        let mut inputs = std::mem::take(&mut self.inputs);
+        if let (Some(film), Some(entry)) = (&mut self.film, &self.entry) {
+            inputs.extend(film.pump(now, entry, &self.store, &mut self.keys));
+        }
+        inputs
+    }
+
+    /// A cold message from the page.
+    pub fn from_page(&mut self, news: ToWorker) {
+        match news {
+            ToWorker::Attach { mp3_in_mp4, .. } => {
+                self.attached = Some(mp3_in_mp4);
+                self.start_film();
+            }
+            ToWorker::Seek { to_s, .. } => self.with_film(|film| film.seek(to_s)),
+            ToWorker::Select { tracks, .. } => self.with_film(|film| film.select(&tracks)),
+            ToWorker::Download { request, .. } if self.complete => self.download(request),
+            ToWorker::Download { request, .. } => self.downloads.push(request),
+            _ => {}
+        }
+    }
+
+    /// Where the viewer is.
+    pub fn playhead(&mut self, at_s: f64, until_s: f64) {
+        self.with_film(|film| film.playhead(at_s, until_s));
+    }
+
+    pub fn add_stats(&self, stats: &mut Stats) {
+        stats.complete = self.complete && self.entry.is_some();
+    }
+
+    fn with_film(&mut self, f: impl FnOnce(&mut Film)) {
+        if let Some(film) = &mut self.film {
+            f(film);
+        }
+    }
+
+    fn delivered(&mut self, block: &VerifiedBlock) {
+        if block.piece().lane == MANIFEST_LANE {
+            self.manifest_block(block.piece());
+        } else if let Some(film) = &mut self.film {
+            film.arrived(block.piece(), block.block());
+        }
+    }
+
+    /// Reads the manifest anew whenever a piece of lane 0 is whole.
+    fn manifest_block(&mut self, piece: PieceId) {
+        let Some(blocks) = self.store.whole(piece) else { return };
+        let mut plain = Vec::new();
+        for block in blocks {
+            let Some(bytes) = self.keys.open(block) else { return };
+            plain.extend_from_slice(&bytes);
+        }
+        self.manifest_pieces.insert(piece, plain);
+        let pieces = self.manifest_pieces.iter().map(|(piece, bytes)| (piece.index, bytes.as_slice()));
+        match Manifest::from_lane(pieces) {
+            Ok(Some(manifest)) if manifest.revision > self.revision => self.manifest(manifest),
+            Ok(_) => {}
+            Err(_) => self.tell_problem(ProblemCode::MediaBroken),
+        }
+    }
+
+    fn manifest(&mut self, manifest: Manifest) {
+        let Some(entry) = manifest.entries.into_iter().next() else { return };
+        self.revision = manifest.revision;
+        let mime = entry.mime.clone().unwrap_or_default();
+        self.meta = Meta {
+            title: manifest.title,
+            playable: is_playable(&mime, &entry.path),
+            mime,
+            size: entry.size,
+            duration_us: entry.duration_us,
+            blake3: entry.blake3,
+        };
+        self.door.tell(&ToPage::Meta { stream: self.number, meta: self.meta.clone() });
+        self.inputs.push(Input::StartSet(entry.start_blocks().collect()));
+        self.entry = Some(entry);
+        self.start_film();
+    }
+
+    /// Once somebody wants to look at it and it is known what it is.
+    fn start_film(&mut self) {
+        let (Some(mp3_in_mp4), Some(entry)) = (self.attached, &self.entry) else { return };
+        if self.film.is_none() && self.meta.playable && entry.size > 0 {
+            self.film = Some(Film::new(self.number, self.door.clone(), entry, mp3_in_mp4));
+        }
+    }
+
+    fn download(&mut self, request: u32) {
+        let stream = self.number;
+        let result = match &self.entry {
+            Some(entry) => download::blob(entry, &self.store, &mut self.keys),
+            None => Err("there is no manifest".into()),
+        };
+        match result {
+            Ok(blob) => self.door.tell_with(&ToPage::Downloaded { stream, request, error: None }, &blob),
+            Err(error) => self.door.tell(&ToPage::Downloaded { stream, request, error: Some(error) }),
+        }
+    }
+
+    fn tell_problem(&self, code: ProblemCode) {
+        let problem = Some(Problem { code, detail: None });
+        self.door.tell(&ToPage::Problem { stream: self.number, problem });
+    }
+}
+
+/// Whether the media engine is worth asking: by type, or by name where the publisher's browser knew no type.
+fn is_playable(mime: &str, path: &str) -> bool {
+    if mime.starts_with("video/") || mime.starts_with("audio/") {
+        return true;
+    }
+    let extension = path.rsplit_once('.').map_or("", |(_, e)| e).to_ascii_lowercase();
+    const MEDIA: [&str; 21] = [
+        "mp4", "m4v", "mov", "m4a", "3gp", "mkv", "mka", "webm", "ts", "m2ts", "mts", "ogg", "oga", "ogv", "opus",
+        "mp3", "flac", "wav", "aac", "avi", "wmv",
+    ];
+    MEDIA.contains(&extension.as_str())
+}
