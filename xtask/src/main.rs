@@ -2,6 +2,7 @@
 //!
 //! It finds or installs what a command needs, does nothing that is already done, and says how long each stage took.
 
+mod bench;
 mod browsers;
 mod build;
 mod npm;
@@ -22,7 +23,7 @@ usage: cargo xtask COMMAND
   serve [--port N] [--lan]    build, then serve on http://localhost:8080; --lan: on all addresses of this machine
   test [STAGE...]             install what the tests need and run them all, or only the stages named:
                               lint native wasm web browsers
-  bench [NAME]                measure; without a name, list what there is to measure
+  bench [NAME...]             measure, us and the rivals in turn; without a name everything; --help lists the names
   fuzz [TARGET]               feed hostile bytes to the parsers
   sim [SCENARIO]              a whole swarm on one event queue
 
@@ -58,33 +59,11 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         }
         "serve" => serve::serve(rest)?,
         "test" => return test::test(rest),
-        "bench" => scripts("bench", rest)?,
+        "bench" => bench::bench(rest)?,
         "fuzz" => bail!("there is nothing to fuzz yet"),
         "sim" => bail!("there is no simulator yet"),
         "help" | "--help" | "-h" => print!("{USAGE}"),
         other => bail!("no such command: {other}\n\n{USAGE}"),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Runs `bench/NAME.mjs` on a fresh build, or lists the names.
-fn scripts(folder: &str, rest: &[String]) -> Result<()> {
-    let folder = run::root().join(folder);
-    let Some((name, arguments)) = rest.split_first() else {
-        println!("{}", run::names_of(&folder, "mjs")?.join("\n"));
-        return Ok(());
-    };
-    let script = folder.join(format!("{name}.mjs"));
-    if !script.is_file() {
-        bail!("no such script: {}", script.display());
-    }
-    build::everything(build::Profile::Release)?;
-    npm::install(&folder)?;
-    let browsers = browsers::ensure()?;
-    run::run(
-        browsers
-            .to(run::command("node"))
-            .arg(script)
-            .args(arguments),
-    )
 }
