@@ -40,6 +40,7 @@ mod kind {
     pub const PING: u8 = 15;
     pub const PONG: u8 = 16;
     pub const NEIGHBOURS: u8 = 17;
+    pub const WANT_START: u8 = 18;
     pub const BLOCK: u8 = 64;
 }
 
@@ -274,6 +275,8 @@ pub enum Message {
     /// Answered by Pong with the same number.
     Ping(u32),
     Pong(u32),
+    /// Asks for the start set after the Hello: whoever was asked first had nothing.
+    WantStart,
     /// Whom the sender is connected with, replacing what it said before.
     Neighbours(Vec<[u8; 32]>),
     Blocks(Blocks),
@@ -331,6 +334,7 @@ impl Message {
             kind::START_SET => Message::StartSet(bounded(kind, body(kind, rest)?)?),
             kind::PING => Message::Ping(body(kind, rest)?),
             kind::PONG => Message::Pong(body(kind, rest)?),
+            kind::WANT_START => Message::WantStart,
             kind::NEIGHBOURS => Message::Neighbours(bounded(kind, body(kind, rest)?)?),
             kind::BLOCK => decode_blocks(bytes)?,
             unknown => Message::Unknown(unknown),
@@ -356,6 +360,7 @@ impl Message {
             Message::StartSet(m) => encode(kind::START_SET, m),
             Message::Ping(m) => encode(kind::PING, m),
             Message::Pong(m) => encode(kind::PONG, m),
+            Message::WantStart => encode(kind::WANT_START, &()),
             Message::Neighbours(m) => encode(kind::NEIGHBOURS, m),
             Message::Blocks(m) => encode_blocks(m.piece, m.sent_us, m.iter()),
             Message::Unknown(kind) => Bytes::copy_from_slice(&[VERSION, *kind]),

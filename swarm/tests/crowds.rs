@@ -109,3 +109,23 @@ fn table() {
         run("6, 10 s apart, 20/50 Mbit", &Crowd { viewers: 6, stagger_us: 10 * SECOND, seeder_up: 2_500_000, viewer_up: 2_500_000, latency_us: 7_500, seed, ..four() });
     }
 }
+
+/// Prints what goes on in one run: `WATCH=4,10 cargo test … trace -- --ignored --nocapture` (viewers, links in film rates).
+#[test]
+#[ignore]
+fn trace() {
+    let watch = std::env::var("WATCH").unwrap_or("4,10".into());
+    let (viewers, factor) = watch.split_once(',').expect("viewers,factor");
+    let up = factor.parse::<u64>().expect("a number") * RATE;
+    let crowd = Crowd { viewers: viewers.parse().expect("a number"), seeder_up: up, viewer_up: up, ..four() };
+    let mut world = World::new(Film::new(crowd.len), crowd.seed);
+    world.trace = true;
+    world.publisher(Link::new(crowd.seeder_up, crowd.seeder_up, crowd.latency_us));
+    for _ in 1..=crowd.viewers {
+        let viewer = world.viewer(Link::new(crowd.viewer_up, crowd.viewer_up * 2, crowd.latency_us));
+        let others: Vec<usize> = (0..viewer).collect();
+        world.play(viewer, crowd.rate);
+        world.introduce(viewer, &others);
+    }
+    world.run_until(15 * SECOND, World::all_complete);
+}

@@ -5,7 +5,7 @@ use crate::config;
 use crate::face::{Binding, ConnId, Event, Output, Path, Reason, Role};
 use crate::have;
 use crate::peer::Peer;
-use crate::wire::{Hello, Message, Signature, hello_statement};
+use crate::wire::{Hello, Message, Signature, hello_statement, piece_id};
 use baton_content::{PeerId, verify_signature};
 
 impl Reason {
@@ -112,6 +112,28 @@ impl Swarm {
         self.role != Role::Publisher && !self.start_asked && !has_manifest
     }
 
+    /// Asks a peer whose Hello is here, if it has anything.
+    fn want_start(&mut self, conn: ConnId) -> bool {
+        let has_manifest = self.peers.get(&conn).is_some_and(|peer| peer.is_up() && peer.down.grant > 0 && peer.has.mask(piece_id(0, 0)) != 0);
+        if has_manifest {
+            self.start_asked = true;
+            self.start_wait = Some((conn, self.now.after(config::START_SET_PATIENCE_US)));
+            self.send(conn, &Message::WantStart);
+        }
+        has_manifest
+    }
+
+    /// Whoever was asked has nothing: the next one.
+    pub(super) fn ask_another_for_start(&mut self, except: ConnId) {
+        self.start_asked = false;
+        let others: Vec<ConnId> = self.up().filter(|conn| *conn != except).collect();
+        for conn in others {
+            if self.wants_start_set() && self.want_start(conn) {
+                return;
+            }
+        }
+    }
+
     pub(super) fn hello(&mut self, conn: ConnId, hello: Hello) -> Result<(), Reason> {
         let peer = self.peers.get(&conn).ok_or(Reason::BadHello)?;
         if peer.is_up() {
@@ -134,10 +156,9 @@ impl Swarm {
         // Nobody knows the way better than these two messages did, and the first round trip is worth knowing at once.
         self.timers.cancel(Timer::Ping(conn));
         self.ping(conn);
-        if self.start_wait.is_some_and(|(asked, _)| asked == conn) && self.head.is_none() {
-            // It has nothing: somebody else may be asked.
-            self.start_wait = None;
-            self.start_asked = false;
+        let asked_others = self.start_wait.is_none_or(|(asked, _)| asked != conn);
+        if asked_others && self.wants_start_set() {
+            self.want_start(conn);
         }
         if hello.start_set {
             self.give_start_set(conn);

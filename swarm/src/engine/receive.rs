@@ -45,6 +45,7 @@ impl Swarm {
             Message::Introduce(introduce) => self.introduced(conn, introduce)?,
             Message::Goodbye => self.forget(conn, Some(Reason::Goodbye)),
             Message::StartSet(parts) => self.start_set_comes(conn, &parts),
+            Message::WantStart => self.give_start_set(conn),
             Message::Ping(number) => self.send(conn, &Message::Pong(number)),
             Message::Pong(number) => self.pong(conn, number),
             Message::Neighbours(ids) => self.learn_neighbours(conn, ids),
@@ -312,6 +313,9 @@ impl Swarm {
             return;
         }
         self.start_wait = None;
+        if parts.is_empty() {
+            self.ask_another_for_start(conn);
+        }
         let mut budget = (config::START_SET_BYTES_MAX as u32 / baton_content::BLOCK_LEN as u32) * 2;
         for part in parts {
             let missing = self.pieces.get(part.piece()).map_or(0, |piece| piece.missing());

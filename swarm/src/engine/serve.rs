@@ -509,7 +509,7 @@ impl Swarm {
         let count = mask.count_ones() as usize;
         let more_to_come = peer.up.loading.get(&piece).is_some_and(|mask| *mask != 0);
         let under_way = peer.up.block_bytes > peer.up.acked;
-        if !urgent && count < most && count == queue.len() && more_to_come && under_way {
+        if count < most && count == queue.len() && more_to_come && under_way {
             return false;
         }
         let len = (wire::BLOCK_HEAD_LEN + count * BLOCK_LEN) as u64;

@@ -108,6 +108,8 @@ pub struct World {
     pub apart: BTreeSet<(usize, usize)>,
     /// Check the engines' invariants after every so many inputs.
     pub check_every: u64,
+    /// Print every message as it is sent.
+    pub trace: bool,
     queue: BTreeMap<(u64, u64), What>,
     seq: u64,
     rng: u64,
@@ -126,6 +128,7 @@ impl World {
             load_us: 500,
             apart: BTreeSet::new(),
             check_every: 64,
+            trace: false,
             queue: BTreeMap::new(),
             seq: 0,
             rng: seed ^ 0x5eed,
@@ -472,6 +475,16 @@ impl World {
         let Some(wire) = self.nodes[node].wires.get_mut(&conn) else { return };
         assert!(bytes.len() <= 65_536, "a message is at most 64 KiB");
         wire.sent += bytes.len() as u64;
+        if self.trace {
+            let message = baton_swarm::wire::Message::decode(&bytes, channel == Channel::Data).expect("readable");
+            let text = match &message {
+                baton_swarm::wire::Message::Blocks(blocks) => format!("Blocks {} {:?}", blocks.piece, blocks.mask),
+                baton_swarm::wire::Message::Header(_) => "Header".into(),
+                baton_swarm::wire::Message::Hello(hello) => format!("Hello start_set {}", hello.start_set),
+                other => format!("{other:?}"),
+            };
+            println!("{:>9} {node} -> {} queue {} {}", self.now, wire.remote, wire.queue.len(), &text[..text.len().min(260)]);
+        }
         assert!(
             channel == Channel::Control || wire.sent <= wire.drained + SEND_BUFFER + 64 * 1024,
             "blocks wait for credit"
