@@ -1,6 +1,6 @@
 // Verified bulk transfer, one to one, no player, against a bare channel: how fast, and at what price in CPU.
 import { randomFile } from '../lib/media.mjs';
-import { median, ratio } from '../lib/numbers.mjs';
+import { median, met, times } from '../lib/numbers.mjs';
 import { patience } from '../lib/browser.mjs';
 import { pause, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
@@ -134,25 +134,23 @@ function rows(results) {
   const middle = (key, of) => median((results.get(key) ?? []).map(of));
   const speed = (key) => middle(key, (it) => it.mbps);
   const cpu = (key) => middle(key, (it) => it.sender + it.receiver);
-  const speedRatio = speed('baton') / speed('bare');
-  const cpuRatio = cpu('baton') / cpu('bare');
   const word = (value, unit) => (Number.isFinite(value) ? `${value.toFixed(1)} ${unit}` : '–');
   return [
     {
       figure: 'verified bulk, one to one',
       ours: word(speed('baton'), 'MB/s'),
       rivals: `bare channel ${word(speed('bare'), 'MB/s')} · WebTorrent ${word(speed('webtorrent'), 'MB/s')}`,
-      ratio: `${ratio(speedRatio)}× bare`,
+      ratio: times(speed('baton'), speed('bare'), 'bare'),
       bar: '≥ 0.95× bare',
-      met: speedRatio >= 0.95,
+      met: met(speed('baton'), speed('baton') >= 0.95 * speed('bare')),
     },
     {
       figure: 'its CPU-seconds per 100 MB, both ends',
       ours: word(cpu('baton'), 's'),
       rivals: `bare channel ${word(cpu('bare'), 's')} · WebTorrent ${word(cpu('webtorrent'), 's')}`,
-      ratio: `${ratio(cpuRatio)}× bare`,
+      ratio: times(cpu('baton'), cpu('bare'), 'bare'),
       bar: '≤ 1.15× bare',
-      met: cpuRatio <= 1.15,
+      met: met(cpu('baton'), cpu('baton') <= 1.15 * cpu('bare')),
     },
   ];
 }

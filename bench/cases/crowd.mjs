@@ -2,7 +2,7 @@
 // Both systems' bytes are the browsers' own count of what the data channels carried.
 import { channelBytes, firstPicture } from '../lib/browser.mjs';
 import { film } from '../lib/media.mjs';
-import { median, percent } from '../lib/numbers.mjs';
+import { median, met, percent, times } from '../lib/numbers.mjs';
 import { alternate, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
 import { baton, untilComplete, webtorrent } from '../lib/systems.mjs';
@@ -34,9 +34,9 @@ async function crowd(viewers, { runs, systems }, bar) {
         figure: `${viewers} viewers at once: copies sent by the seeder, share from viewers`,
         ours: shown(ours, shares.baton),
         rivals: `WebTorrent ${shown(rival, shares.webtorrent)}`,
-        ratio: `${(ours / rival).toFixed(2)}× WebTorrent`,
+        ratio: times(ours, rival, 'WebTorrent'),
         bar: bar === null ? '–' : `≤ ${bar} copies`,
-        met: bar === null ? null : ours <= bar,
+        met: bar === null ? null : met(ours, ours <= bar),
       },
     ];
   } finally {

@@ -1,7 +1,7 @@
 // The publisher leaves when one viewer has everything; how long until a new visitor's first picture.
 import { firstPicture } from '../lib/browser.mjs';
 import { film } from '../lib/media.mjs';
-import { ratio, time } from '../lib/numbers.mjs';
+import { met, time, times } from '../lib/numbers.mjs';
 import { alternate, pause, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
 import { baton, untilComplete, webtorrent } from '../lib/systems.mjs';
@@ -25,9 +25,9 @@ export const gone = {
           figure: 'first picture, publisher gone',
           ours: time(ours),
           rivals: `WebTorrent ${time(rival)}`,
-          ratio: `${ratio(ours / rival)}× WebTorrent`,
+          ratio: times(ours, rival, 'WebTorrent'),
           bar: '≤ 0.7 s',
-          met: ours <= 700,
+          met: met(ours, ours <= 700),
         },
       ];
     } finally {

@@ -1,7 +1,7 @@
 // From setting the time to 90 % to the picture of that time, right after the first picture: before it can be there.
 import { firstPicture, seek as seekTo } from '../lib/browser.mjs';
 import { film } from '../lib/media.mjs';
-import { ratio, time } from '../lib/numbers.mjs';
+import { met, time, times } from '../lib/numbers.mjs';
 import { alternate, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
 import { baton, http, webtorrent } from '../lib/systems.mjs';
@@ -32,9 +32,9 @@ async function measure(open, { runs, systems }) {
         figure: `seek to 90 %, ${stage.network.name}`,
         ours: time(ours),
         rivals: `HTTP ${time(plain)} · WebTorrent ${time(rival)}`,
-        ratio: `${ratio(ours / rival)}× WebTorrent`,
+        ratio: times(ours, rival, 'WebTorrent'),
         bar: '≤ 0.7× WebTorrent',
-        met: ours <= 0.7 * rival,
+        met: met(ours, ours <= 0.7 * rival),
       },
     ];
   } finally {

@@ -1,28 +1,26 @@
 // From the navigation to the first picture, in a fresh profile; the publisher in another process.
 import { firstPicture } from '../lib/browser.mjs';
 import { film } from '../lib/media.mjs';
-import { ratio, time } from '../lib/numbers.mjs';
+import { met, time, times } from '../lib/numbers.mjs';
 import { alternate, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
 import { baton, http, webtorrent } from '../lib/systems.mjs';
 import { printTimeline } from '../lib/timeline.mjs';
 
-const times = (ours, plain) => `${ratio(ours / plain)}× HTTP`;
-
 export const startup = {
   about: 'first picture on loopback, moov at the start and at the end',
   run: (options) =>
     both(Stage.loopback, options, (ours, plain) => ({
-      ratio: times(ours, plain),
+      ratio: times(ours, plain, 'HTTP'),
       bar: '≤ 2× HTTP',
-      met: ours <= 2 * plain,
+      met: met(ours, ours <= 2 * plain),
     })),
 };
 
 export const startupShaped = {
   about: 'first picture at 20 Mbit/s up, 50 down, 30 ms round trip',
   run: (options) =>
-    both(Stage.shaped, options, (ours, plain) => ({ ratio: times(ours, plain), bar: '≤ 1 s', met: ours <= 1000 })),
+    both(Stage.shaped, options, (ours, plain) => ({ ratio: times(ours, plain, 'HTTP'), bar: '≤ 1 s', met: met(ours, ours <= 1000) })),
 };
 
 async function both(open, options, judge) {

@@ -1,4 +1,5 @@
 // What the page loads until its first picture: WASM + JavaScript + CSS as they came over the network.
+import { get } from 'node:http';
 import { brotliCompressSync } from 'node:zlib';
 import { firstPicture } from '../lib/browser.mjs';
 import { film } from '../lib/media.mjs';
@@ -47,6 +48,16 @@ export const weight = {
   },
 };
 
+/** What the server sends for this address. */
+function brotliBytes(url) {
+  return new Promise((resolve, reject) => {
+    get(url, { headers: { 'accept-encoding': 'br' } }, (answer) => {
+      let bytes = 0;
+      answer.on('data', (chunk) => (bytes += chunk.length)).on('end', () => resolve(bytes));
+    }).on('error', reject);
+  });
+}
+
 /** As it came if it came in brotli; else what brotli would have made of it. */
 async function weigh(response) {
   const name = new URL(response.url()).pathname;
@@ -56,7 +67,9 @@ async function weigh(response) {
     await response.finished();
     if (encoding === 'br' || !counts) {
       const { responseBodySize } = await response.request().sizes();
-      return { name, bytes: responseBodySize, how: encoding, counts };
+      // Of a worker's script the browser reports no size.
+      const bytes = responseBodySize > 0 || !counts ? responseBodySize : await brotliBytes(response.url());
+      return { name, bytes, how: encoding, counts };
     }
     const body = await response.body();
     return { name, bytes: brotliCompressSync(body).length, how: `came ${encoding}; brotli here`, counts };

@@ -15,3 +15,9 @@ export function time(ms) {
 
 export const ratio = (value) => (Number.isFinite(value) ? value.toFixed(2) : '–');
 export const percent = (value) => (Number.isFinite(value) ? `${Math.round(value * 100)} %` : '–');
+
+/** `1.52× HTTP`, or a dash when one of the two was not measured. */
+export const times = (ours, theirs, name) => (Number.isFinite(ours / theirs) ? `${ratio(ours / theirs)}× ${name}` : '–');
+
+/** Whether a bar is met; null when ours was not measured. */
+export const met = (ours, holds) => (Number.isFinite(ours) ? holds : null);

@@ -1,8 +1,13 @@
 // Runs before anything else in every page that is measured, ours and the rivals': the same instrument for all.
 (() => {
   const marks = {};
+  /** What all channels had brought when a mark was set, bytes. */
+  const arrived = {};
+  let received = 0;
   const mark = (name) => {
-    if (!(name in marks)) marks[name] = performance.now();
+    if (name in marks) return;
+    marks[name] = performance.now();
+    arrived[name] = received;
   };
 
   // The first picture: navigation to the first requestVideoFrameCallback of the first <video>.
@@ -79,15 +84,10 @@
   const channel = (it) => {
     it.addEventListener('open', () => mark('channel open'), { once: true });
     it.addEventListener('message', () => mark('channel first message'), { once: true });
-    let bytes = 0;
-    const count = (event) => {
-      bytes += event.data.byteLength ?? event.data.length ?? 0;
-      if (bytes > 16_384) {
-        mark('channel first 16 KiB');
-        it.removeEventListener('message', count);
-      }
-    };
-    it.addEventListener('message', count);
+    it.addEventListener('message', (event) => {
+      received += event.data.byteLength ?? event.data.length ?? 0;
+      for (const kib of [16, 64, 256]) if (received >= kib * 1024) mark(`channel ${kib} KiB`);
+    });
   };
   made('RTCPeerConnection', (connection) => {
     mark('connection made');
@@ -121,10 +121,14 @@
     let appends = 0;
     SourceBuffer.prototype.appendBuffer = function (...args) {
       appends += 1;
-      mark(appends === 1 ? 'first append' : `append ${Math.min(appends, 4)}`);
+      if (appends <= 6) mark(`append ${appends} (${args[0].byteLength} B)`);
       return append.apply(this, args);
     };
   }
+  const busy = [];
+  new PerformanceObserver((list) => {
+    for (const task of list.getEntries()) busy.push({ start: task.startTime, ms: task.duration });
+  }).observe({ type: 'longtask', buffered: true });
   document.addEventListener('DOMContentLoaded', () => mark('document parsed'), { once: true });
 
   // What the channels carried, by the browser's own count. A closed connection keeps its last reading.
@@ -163,7 +167,8 @@
       at: it.responseEnd,
     }));
     const [page] = performance.getEntriesByType('navigation');
-    const all = Object.entries(marks).map(([name, at]) => ({ name, at }));
+    const all = Object.entries(marks).map(([name, at]) => ({ name: arrived[name] > 0 ? `${name} [${arrived[name]} B here]` : name, at }));
+    for (const { start, ms } of busy) all.push({ name: `the page’s thread was busy for ${ms.toFixed(0)} ms`, at: start });
     all.push({ name: 'page loaded', at: page.responseEnd }, ...files);
     return all.sort((a, b) => a.at - b.at);
   };
