@@ -20,6 +20,8 @@ mod codec;
 mod demux;
 mod error;
 mod formats;
+#[doc(hidden)]
+pub mod fuzz;
 mod media;
 mod mkv;
 mod mp4;

@@ -6,7 +6,7 @@ use crate::source::Stop;
 const STEPS_MAX: u32 = 20;
 /// Close enough to read on from.
 const NEAR_US: i64 = 3_000_000;
-const NEAR_BYTES: u64 = 512 << 10;
+pub(crate) const NEAR_BYTES: u64 = 512 << 10;
 
 /// A search in progress. It holds no bytes: after `Need` the same step is done again.
 #[derive(Clone, Copy, Debug)]
@@ -16,13 +16,15 @@ pub(crate) struct Probe {
     low: (u64, i64),
     /// Begins after it, or is the end; the time is a guess where the file does not tell it.
     high: (u64, i64),
+    /// A range this short is not searched any further.
+    near: u64,
     halve: bool,
     steps: u32,
 }
 
 impl Probe {
-    pub(crate) fn new(target_us: i64, low: (u64, i64), high: (u64, i64)) -> Probe {
-        Probe { target_us, low, high, halve: false, steps: 0 }
+    pub(crate) fn new(target_us: i64, low: (u64, i64), high: (u64, i64), near: u64) -> Probe {
+        Probe { target_us, low, high, near, halve: false, steps: 0 }
     }
 
     /// The place to read on from, with its time. `find(from, to)` gives the first place in `from..to` that has a
@@ -33,7 +35,7 @@ impl Probe {
     ) -> Result<(u64, i64), Stop> {
         loop {
             let (low, high) = (self.low, self.high);
-            if self.steps >= STEPS_MAX || high.0.saturating_sub(low.0) <= NEAR_BYTES || self.target_us - low.1 <= NEAR_US {
+            if self.steps >= STEPS_MAX || high.0.saturating_sub(low.0) <= self.near || self.target_us - low.1 <= NEAR_US {
                 return Ok(low);
             }
             let at = self.middle();
@@ -71,7 +73,7 @@ mod tests {
         // A place every 2 s and 1 MB, but the second half of the file has twice the rate.
         let time = |at: u64| if at < 500_000_000 { at as i64 * 2 } else { at as i64 + 500_000_000 };
         for target in [0i64, 30_000_000, 700_000_000, 1_400_000_000] {
-            let mut probe = Probe::new(target, (0, 0), (1_000_000_000, 1_500_000_000));
+            let mut probe = Probe::new(target, (0, 0), (1_000_000_000, 1_500_000_000), NEAR_BYTES);
             let mut steps = 0;
             let (place, at) = probe
                 .run(|from, to| {

@@ -11,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 const SEGMENT_US: i64 = 500_000;
 /// And at this size: one append should not block the page.
 const SEGMENT_BYTES: usize = 1 << 20;
+/// And at this many samples, which cost memory even when a file claims that they are empty.
+const SEGMENT_SAMPLES: usize = 1024;
 /// A picture that can be started from begins a new segment if the one before is at least this long.
 const SPLIT_US: i64 = 250_000;
 /// While bytes trickle in, segments shorter than this wait for more, unless the player is about to run dry.
@@ -87,7 +89,7 @@ impl Producer {
         let long = us(sample.dts as i64, scale) - self.start_us();
         let split = self.stream.kind == Kind::Video && sample.sync && long >= SPLIT_US;
         let full = !self.batch.is_empty()
-            && (split || long >= SEGMENT_US || self.batch_bytes + sample.data.len() > SEGMENT_BYTES);
+            && (split || long >= SEGMENT_US || self.batch.len() >= SEGMENT_SAMPLES || self.batch_bytes + sample.data.len() > SEGMENT_BYTES);
         let out = if full { self.flush(generation) } else { None };
         self.reached_us = us((sample.dts + u64::from(sample.duration)) as i64, scale);
         self.batch_bytes += sample.data.len();

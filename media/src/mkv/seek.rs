@@ -8,7 +8,7 @@ use super::ids::*;
 use crate::demux::ticks;
 use crate::error::{Fault, Path};
 use crate::mp4::SETTLE_US;
-use crate::probe::Probe;
+use crate::probe::{NEAR_BYTES, Probe};
 use crate::source::{Source, Stop};
 use crate::{Kind, MediaError};
 use std::collections::BTreeMap;
@@ -136,7 +136,7 @@ impl Matroska {
         let high = self.index.places.range(target + 1..).next().map_or((self.reader.end(), end), |(t, at)| (*at, *t));
         let scale = self.reader.scale as i64;
         let limit = self.reader.end();
-        let probe = seeking.probe.get_or_insert_with(|| Probe::new(target, low, high));
+        let probe = seeking.probe.get_or_insert_with(|| Probe::new(target, low, high, NEAR_BYTES));
         let found = probe.run(|from, to| {
             let mut from = from;
             while let Some(at) = find_cluster(source, from, to)? {
@@ -151,6 +151,7 @@ impl Matroska {
     }
 
     /// Reads until the leading track has passed the target, and lets it begin at its last sync sample before that.
+    /// Where Cues led here, the first sync sample is the one.
     fn read_to_target(&mut self, source: &Source, time_us: i64, found: &mut bool) -> Result<(), Stop> {
         let lead = self.selected.iter().copied().find(|s| self.streams[*s].kind == Kind::Video);
         let Some(lead) = lead else {
@@ -163,7 +164,7 @@ impl Matroska {
             // Reordered pictures: one that is due later may come before the one that is due.
             let past = clock.waiting().filter(|f| f.pts > target).count();
             let enough = past > self.tracks[lead].entry.reorder as usize;
-            if enough || self.ended || clock.len() > super::WAIT_FRAMES {
+            if enough || self.ended || (self.index.cued && *found) || clock.len() > super::WAIT_FRAMES {
                 return Ok(());
             }
             let before = clock.len();

@@ -59,6 +59,11 @@ impl Run {
         self.entries.chunks_exact(size).map(|e| i64::from(u32::from_be_bytes([e[0], e[1], e[2], e[3]]))).sum()
     }
 
+    /// Past its last sample's last byte.
+    pub(super) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.bytes())
+    }
+
     fn bytes(&self) -> u64 {
         let mut copy = self.clone();
         std::iter::from_fn(|| copy.next()).map(|e| u64::from(e.size)).sum()
@@ -147,7 +152,7 @@ pub(super) fn parse(mut moof: Body, start: u64, tracks: &mut [TrackState]) -> Re
             }
             let run = trun(body, base, at, dts, defaults)?;
             dts = dts.saturating_add(run.total());
-            at = run.offset.saturating_add(run.bytes());
+            at = run.end();
             if let Some(slot) = slot {
                 runs.push((slot, run));
             }

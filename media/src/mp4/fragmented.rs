@@ -8,7 +8,7 @@ use super::progressive::{BUCKET_US, GAP, SETTLE_US, zero_us};
 use crate::cache::merged;
 use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, Timeline, ticks, us};
 use crate::error::{Fault, Path};
-use crate::probe::Probe;
+use crate::probe::{NEAR_BYTES, Probe};
 use crate::source::{Source, Stop};
 use crate::{Container, Kind};
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +19,10 @@ const MOOF_MAX: u64 = 16 << 20;
 const MOOF_AHEAD: u64 = 16 << 10;
 /// Fragments looked at for the first samples of all tracks before we start without the missing ones.
 const FIRST_FRAGMENTS: usize = 16;
+/// Walking through so many fragments is better than searching on.
+const WALK: u64 = 24;
+/// Fragments walked through for a seek's target at most.
+const WALK_MAX: usize = 4096;
 /// Runs that wait for the other track. A track that is this far ahead makes the film wait for nothing.
 const RUNS_MAX: usize = 4096;
 /// How much is searched at a time for the next `moof`.
@@ -40,6 +44,8 @@ pub(super) struct Fragmented {
     /// `sidx` or `mfra` was read: every fragment (or every one with a sync sample) is in `index`.
     indexed: bool,
     duration_us: Option<u64>,
+    /// Size of the first fragment.
+    fragment_bytes: u64,
     seeking: Option<Seeking>,
     extras: Extras,
 }
@@ -56,6 +62,8 @@ struct Track {
 
 struct Seeking {
     time_us: u64,
+    /// How much before the target a sync sample is looked for.
+    back_us: i64,
     probe: Option<Probe>,
     /// The fragment to look at; it is tried earlier and earlier until it has a sync sample.
     at: Option<u64>,
@@ -90,6 +98,7 @@ impl Fragmented {
             index: BTreeMap::new(),
             indexed: false,
             duration_us: movie.duration_us,
+            fragment_bytes: 0,
             seeking: None,
             extras: Extras::MfraSize,
         };
@@ -107,6 +116,8 @@ impl Fragmented {
             }
             if count == 0 {
                 self.first_moof = self.index.values().next().copied().unwrap_or(self.first);
+                let ends = self.tracks.iter().flat_map(|t| t.runs.iter()).map(Run::end);
+                self.fragment_bytes = ends.max().unwrap_or(0).saturating_sub(self.first_moof);
             }
         }
         if self.tracks.iter().all(|t| t.runs.is_empty()) {
@@ -270,45 +281,56 @@ impl Fragmented {
         let at = match seeking.at {
             Some(at) => at,
             None => {
-                let at = self.find_fragment(source, time_us, &mut seeking.probe)?;
+                let at = self.find_fragment(source, time_us - seeking.back_us, &mut seeking.probe)?;
                 seeking.at = Some(at);
                 at
             }
         };
-        let lead = selected.iter().copied().find(|&s| self.streams[s].kind == Kind::Video);
-        let time = |m: &Fragmented, slot: usize| ticks(time_us, m.streams[slot].timescale);
         self.go_to(at);
-        // The fragment may hold one track only: read until the leading one is there, and has passed the target.
-        let mut chosen = None;
-        for _ in 0..FIRST_FRAGMENTS {
-            if !self.read_fragment(source, None)? {
-                break;
-            }
-            let Some(lead) = lead else { break };
-            chosen = self.sync_before(lead, time(self, lead));
-            let last = self.tracks[lead].runs.back().and_then(|r| r.clone().last());
-            if last.is_some_and(|e| e.pts.saturating_add(self.tracks[lead].shift) > time(self, lead)) {
-                break;
-            }
-            if chosen.is_some() && self.indexed {
-                break;
-            }
-        }
-        if let Some(lead) = lead {
-            let earlier = self.index.values().copied().filter(|place| *place < at).max();
-            match (chosen, earlier) {
-                (Some(entry), _) => self.tracks[lead].skip_to_dts = Some(entry.dts),
-                (None, Some(earlier)) => {
-                    seeking.at = Some(earlier);
-                    return self.step_seek(source, selected, seeking);
-                }
-                (None, None) => {}
-            }
-        }
         for &slot in selected.iter().filter(|s| self.streams[**s].kind == Kind::Audio) {
             self.tracks[slot].skip_until = ticks(time_us - SETTLE_US, self.streams[slot].timescale);
         }
-        Ok(())
+        let lead = selected.iter().copied().find(|&s| self.streams[s].kind == Kind::Video);
+        let Some(lead) = lead else { return Ok(()) };
+        if self.walk_to(source, selected, lead, ticks(time_us, self.streams[lead].timescale))? {
+            return Ok(());
+        }
+        // No sync sample between there and the target: further back.
+        seeking.at = match self.index.values().copied().filter(|place| *place < at).max() {
+            Some(earlier) if self.indexed => Some(earlier),
+            Some(_) if at > self.first_moof => None,
+            _ => return Ok(()),
+        };
+        (seeking.back_us, seeking.probe) = ((seeking.back_us * 3).max(4_000_000), None);
+        self.step_seek(source, selected, seeking)
+    }
+
+    /// Walks on, from header to header, until the leading track has passed `target`; it begins at its last sync sample
+    /// before that. `false` if there was none.
+    fn walk_to(&mut self, source: &Source, selected: &[usize], lead: usize, target: i64) -> Result<bool, Stop> {
+        let mut found = false;
+        for _ in 0..WALK_MAX {
+            if !self.read_fragment(source, None)? {
+                break;
+            }
+            if let Some(sync) = self.sync_before(lead, target) {
+                self.tracks[lead].skip_to_dts = Some(sync.dts);
+                found = true;
+            }
+            let last = self.tracks[lead].runs.back().and_then(|run| run.clone().last());
+            let passed = last.is_some_and(|e| e.pts.saturating_add(self.tracks[lead].shift) > target);
+            if passed || (found && self.indexed) {
+                break;
+            }
+            // Forgets what will not be put out.
+            if !found {
+                self.tracks[lead].runs.clear();
+            }
+            for &slot in selected {
+                self.front(slot, source.len);
+            }
+        }
+        Ok(found)
     }
 
     /// A fragment that begins at or before the time.
@@ -319,7 +341,10 @@ impl Fragmented {
         }
         let end = self.duration_us.map_or(i64::MAX, |d| d as i64);
         let high = self.index.range(time_us + 1..).next().map_or((source.len, end), |(t, at)| (*at, *t));
-        let probe = probe.get_or_insert_with(|| Probe::new(time_us, low, high));
+        let probe = probe.get_or_insert_with(|| {
+            // Walking from fragment to fragment costs a block each, searching for one half a fragment.
+            Probe::new(time_us, low, high, (self.fragment_bytes.saturating_mul(WALK)).max(NEAR_BYTES))
+        });
         probe.run(|from, to| self.timed_moof(source, from, to)).map(|found| found.0)
     }
 
@@ -345,32 +370,79 @@ impl Fragmented {
         Ok(None)
     }
 
+    fn step_extras(&mut self, source: &Source) -> Result<(), Stop> {
+        match self.extras {
+            Extras::Done => {}
+            _ if self.indexed && self.duration_us.is_some() => self.extras = Extras::Done,
+            Extras::MfraSize => {
+                // mfro (§8.8.11): the last four bytes are the size of mfra.
+                let tail = source.peek(source.len.saturating_sub(16), 16, 16)?;
+                let size = tail.last_chunk::<4>().map_or(0, |b| u64::from(u32::from_be_bytes(*b)));
+                let is_mfro = tail.get(4..8) == Some(b"mfro");
+                let usual = self.fragment_bytes.clamp(SCAN, TAIL_MAX / 2);
+                self.extras = match is_mfro && size >= 32 && size <= MOOF_MAX.min(source.len) {
+                    true => Extras::Mfra(source.len - size),
+                    false if self.duration_us.is_none() => Extras::Last(source.len.saturating_sub(usual).max(self.first)),
+                    false => Extras::Done,
+                };
+            }
+            Extras::Mfra(at) => {
+                let path = Path::root().child(id(b"mfra"));
+                let data = Body::new(source.get(at + 8..source.len, path)?, at + 8, path);
+                let lead = self.streams.iter().position(|s| s.kind == Kind::Video && s.codec.is_some()).unwrap_or(0);
+                if let Ok(places) = index::mfra(data, self.states[lead].number, self.streams[lead].timescale) {
+                    self.indexed = !places.is_empty();
+                    let shift_us = us(self.tracks[lead].shift, self.streams[lead].timescale);
+                    for (time, at) in places {
+                        self.note(time + shift_us, at);
+                    }
+                }
+                self.extras = match self.duration_us {
+                    // The last place is the last fragment with a sync sample: what ends last comes from there on.
+                    None => Extras::Last(self.index.values().next_back().copied().unwrap_or(at).min(at)),
+                    Some(_) => Extras::Done,
+                };
+            }
+            Extras::Last(from) => self.find_end(source, from)?,
+        }
+        Ok(())
+    }
+
     /// The end of the last fragment in the file's tail, for a recording that does not say how long it is.
     fn find_end(&mut self, source: &Source, from: u64) -> Result<(), Stop> {
-        let mut at = from;
         let mut end = None;
-        while let Some(moof) = find_moof(source, at, source.len)? {
-            at = moof + 1;
-            let Some(found) = top_box(source, moof, MOOF_AHEAD)?.filter(|f| f.end <= source.len) else { continue };
-            let path = Path::root().child(found.kind);
-            let data = Body::new(source.get(found.body..found.end, path)?, found.body, path);
-            let mut states = self.states.clone();
-            if fragment::parse(data, moof, &mut states).is_ok() {
-                let ends = states.iter().zip(&self.tracks).zip(&self.streams);
-                let latest = ends.map(|((state, track), stream)| us(state.dts.saturating_add(track.shift), stream.timescale));
-                end = end.max(latest.max());
-                at = found.end;
+        let mut at = find_moof(source, from, source.len)?.unwrap_or(source.len);
+        while let Some(found) = top_box(source, at, MOOF_AHEAD).or_else(ended)? {
+            if found.kind == id(b"moof") && found.end <= source.len && found.end - found.body <= MOOF_MAX {
+                let path = Path::root().child(found.kind);
+                let data = Body::new(source.get(found.body..found.end, path)?, found.body, path);
+                let mut states = self.states.clone();
+                if fragment::parse(data, found.start, &mut states).is_ok() {
+                    let ends = states.iter().zip(&self.tracks).zip(&self.streams).filter(|((state, _), _)| state.dts > 0);
+                    let latest = ends.map(|((state, track), stream)| us(state.dts.saturating_add(track.shift), stream.timescale));
+                    end = end.max(latest.max());
+                }
             }
+            at = found.end;
         }
+        let searched = source.len - from;
         match end {
             Some(end) => {
                 self.duration_us = Some(end.max(0) as u64);
                 self.extras = Extras::Done;
             }
-            None if source.len - from >= TAIL_MAX || from <= self.first => self.extras = Extras::Done,
-            None => self.extras = Extras::Last(source.len.saturating_sub((source.len - from) * 4).max(self.first)),
+            None if searched >= TAIL_MAX || from <= self.first => self.extras = Extras::Done,
+            None => self.extras = Extras::Last(source.len.saturating_sub(searched * 2).max(self.first)),
         }
         Ok(())
+    }
+}
+
+/// Missing bytes stop a walk, broken ones end it.
+fn ended<T>(stop: Stop) -> Result<Option<T>, Stop> {
+    match stop {
+        Stop::Broken(_) => Ok(None),
+        stop => Err(stop),
     }
 }
 
@@ -427,11 +499,11 @@ impl Demuxer for Fragmented {
     fn seek(&mut self, source: &Source, selected: &[usize], time_us: u64) -> Result<(), Stop> {
         let mut seeking = match self.seeking.take().filter(|s| s.time_us == time_us) {
             Some(seeking) => seeking,
-            None => Seeking { time_us, probe: None, at: None },
+            None => Seeking { time_us, back_us: 0, probe: None, at: None },
         };
-        if !self.indexed && self.extras != Extras::Done && time_us > 0 {
-            // The index may be at the end: worth one look before searching.
-            if let Err(stop) = self.extras(source) {
+        // The index may be at the end: worth one look before searching.
+        while !self.indexed && matches!(self.extras, Extras::MfraSize | Extras::Mfra(_)) && time_us > 0 {
+            if let Err(stop) = self.step_extras(source) {
                 self.seeking = Some(seeking);
                 return Err(stop);
             }
@@ -508,51 +580,10 @@ impl Demuxer for Fragmented {
     }
 
     fn extras(&mut self, source: &Source) -> Result<(), Stop> {
-        loop {
-            match self.extras {
-                Extras::Done => return Ok(()),
-                _ if self.indexed => self.extras = Extras::Done,
-                Extras::MfraSize => {
-                    // mfro (§8.8.11): the last four bytes are the size of mfra.
-                    let tail = source.peek(source.len.saturating_sub(16), 16, 16)?;
-                    let size = tail.last_chunk::<4>().map_or(0, |b| u64::from(u32::from_be_bytes(*b)));
-                    let is_mfro = tail.get(4..8) == Some(b"mfro");
-                    self.extras = match is_mfro && size >= 32 && size <= MOOF_MAX.min(source.len) {
-                        true => Extras::Mfra(source.len - size),
-                        false if self.duration_us.is_none() => Extras::Last(source.len.saturating_sub(SCAN).max(self.first)),
-                        false => Extras::Done,
-                    };
-                }
-                Extras::Mfra(at) => {
-                    let path = Path::root().child(id(b"mfra"));
-                    let data = Body::new(source.get(at + 8..source.len, path)?, at + 8, path);
-                    let lead = self.streams.iter().position(|s| s.kind == Kind::Video && s.codec.is_some()).unwrap_or(0);
-                    if let Ok(places) = index::mfra(data, self.states[lead].number, self.streams[lead].timescale) {
-                        self.indexed = !places.is_empty();
-                        let shift_us = us(self.tracks[lead].shift, self.streams[lead].timescale);
-                        for (time, at) in places {
-                            self.note(time + shift_us, at);
-                        }
-                    }
-                    self.extras = match self.duration_us {
-                        None => {
-                            self.indexed = self.indexed && !self.index.is_empty();
-                            let last = self.index.values().next_back().copied().unwrap_or(at);
-                            let indexed = std::mem::replace(&mut self.indexed, false);
-                            let found = self.find_end(source, last.min(at));
-                            self.indexed = indexed;
-                            if let Err(stop) = found {
-                                self.extras = Extras::Mfra(at);
-                                return Err(stop);
-                            }
-                            Extras::Done
-                        }
-                        Some(_) => Extras::Done,
-                    };
-                }
-                Extras::Last(from) => self.find_end(source, from)?,
-            }
+        while self.extras != Extras::Done {
+            self.step_extras(source)?;
         }
+        Ok(())
     }
 }
 

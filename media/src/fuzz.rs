@@ -1,0 +1,68 @@
+//! Fuzz bodies: plain functions over bytes, for seeded tests and for libFuzzer alike.
+
+use crate::{Media, Output, Support, TrackId};
+use bytes::Bytes;
+
+/// Turns and bytes that one file may cost, per byte of it: far above what real ones need.
+const HANDED_PER_BYTE: u64 = 64;
+
+/// Plays whatever this is to its end, with two seeks and all tracks selected in turn. Panics only for a fault of ours.
+pub fn play(data: &[u8]) {
+    let file = Bytes::copy_from_slice(data);
+    let len = file.len() as u64;
+    let mut media = Media::new(len, None, Support { mp3_in_mp4: true });
+    let mut budget = len * HANDED_PER_BYTE + (1 << 20);
+    let mut playhead_us = 0;
+    let mut seeks = [90u64, 10].into_iter();
+    let mut idle = 0;
+    let mut segments = 0u64;
+    loop {
+        let mut over = false;
+        while let Some(output) = media.poll_output() {
+            match output {
+                Output::Ready(info) => {
+                    let all: Vec<TrackId> = info.tracks.iter().map(|t| t.id).collect();
+                    media.select(&all);
+                }
+                Output::Segment { bytes, start_us, end_us, .. } => {
+                    assert!(start_us <= end_us && !bytes.is_empty());
+                    segments += 1;
+                }
+                Output::Failed(error) => {
+                    assert!(!error.to_string().is_empty());
+                    over = true;
+                }
+                Output::Unsupported { .. } => over = true,
+                _ => {}
+            }
+        }
+        if over {
+            assert!(media.demands().is_empty());
+            return;
+        }
+        let demands = media.demands();
+        if demands.is_empty() {
+            idle += 1;
+            if let Some(percent) = seeks.next() {
+                let duration = media.info().and_then(|i| i.duration_us).unwrap_or(10_000_000);
+                media.seek(duration / 100 * percent);
+                playhead_us = duration / 100 * percent;
+                continue;
+            }
+            if idle > 40 || segments > 100_000 {
+                return;
+            }
+            playhead_us += 5_000_000;
+            media.set_playhead(playhead_us, playhead_us + 10_000_000);
+            continue;
+        }
+        for demand in demands.iter().take(4) {
+            assert!(demand.range.start < demand.range.end && demand.range.end <= len, "{demand:?} of {len}");
+            let end = demand.range.end.min(demand.range.start + (256 << 10));
+            let piece = file.slice(demand.range.start as usize..end as usize);
+            budget = budget.saturating_sub(piece.len() as u64 + 64);
+            media.handle_bytes(demand.range.start, piece);
+        }
+        assert!(budget > 0, "asks for the same bytes without end");
+    }
+}
