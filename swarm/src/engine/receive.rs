@@ -224,10 +224,8 @@ impl Swarm {
             }
             return Ok(());
         }
-        let start_wait = self.start_wait.is_some_and(|(asked, _)| asked == conn);
-        let peer = self.peers.get(&conn).expect("the caller looked");
-        if peer.down.owed_mask(piece) == 0 && !start_wait {
-            // Asked for and cancelled, or never asked for: not worth keeping.
+        // Also for what was cancelled meanwhile: its sender holds the header for told and will not send it again.
+        if !self.pieces.contains(piece) {
             return Ok(());
         }
         self.learn_header(&header);
