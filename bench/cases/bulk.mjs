@@ -23,6 +23,8 @@ export const bulk = {
             const result = await metered(stage, file, transfer);
             results.get(key).push(result);
             progress(`  ${round + 1}/${runs} ${key}: ${shown(result)}`);
+            progress(`      sending: ${result.threads[0]}`);
+            progress(`      receiving: ${result.threads[1]}`);
           } catch (error) {
             progress(`  ${round + 1}/${runs} ${key}: failed: ${error.message}`);
           }
@@ -36,33 +38,44 @@ export const bulk = {
   },
 };
 
-/** Each `transfer` resolves with the milliseconds from the first bytes to the last. */
+/** Each `transfer` resolves with the milliseconds from the first bytes to the last, and calls `done` before its tab closes. */
 async function contenders(stage, file, systems, storage) {
-  const entrants = [{ key: 'bare', transfer: () => bare(stage, file.bytes) }];
+  const entrants = [{ key: 'bare', transfer: (done) => bare(stage, file.bytes, done) }];
   if (systems.has('baton')) {
     const { url } = await baton.publish(stage, file.path);
-    entrants.push({ key: 'baton', transfer: () => batonFetch(stage, url, storage) });
+    entrants.push({ key: 'baton', transfer: (done) => batonFetch(stage, url, storage, done) });
   }
   if (systems.has('webtorrent')) {
     const { magnet } = await webtorrent.publish(stage, file.path);
-    entrants.push({ key: 'webtorrent', transfer: () => webtorrentFetch(stage, magnet) });
+    entrants.push({ key: 'webtorrent', transfer: (done) => webtorrentFetch(stage, magnet, done) });
   }
   return entrants;
 }
 
-/** CPU of both process trees over the whole transfer, connecting included. */
+/** CPU of both process trees over the whole transfer, opening the page and connecting included. */
 async function metered(stage, { bytes }, transfer) {
   const both = [await stage.browser('publisher'), await stage.browser('viewer')];
   const before = both.map((browser) => browser.cpu());
-  const ms = await transfer();
+  const threadsBefore = both.map((browser) => browser.cpuByThread());
+  let threads = [];
+  // Threads are counted while the tab still lives.
+  const ms = await transfer(() => {
+    threads = both.map((browser, at) => busiest(threadsBefore[at], browser.cpuByThread(), bytes));
+  });
   const [sender, receiver] = both.map((browser, at) => (browser.cpu() - before[at]) / (bytes / 1e8));
-  return { mbps: bytes / 1000 / ms, sender, receiver };
+  return { mbps: bytes / 1000 / ms, sender, receiver, threads };
+}
+
+/** The five threads that worked most: CPU-seconds per 100 MB. */
+function busiest(before, after, bytes) {
+  const used = [...after].map(([name, seconds]) => [name, (seconds - (before.get(name) ?? 0)) / (bytes / 1e8)]);
+  return used.sort((a, b) => b[1] - a[1]).slice(0, 5).map(([name, seconds]) => `${name} ${seconds.toFixed(1)}`).join(', ');
 }
 
 const shown = ({ mbps, sender, receiver }) =>
   `${mbps.toFixed(1)} MB/s, CPU-s per 100 MB: ${sender.toFixed(1)} sending, ${receiver.toFixed(1)} receiving`;
 
-async function bare(stage, bytes) {
+async function bare(stage, bytes, done) {
   const [from, to] = [await stage.tab('publisher'), await stage.tab('viewer')];
   try {
     const page = `${await stage.pages()}/channel.html`;
@@ -72,20 +85,24 @@ async function bare(stage, bytes) {
     await from.page.evaluate((it) => window.bare.accept(it), answer);
     const received = to.page.evaluate((it) => window.bare.received(it), bytes);
     await from.page.evaluate((it) => window.bare.send(it), bytes);
-    return await patience(to, 'bare channel', received, TRANSFER_MS);
+    const ms = await patience(to, 'bare channel', received, TRANSFER_MS);
+    done();
+    return ms;
   } finally {
     await from.close();
     await to.close();
   }
 }
 
-async function batonFetch(stage, url, storage) {
+async function batonFetch(stage, url, storage, done) {
   const tab = await stage.tab('viewer');
   try {
     // Without a fragment this page only offers the interface.
     await tab.page.goto(`${new URL(url).origin}/embed`);
     const fetched = tab.page.evaluate(fetchAll, { url, storage });
-    return await patience(tab, 'Baton: fetchAll', fetched, TRANSFER_MS);
+    const ms = await patience(tab, 'Baton: fetchAll', fetched, TRANSFER_MS);
+    done();
+    return ms;
   } finally {
     await tab.close();
   }
@@ -111,7 +128,7 @@ async function fetchAll({ url, storage }) {
   return ms;
 }
 
-async function webtorrentFetch(stage, magnet) {
+async function webtorrentFetch(stage, magnet, done) {
   const tab = await stage.tab('viewer');
   try {
     await tab.page.goto(`${await stage.pages()}/webtorrent.html`);
@@ -124,7 +141,9 @@ async function webtorrentFetch(stage, magnet) {
       clearInterval(watch);
       return performance.now() - began;
     }, magnet);
-    return await patience(tab, 'WebTorrent: fetch', fetched, TRANSFER_MS);
+    const ms = await patience(tab, 'WebTorrent: fetch', fetched, TRANSFER_MS);
+    done();
+    return ms;
   } finally {
     await tab.close();
   }

@@ -2,7 +2,7 @@
 // Both systems' bytes are the browsers' own count of what the data channels carried.
 import { channelBytes, firstPicture } from '../lib/browser.mjs';
 import { film } from '../lib/media.mjs';
-import { median, met, percent, times } from '../lib/numbers.mjs';
+import { median, met, percent, time, times } from '../lib/numbers.mjs';
 import { alternate, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
 import { baton, untilComplete, webtorrent } from '../lib/systems.mjs';
@@ -13,27 +13,30 @@ export const eight = { about: 'eight viewers at once of one seeder', run: (optio
 async function crowd(viewers, { runs, systems }, bar) {
   const { path, bytes } = await film('start');
   const stage = await Stage.loopback();
-  const shares = { baton: [], webtorrent: [] };
+  const others = { baton: [], webtorrent: [] };
   try {
     progress(`${viewers} viewers at once`);
     const contenders = [baton, webtorrent].filter((it) => systems.has(it.key));
     const entrants = contenders.map((system) => ({
       key: system.key,
       run: async () => {
-        const { copies, share } = await once(stage, system, path, bytes, viewers);
-        shares[system.key].push(share);
+        const { copies, ...rest } = await once(stage, system, path, bytes, viewers);
+        others[system.key].push(rest);
         return copies;
       },
     }));
     const copies = await alternate(entrants, runs, { write: (value) => `${value.toFixed(2)} copies` });
     const [ours, rival] = [copies.baton, copies.webtorrent];
-    const shown = (value, share) =>
-      Number.isFinite(value) ? `${value.toFixed(2)}, ${percent(median(share))}` : '–';
+    const shown = (value, rest) => {
+      if (!Number.isFinite(value)) return '–';
+      const middle = (key) => median(rest.map((it) => it[key]));
+      return `${value.toFixed(2)}, ${percent(middle('share'))}, ${time(middle('ms'))}, ${middle('stalls')}`;
+    };
     return [
       {
-        figure: `${viewers} viewers at once: copies sent by the seeder, share from viewers`,
-        ours: shown(ours, shares.baton),
-        rivals: `WebTorrent ${shown(rival, shares.webtorrent)}`,
+        figure: `${viewers} viewers at once: copies sent by the seeder, share from viewers, until all have all, stalls`,
+        ours: shown(ours, others.baton),
+        rivals: `WebTorrent ${shown(rival, others.webtorrent)}`,
         ratio: times(ours, rival, 'WebTorrent'),
         bar: bar === null ? '–' : `≤ ${bar} copies`,
         met: bar === null ? null : met(ours, ours <= bar),
@@ -61,10 +64,12 @@ async function once(stage, system, path, bytes, viewers) {
         progress(`    viewer ${at + 1}: picture after ${ms.toFixed(0)} ms, all of it after ${seconds(began)}`);
       }),
     );
+    const ms = performance.now() - began;
+    const stalls = await Promise.all(tabs.map((tab) => tab.page.evaluate(() => window.__bench.stalled())));
     const { sent } = await channelBytes(seeder);
     const received = await Promise.all(tabs.map(async (tab) => (await channelBytes(tab)).received));
     const total = received.reduce((sum, it) => sum + it, 0);
-    return { copies: sent / bytes, share: 1 - sent / total };
+    return { copies: sent / bytes, share: 1 - sent / total, ms, stalls: stalls.reduce((sum, it) => sum + it, 0) };
   } finally {
     for (const tab of [...tabs, seeder]) await tab.close();
   }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
-import { atEnd, childWith, cpuSeconds } from './processes.mjs';
+import { atEnd, childWith, cpuByThread, cpuSeconds } from './processes.mjs';
 
 // Browsers refuse to start without one.
 process.env.HOME ||= '/tmp';
@@ -64,6 +64,11 @@ export class Browser {
   /** CPU-seconds of the browser and all that it started. */
   cpu() {
     return cpuSeconds(this.pid);
+  }
+
+  /** The same by thread, of those that live. */
+  cpuByThread() {
+    return cpuByThread(this.pid);
   }
 
   async close() {

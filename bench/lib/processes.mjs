@@ -97,9 +97,11 @@ function stat(pid) {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
     // The name, in parentheses, may hold anything.
+    const name = text.slice(text.indexOf('(') + 1, text.lastIndexOf(')'));
     const words = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    const ticks = Number(words[11]) + Number(words[12]) + Number(words[13]) + Number(words[14]);
-    return { pid, parent: Number(words[1]), ticks };
+    const ownTicks = Number(words[11]) + Number(words[12]);
+    const ticks = ownTicks + Number(words[13]) + Number(words[14]);
+    return { pid, name, parent: Number(words[1]), ownTicks, ticks };
   } catch {
     return null;
   }
@@ -114,16 +116,35 @@ function everything() {
 
 /** CPU-seconds that a process and all its descendants have used so far. Linux only. */
 export function cpuSeconds(root) {
+  return tree(root).reduce((ticks, one) => ticks + one.ticks, 0) / TICKS_PER_S;
+}
+
+/** The same by kind of process and name of thread, e.g. `renderer DedicatedWorker`; threads that have ended are missing. */
+export function cpuByThread(root) {
+  const seconds = new Map();
+  for (const { pid } of tree(root)) {
+    try {
+      const [, kind] = /--type=([\w-]+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'latin1')) ?? [null, 'browser'];
+      for (const thread of readdirSync(`/proc/${pid}/task`)) {
+        const one = stat(`${pid}/task/${thread}`);
+        // Pools number their threads.
+        const name = `${kind} ${one.name.replace(/[\d/#]+$/, '')}`;
+        seconds.set(name, (seconds.get(name) ?? 0) + one.ownTicks / TICKS_PER_S);
+      }
+    } catch {
+      // Gone between two looks.
+    }
+  }
+  return seconds;
+}
+
+/** A process and all its descendants. */
+function tree(root) {
   const all = everything();
   const children = groupByParent(all);
-  let ticks = 0;
-  const todo = all.filter((it) => it.pid === root);
-  while (todo.length > 0) {
-    const one = todo.pop();
-    ticks += one.ticks;
-    todo.push(...(children.get(one.pid) ?? []));
-  }
-  return ticks / TICKS_PER_S;
+  const found = all.filter((it) => it.pid === root);
+  for (let at = 0; at < found.length; at += 1) found.push(...(children.get(found[at].pid) ?? []));
+  return found;
 }
 
 function groupByParent(all) {

@@ -12,6 +12,7 @@
 
   // The first picture: navigation to the first requestVideoFrameCallback of the first <video>.
   let video = null;
+  let stalls = 0;
   let shown;
   const firstPicture = new Promise((resolve) => (shown = resolve));
   const look = () => {
@@ -25,6 +26,9 @@
     const next = () => {
       mark('first picture');
       shown(marks['first picture']);
+      video.addEventListener('waiting', () => {
+        if (!video.seeking && !video.ended) stalls += 1;
+      });
     };
     video.requestVideoFrameCallback(next);
   };
@@ -173,5 +177,8 @@
     return all.sort((a, b) => a.at - b.at);
   };
 
-  window.__bench = { firstPicture, seek, channelBytes, timeline, marks, get video() { return video; } };
+  /** How often playing stopped for want of data after the first picture. */
+  const stalled = () => stalls;
+
+  window.__bench = { firstPicture, seek, stalled, channelBytes, timeline };
 })();

@@ -84,7 +84,7 @@ pub(crate) const URGENT_MIN_US: u64 = 500_000;
 pub(crate) const URGENT_MAX_US: u64 = 4_000_000;
 /// Demands nearer than this are soon: while playback is short of blocks nothing later is asked for, so that a seeder's uplink carries the
 /// film forward once instead of the far end of it.
-pub(crate) const SOON_US: u64 = 5_000_000;
+pub(crate) const SOON_US: u64 = 2_500_000;
 /// Demands nearer than this are asked of a seeder with emphasis: there is no time to wait for another viewer's Have.
 pub(crate) const NO_TIME_US: u64 = 150_000;
 /// How long to wait for the peer that a seeder named before asking the seeder again, when it is urgent.

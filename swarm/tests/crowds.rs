@@ -56,7 +56,7 @@ fn run(name: &str, crowd: &Crowd) -> Outcome {
         from_viewers: 0.0,
         duplicate_share: 0.0,
     };
-    let (mut received, mut from_viewers, mut duplicate) = (0, 0, 0);
+    let (mut received, mut from_viewers, mut duplicate, mut hedged) = (0, 0, 0, 0);
     for node in 1..world.nodes.len() {
         let player = world.nodes[node].player.as_ref().expect("all play");
         outcome.stalls += player.stalls;
@@ -66,16 +66,18 @@ fn run(name: &str, crowd: &Crowd) -> Outcome {
         received += stats.received_bytes;
         from_viewers += stats.received_from_viewers_bytes;
         duplicate += stats.duplicate_bytes;
+        hedged += stats.hedged_bytes;
     }
     outcome.from_viewers = from_viewers as f64 / received as f64;
     outcome.duplicate_share = duplicate as f64 / received as f64;
     let last = world.nodes.iter().filter_map(|node| node.complete_at).max().unwrap_or(0);
     println!(
-        "{name:32} seed {}  copies {:.2}  from viewers {:.0} %  twice {:.1} %  startup {} ms  stalls {} ({} ms)  all after {} ms{}",
+        "{name:32} seed {}  copies {:.2}  from viewers {:.0} %  twice {:.1} (asked {:.1}) %  startup {} ms  stalls {} ({} ms)  all after {} ms{}",
         crowd.seed,
         outcome.copies,
         outcome.from_viewers * 100.0,
         outcome.duplicate_share * 100.0,
+        hedged as f64 * 100.0 / received as f64,
         outcome.slowest_startup_us / 1000,
         outcome.stalls,
         outcome.stalled_us / 1000,
@@ -117,7 +119,10 @@ fn trace() {
     let watch = std::env::var("WATCH").unwrap_or("4,10".into());
     let (viewers, factor) = watch.split_once(',').expect("viewers,factor");
     let up = factor.parse::<u64>().expect("a number") * RATE;
-    let crowd = Crowd { viewers: viewers.parse().expect("a number"), seeder_up: up, viewer_up: up, ..four() };
+    let mut crowd = Crowd { viewers: viewers.parse().expect("a number"), seeder_up: up, viewer_up: up, ..four() };
+    if std::env::var("BIG").is_ok() {
+        crowd = Crowd { len: 32 << 20, rate: 1 << 20, seeder_up: 10 << 20, viewer_up: 10 << 20, ..crowd };
+    }
     let mut world = World::new(Film::new(crowd.len), crowd.seed);
     world.trace = true;
     world.publisher(Link::new(crowd.seeder_up, crowd.seeder_up, crowd.latency_us));
@@ -127,5 +132,15 @@ fn trace() {
         world.play(viewer, crowd.rate);
         world.introduce(viewer, &others);
     }
-    world.run_until(15 * SECOND, World::all_complete);
+    world.run_until(7 * SECOND, World::all_complete);
+    for node in 1..world.nodes.len() {
+        for piece in world.film.piece_ids(1) {
+            let has = |node: usize| world.nodes[node].store.get(&piece).map_or(0u64, |blocks| blocks.keys().map(|block| 1u64 << block).sum());
+            let missing = world.film.sealed(piece).header().full_mask().0 & !has(node);
+            if missing != 0 {
+                let others: Vec<(usize, u64)> = (1..world.nodes.len()).map(|other| (other, has(other) & missing)).collect();
+                println!("MISSING at {node}: {piece} {missing:#x} {missing} others {others:x?}");
+            }
+        }
+    }
 }

@@ -47,8 +47,10 @@ impl Swarm {
     /// After a jump: whatever is on its way and not demanded makes room.
     fn drop_old_requests(&mut self) {
         let mut demanded: BTreeMap<PieceId, u64> = BTreeMap::new();
-        for demand in &self.demands {
-            *demanded.entry(demand.piece).or_default() |= demand.mask.0;
+        // The start set is on its way before the player knows what it needs.
+        let start_set = self.start_set.iter().map(|(piece, mask)| (*piece, mask.0));
+        for (piece, mask) in self.demands.iter().map(|demand| (demand.piece, demand.mask.0)).chain(start_set) {
+            *demanded.entry(piece).or_default() |= mask;
         }
         let keep = |piece: &PieceId| if piece.lane.0 == 0 { u64::MAX } else { demanded.get(piece).copied().unwrap_or(0) };
         let old = |peer: &crate::peer::Peer| {
@@ -95,7 +97,9 @@ impl Swarm {
     pub(super) fn left_to(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool, other: PeerId) {
         let known = self.by_id.get(&other).and_then(|other| self.peers.get(other));
         let reachable = known.is_some_and(picker::is_useful);
-        if other == self.me || self.directory.is_banned(&other) || self.directory.is_failing(&other) && !reachable {
+        // Two that leave the same to each other would go on like that.
+        let left_back = known.is_some_and(|peer| peer.down.withheld_mask(piece) & mask != 0);
+        if left_back || other == self.me || self.directory.is_banned(&other) || self.directory.is_failing(&other) && !reachable {
             let peer = self.peers.get_mut(&conn).expect("it has just spoken");
             *peer.down.insist.entry(piece).or_default() |= mask;
             return;

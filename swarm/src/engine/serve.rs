@@ -350,6 +350,7 @@ impl Swarm {
                         && let Some((piece, mask)) = self.next_run(conn, class, &mut refusals)
                     {
                         self.load(conn, piece, mask, matches!(class, Class::First | Class::Again), &mut loads);
+                        self.tell_other_askers(conn, piece, mask, &mut refusals);
                         room = room.saturating_sub(u64::from(mask.count_ones()) * BLOCK_LEN as u64);
                         progress = true;
                     }
@@ -374,10 +375,25 @@ impl Swarm {
         let total: u64 = self.peers.values().map(under_way).sum();
         let rtt_us = self.peers.values().map(|peer| peer.rtt.least_us()).max().unwrap_or(0).min(300_000);
         let most = match self.uplink.bytes_per_second() {
-            Some(rate) => (rate.saturating_mul(rtt_us + 250_000) / 1_000_000 * 5 / 4).max(128 * 1024),
+            Some(rate) => (rate.saturating_mul(rtt_us + 250_000) / 1_000_000 * 5 / 4).max(64 * 1024),
             None => 1 << 20,
         };
         most.saturating_sub(total)
+    }
+
+    /// Blocks go to one peer: the others who wait for the same learn at once whom to ask.
+    fn tell_other_askers(&mut self, conn: ConnId, piece: PieceId, mask: u64, refusals: &mut Refusals) {
+        if !self.is_seeder() {
+            return;
+        }
+        for peer in self.peers.values_mut().filter(|peer| peer.conn != conn) {
+            let Some(asked) = peer.up.asked.get(&piece) else { continue };
+            let theirs = asked.mask & mask & !asked.firm & !asked.pushed;
+            if theirs != 0 {
+                peer.up.unask(piece, theirs);
+                *refusals.entry((peer.conn, piece, Some(conn))).or_default() |= theirs;
+            }
+        }
     }
 
     fn load(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool, loads: &mut Vec<(PieceId, u64)>) {
@@ -457,9 +473,7 @@ impl Swarm {
         if left == 0 || !self.is_seeder() {
             return (left, 0);
         }
-        let publisher = self.role == Role::Publisher;
-        // A seeder that is not the publisher leaves nothing to other seeders: they would leave it back.
-        let takes = |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up() && (publisher || !self.has_all(peer));
+        let takes = |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up();
         let holds = |peer: &crate::peer::Peer| peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0);
         let holders: Vec<(ConnId, u64)> = self.peers.values().filter(takes).map(|peer| (peer.conn, holds(peer))).collect();
         for (other, holds) in holders {
@@ -473,9 +487,11 @@ impl Swarm {
         (left, again)
     }
 
-    /// Whether this peer gives everything and needs nothing.
+    /// Whether this peer is where everything comes from: the publisher, or whoever has all of it when nobody else in sight does. Two
+    /// such peers would leave everything to each other.
     fn is_seeder(&self) -> bool {
-        self.role == Role::Publisher || self.pieces.all_whole()
+        let is_source = |peer: &crate::peer::Peer| peer.is_up() && (peer.is_publisher() || self.has_all(peer));
+        self.role == Role::Publisher || self.pieces.all_whole() && !self.peers.values().any(is_source)
     }
 
     /// Sends while there is credit: three blocks a message, each peer in turn, urgent ones of all peers first.

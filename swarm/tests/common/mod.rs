@@ -401,6 +401,10 @@ impl World {
             }
             Output::Deliver(block) => {
                 self.film.check(&block);
+                if block.piece().lane.0 == 0 {
+                    // The session reads the manifest and knows the start set.
+                    self.at(self.now, What::Input(node, Input::StartSet(self.film.start_set())));
+                }
                 self.nodes[node].delivered += block.bytes().len() as u64;
                 if let Some(player) = &mut self.nodes[node].player {
                     player.take(&block);
