@@ -23,6 +23,8 @@ pub(crate) struct Stream {
     pub matrix: Option<[u32; 9]>,
     pub channels: u32,
     pub sample_rate: u32,
+    /// As sample entries state it: 16 unless the codec knows better (Chromium compares FLAC's).
+    pub sample_bits: u32,
     pub language: Option<String>,
     pub name: Option<String>,
     /// The file marks it as one to play unless told otherwise.
@@ -45,6 +47,7 @@ impl Stream {
             matrix: None,
             channels: 0,
             sample_rate: 0,
+            sample_bits: 16,
             language: None,
             name: None,
             default: true,

@@ -124,7 +124,10 @@ fn av1_string(config: &[u8]) -> String {
 pub(crate) struct FlacInfo {
     pub sample_rate: u32,
     pub channels: u32,
+    pub sample_bits: u32,
+    /// Largest block in samples, and whether all are that long.
     pub max_block: u32,
+    pub same_blocks: bool,
     pub total_samples: u64,
 }
 
@@ -134,6 +137,8 @@ pub(crate) fn flac_info(streaminfo: &[u8]) -> Option<FlacInfo> {
     Some(FlacInfo {
         sample_rate: u32::from(s[10]) << 12 | u32::from(s[11]) << 4 | u32::from(s[12]) >> 4,
         channels: u32::from(s[12] >> 1 & 7) + 1,
+        sample_bits: (u32::from(s[12] & 1) << 4 | u32::from(s[13] >> 4)) + 1,
+        same_blocks: s[..2] == s[2..4],
         max_block: u32::from(s[2]) << 8 | u32::from(s[3]),
         total_samples: u64::from(s[13] & 15) << 32 | u64::from(u32::from_be_bytes([s[14], s[15], s[16], s[17]])),
     })

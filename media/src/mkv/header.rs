@@ -367,7 +367,8 @@ fn flac(private: &Bytes, out: &mut TrackEntry) -> Option<Codec> {
     let blocks = private.strip_prefix(b"fLaC").unwrap_or(private);
     let info = flac_info(blocks.get(4..)?)?;
     (out.stream.sample_rate, out.stream.channels) = (info.sample_rate, info.channels);
-    out.frame_samples = Some(info.max_block).filter(|_| blocks.get(4..6) == blocks.get(6..8));
+    out.stream.sample_bits = info.sample_bits;
+    out.frame_samples = Some(info.max_block).filter(|_| info.same_blocks);
     // STREAMINFO alone, marked as the last block.
     let mut config = blocks.get(..38)?.to_vec();
     config[0] = 0x80;

@@ -125,6 +125,7 @@ fn audio(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaEr
         Some(Codec::Flac { config }) => {
             if let Some(info) = config.get(4..).and_then(flac_info) {
                 (stream.sample_rate, stream.channels) = (info.sample_rate, info.channels);
+                stream.sample_bits = info.sample_bits;
             }
         }
         _ => {}

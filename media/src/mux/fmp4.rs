@@ -123,7 +123,7 @@ fn audio(b: &mut Vec<u8>, kind: &[u8; 4], stream: &Stream, config: impl FnOnce(&
     boxed(b, kind, |b| {
         // 16.16, so that rates above 65535 Hz are left to the configuration (§12.2.3.2).
         let rate = if stream.sample_rate > 0xffff { 0 } else { stream.sample_rate << 16 };
-        put32(b, &[0, 1, 0, 0, stream.channels.clamp(1, 0xffff) << 16 | 16, 0, rate]);
+        put32(b, &[0, 1, 0, 0, stream.channels.clamp(1, 0xffff) << 16 | stream.sample_bits, 0, rate]);
         config(b);
     });
 }
