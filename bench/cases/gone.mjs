@@ -47,7 +47,7 @@ async function once(stage, system, path) {
     await pause(GONE_MS);
     return await firstPicture(visitor, memory, `${system.name}: visitor`);
   } catch (error) {
-    await printTimeline(visitor).catch(() => undefined);
+    await printTimeline(visitor, heir).catch(() => undefined);
     throw error;
   } finally {
     await visitor.close();

@@ -47,37 +47,42 @@ async function both(open, options, judge) {
 /** Median milliseconds: ours, HTTP, WebTorrent with its viewer's store in memory, WebTorrent as it comes. */
 async function visits(stage, path, { runs, systems }) {
   const entrants = [];
-  const enter = (key, url, once = false) =>
-    entrants.push({ key, once, run: () => visit(stage, url, key) });
+  const enter = (key, { url, tab: publisher }, once = false) =>
+    entrants.push({ key, once, run: () => visit(stage, url, key, publisher) });
   const ours = systems.has(baton.key) ? await baton.publish(stage, path) : null;
-  if (ours) enter('Baton', ours.url);
-  if (systems.has('http')) enter('HTTP', (await http.publish(stage, path)).url);
+  if (ours) enter('Baton', ours);
+  if (systems.has('http')) enter('HTTP', await http.publish(stage, path));
   if (systems.has('webtorrent')) {
     const seeded = await webtorrent.publish(stage, path);
-    enter('WebTorrent', seeded.memory);
-    enter('WebTorrent as it comes', seeded.url, true);
+    enter('WebTorrent', { ...seeded, url: seeded.memory });
+    enter('WebTorrent as it comes', seeded, true);
   }
   const medians = await alternate(entrants, runs, { write: time });
-  if (ours) await lastVisit(stage, ours.url);
+  if (ours) await lastVisit(stage, ours);
   return ['Baton', 'HTTP', 'WebTorrent', 'WebTorrent as it comes'].map((key) => medians[key]);
 }
 
 /** One more, for where the time goes; one that never sees a picture is the most telling. */
-async function lastVisit(stage, url) {
+async function lastVisit(stage, { url, tab: publisher }) {
   const tab = await stage.tab('viewer');
   try {
     await firstPicture(tab, url, 'Baton');
   } catch (error) {
     progress(`  ${error.message}`);
   }
-  await printTimeline(tab);
+  await printTimeline(tab, publisher);
   await tab.close();
 }
 
-async function visit(stage, url, what) {
+/** Slower than this is not noise: its timeline is worth reading. */
+const ODD_MS = 3000;
+
+async function visit(stage, url, what, publisher) {
   const tab = await stage.tab('viewer');
   try {
-    return await firstPicture(tab, url, what);
+    const ms = await firstPicture(tab, url, what);
+    if (ms > ODD_MS) await printTimeline(tab, publisher);
+    return ms;
   } finally {
     await tab.close();
   }

@@ -1,10 +1,15 @@
-// Where the time goes: one more visit, with its marks printed.
+// Where the time goes: a visit's marks, and what its publisher did meanwhile.
 import { progress } from './rounds.mjs';
 
-export async function printTimeline(tab) {
-  const events = await tab.page.evaluate(() => window.__bench.timeline());
-  const shown = tab.page.url().split('#')[0];
-  progress(`  timeline of ${shown}, milliseconds since the navigation:`);
-  for (const { name, at } of events) progress(`  ${at.toFixed(0).padStart(7)}  ${name}`);
+export async function printTimeline(tab, publisher) {
+  const { since, events } = await tab.page.evaluate(() => ({
+    since: performance.timeOrigin,
+    events: window.__bench.timeline(),
+  }));
+  // One clock for both: they run on one machine.
+  const theirs = publisher ? await publisher.page.evaluate((from) => window.__bench.connecting(from), since) : [];
+  const all = [...events, ...theirs.map(({ name, at }) => ({ name: `          publisher: ${name}`, at }))];
+  progress('  timeline of the visit, milliseconds since its navigation:');
+  for (const { name, at } of all.sort((a, b) => a.at - b.at)) progress(`  ${at.toFixed(0).padStart(7)}  ${name}`);
   for (const line of tab.trouble) progress(`  the page said: ${line}`);
 }

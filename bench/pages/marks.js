@@ -4,6 +4,11 @@
   /** What all channels had brought when a mark was set, bytes. */
   const arrived = {};
   let received = 0;
+  /** Everything that was said and done to connect, each time and not only the first: a publisher meets many. */
+  const events = [];
+  const log = (name) => {
+    if (events.length < 2000) events.push({ name, at: performance.now() });
+  };
   const mark = (name) => {
     if (name in marks) return;
     marks[name] = performance.now();
@@ -49,7 +54,14 @@
     });
 
   // What happens on the way, for the breakdown.
-  const after = (promise, name) => promise.then(() => mark(name), () => undefined);
+  const after = (promise, name) =>
+    promise.then(
+      () => {
+        mark(name);
+        log(name);
+      },
+      (error) => log(`${name}: ${error}`),
+    );
   for (const name of ['compileStreaming', 'compile']) {
     const original = WebAssembly[name];
     if (!original) continue;
@@ -74,7 +86,16 @@
   made('WebSocket', (socket) => {
     mark('socket made');
     socket.addEventListener('open', () => mark('socket open'), { once: true });
-    socket.addEventListener('message', () => mark('socket first message'), { once: true });
+    socket.addEventListener('message', (event) => {
+      mark('socket first message');
+      log(`server says ${event.data.byteLength ?? event.data.size} B`);
+    });
+    socket.addEventListener('close', (event) => log(`socket closed ${event.code}`));
+    const { send } = socket;
+    socket.send = function (data) {
+      log(`to the server ${data.byteLength} B`);
+      return send.call(this, data);
+    };
   });
   made('Worker', (worker) => {
     mark('worker made');
@@ -86,7 +107,12 @@
   });
   const connections = [];
   const channel = (it) => {
-    it.addEventListener('open', () => mark('channel open'), { once: true });
+    it.addEventListener('open', () => {
+      mark('channel open');
+      log('channel open');
+    });
+    it.addEventListener('close', () => log('channel closed'));
+    it.addEventListener('message', () => log('channel’s first message'), { once: true });
     it.addEventListener('message', () => mark('channel first message'), { once: true });
     it.addEventListener('message', (event) => {
       received += event.data.byteLength ?? event.data.length ?? 0;
@@ -95,11 +121,18 @@
   };
   made('RTCPeerConnection', (connection) => {
     mark('connection made');
+    log('connection made');
     connections.push({ connection, sent: 0, received: 0 });
     connection.addEventListener('datachannel', (event) => channel(event.channel));
-    connection.addEventListener('iceconnectionstatechange', () => mark(`ice ${connection.iceConnectionState}`));
+    connection.addEventListener('iceconnectionstatechange', () => {
+      mark(`ice ${connection.iceConnectionState}`);
+      log(`ice ${connection.iceConnectionState}`);
+    });
     connection.addEventListener('connectionstatechange', () => mark(`connection ${connection.connectionState}`));
-    connection.addEventListener('icecandidate', () => mark('first candidate'), { once: true });
+    connection.addEventListener('icecandidate', () => {
+      mark('first candidate');
+      log('candidate');
+    });
   });
   if (window.RTCPeerConnection) {
     const prototype = Object.getPrototypeOf(RTCPeerConnection.prototype) === EventTarget.prototype
@@ -180,5 +213,11 @@
   /** How often playing stopped for want of data after the first picture. */
   const stalled = () => stalls;
 
-  window.__bench = { firstPicture, seek, stalled, channelBytes, timeline };
+  /** What was done to connect since then; times are milliseconds after it. `since` is a `performance.timeOrigin`. */
+  const connecting = (since) => {
+    const shift = performance.timeOrigin - since;
+    return events.map(({ name, at }) => ({ name, at: at + shift })).filter(({ at }) => at >= 0);
+  };
+
+  window.__bench = { connecting, firstPicture, seek, stalled, channelBytes, timeline };
 })();
