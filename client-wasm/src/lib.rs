@@ -5,10 +5,12 @@
 //! media, file reading. They speak by `postMessage` ([`bridge`]); channel messages and segments cross by transfer.
 
 mod bridge;
+mod check;
 mod door;
 mod inbox;
 mod page;
 mod worker;
 
+pub use check::self_check;
 pub use page::face::{Client, Share, View};
 pub use worker::worker_main;
