@@ -14,7 +14,7 @@ type Build = 'mvp' | 'simd';
 
 /** What wasm-bindgen makes of client-wasm, as far as the page needs it. */
 interface Glue {
-  initSync(options: { module: WebAssembly.Module }): unknown;
+  default(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   Client: {
     start(options: ClientOptions & { server: string; worker: Worker }): Promise<Client> | Client;
   };
@@ -57,7 +57,8 @@ export async function startClient(options: ClientOptions = {}): Promise<Client> 
   early = null;
   try {
     const [glue, module] = await Promise.race([Promise.all([engine.glue, engine.module]), engine.failed]);
-    glue.initSync({ module });
+    // Not `initSync`: Chromium before 2023 instantiates at most 4 KB at once on a page.
+    await glue.default({ module_or_path: module });
     return await glue.Client.start({
       ...options,
       server: options.server ?? new URL(import.meta.url).origin,
