@@ -62,8 +62,13 @@ pub(crate) const BLOCKS_PER_MESSAGE: usize = 3;
 pub(crate) const PENDING_PEER_BYTES_MAX: usize = 1 << 20;
 /// The same in all.
 pub(crate) const PENDING_BYTES_MAX: usize = 4 << 20;
-/// Blocks that a peer may have asked for beyond its grant before it is a flood (a smaller grant may be under way).
+/// Blocks of one peer that may wait here: the largest grant that can be configured.
 pub(crate) const REQUESTED_BLOCKS_MAX: u32 = 1024;
+/// Blocks asked for in vain (beyond the grant, or not here): a burst, and then so many per second. Honest peers are told what is here and
+/// how much they may ask for, so they do it only while such news is on its way.
+pub(crate) const VAIN_BLOCKS_BURST: u64 = 8 * 1024;
+/// See `VAIN_BLOCKS_BURST`.
+pub(crate) const VAIN_BLOCKS_PER_SECOND: u64 = 512;
 /// Pieces of one peer that may wait for their seal at a publisher: one being sealed, one read ahead.
 pub(crate) const COLD_SEALS_PER_PEER: usize = 2;
 /// Have is sent to one neighbour at most this often.
@@ -91,8 +96,16 @@ pub(crate) const NO_TIME_US: u64 = 150_000;
 pub(crate) const URGENT_PATIENCE_US: u64 = 250_000;
 /// How long to leave blocks to the peer that a seeder named before asking the seeder again.
 pub(crate) const ASK_PEER_PATIENCE_US: u64 = 2_000_000;
-/// A peer that owes blocks and delivered none for so long is slow: others get its blocks.
+/// A peer that owes blocks and delivered none for so long is stalled: others get its blocks.
 pub(crate) const STALLED_US: u64 = 4_000_000;
+/// The same when some of them are urgent.
+pub(crate) const STALLED_URGENT_US: u64 = 1_500_000;
+/// The same for a peer that never delivered anything.
+pub(crate) const STALLED_NEW_US: u64 = 1_000_000;
+/// Blocks asked of a peer that has not delivered yet while others have: few are lost if it never does.
+pub(crate) const TRUST_NEW_BLOCKS: u32 = 16;
+/// Blocks asked of a stalled peer, to see whether it recovers.
+pub(crate) const TRUST_STALLED_BLOCKS: u32 = 2;
 /// Share of received bytes that may be asked of two peers, in thousandths.
 pub(crate) const HEDGE_PERMILLE: u64 = 50;
 /// Bytes that may be asked twice before there is a share to speak of: the start.

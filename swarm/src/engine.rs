@@ -119,6 +119,12 @@ impl Swarm {
         unix_now_s: u64,
     ) -> Self {
         let me = key.id();
+        let most = config::REQUESTED_BLOCKS_MAX as u16;
+        let config = Config {
+            grant_blocks: config.grant_blocks.min(most),
+            grant_new_blocks: config.grant_new_blocks.min(most),
+            ..config
+        };
         let mut swarm = Swarm {
             publisher: stream.publisher,
             swarm: stream.swarm,

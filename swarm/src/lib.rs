@@ -13,6 +13,9 @@
 //! - `Store` comes before any `Load` of the same block: a driver that works in order always finds it.
 //! - A publisher's `Seal` is followed by `Load`s of the same piece: keep the last few sealed pieces in memory.
 //! - `StartSet` should be given by whoever can read the manifest, publisher or viewer, as soon as it is known.
+//! - The background waits up to 0.3 s after the manifest for the player's first `Demanded`: a session without a player gives an empty one.
+//! - Demands should be fine: one per 64 KiB or less, each with the deadline of its first byte. What is due within half a second or so is
+//!   urgent and is asked of the seeder by everybody; what is due later is traded.
 //! - `Leaving` when the page closes: others switch at once. Nothing works after it.
 //! - `stats()` is computed when asked for: a few microseconds, so a few times a second.
 //!

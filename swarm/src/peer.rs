@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) neighbours: Vec<PeerId>,
     pub(crate) messages: Bucket,
     pub(crate) introductions: Bucket,
+    /// Blocks asked for in vain.
+    pub(crate) vain: Bucket,
     pub(crate) rtt: Rtt,
     pub(crate) wire_received: u64,
     pub(crate) down: Download,
@@ -51,6 +53,7 @@ impl Peer {
             neighbours: Vec::new(),
             messages: Bucket::new(config::MESSAGES_PER_SECOND, config::MESSAGES_BURST, now),
             introductions: Bucket::new(1_000_000 / config::INTRODUCTION_INTERVAL_US, config::INTRODUCTIONS_BURST, now),
+            vain: Bucket::new(config::VAIN_BLOCKS_PER_SECOND, config::VAIN_BLOCKS_BURST, now),
             rtt: Rtt::default(),
             wire_received: 0,
             down: Download::new(config, now),
@@ -316,12 +319,12 @@ impl Upload {
         }
     }
 
-    /// Block bytes that may be under way: what arrives in a round trip and an eighth of a second, and a quarter more, so that a
+    /// Block bytes that may be under way: what arrives in a round trip and a tenth of a second, and half as much more, so that a
     /// cancel works and yet a link that could carry more shows it. One message always.
     pub(crate) fn under_way_max(&self, rtt_us: u64) -> u64 {
         match self.goodput.bytes_per_second() {
-            Some(rate) => (rate.saturating_mul(rtt_us + 125_000) / 1_000_000 * 5 / 4).clamp(64 * 1024, 16 << 20),
-            None => 256 * 1024,
+            Some(rate) => (rate.saturating_mul(rtt_us + 100_000) / 1_000_000 * 3 / 2).clamp(64 * 1024, 16 << 20),
+            None => 256 * 1024 + self.acked * 2,
         }
     }
 

@@ -60,7 +60,8 @@ pub(crate) fn urgent_from(peer: &Peer, piece: PieceId, no_time: bool) -> u64 {
 pub(crate) fn soonest(peers: &Peers, piece: PieceId, missing: u64, except: Option<ConnId>, no_time: bool) -> Option<ConnId> {
     let score = |peer: &Peer| {
         let expected = peer.down.expected_urgent_us(peer.rtt.least_us(), 0);
-        let stalled = if peer.down.stalled { 8 } else { 1 };
+        let unproven = if peer.down.received == 0 { 2 } else { 1 };
+        let stalled = if peer.down.stalled { 8 } else { unproven };
         // A little later from a viewer is better than from the publisher, whose bytes everybody needs.
         let spared = if peer.is_publisher() { expected / 2 + 50_000 } else { 0 };
         expected * stalled + spared

@@ -57,7 +57,8 @@ impl Goodput {
         self.last = Some(now);
         if self.busy_us >= SAMPLE_US {
             let sample = self.bytes.saturating_mul(1_000_000) / self.busy_us;
-            self.per_second = Some(self.per_second.map_or(sample, |old| (old * 3 + sample) / 4));
+            // Quick to believe more, slow to believe less.
+            self.per_second = Some(self.per_second.map_or(sample, |old| if sample > old { (old + sample) / 2 } else { (old * 3 + sample) / 4 }));
             self.bytes = 0;
             self.busy_us = 0;
         }

@@ -92,23 +92,65 @@ fn four() -> Crowd {
     Crowd { viewers: 4, len: SHORT, rate: RATE, seeder_up: 10 * RATE, viewer_up: 10 * RATE, latency_us: 10_000, stagger_us: 0, seed: 1 }
 }
 
+fn big(crowd: Crowd) -> Crowd {
+    Crowd { len: 32 << 20, rate: 1 << 20, seeder_up: 10 << 20, viewer_up: 10 << 20, ..crowd }
+}
+
+fn links(factor_tenths: u64, crowd: Crowd) -> Crowd {
+    Crowd { seeder_up: factor_tenths * RATE / 10, viewer_up: factor_tenths * RATE / 10, ..crowd }
+}
+
 #[test]
-fn table() {
-    for seed in 1..=2 {
+fn four_at_once_take_little_more_than_one_copy_and_never_stall() {
+    for seed in 1..=3 {
         for factor in [5, 10, 20, 60] {
-            let up = factor * RATE;
-            run(&format!("4 at once, {factor}x"), &Crowd { seeder_up: up, viewer_up: up, seed, ..four() });
+            let outcome = run(&format!("4 at once, {factor}x"), &links(factor * 10, Crowd { seed, ..four() }));
+            assert!(outcome.copies <= 1.25, "{}", outcome.copies);
+            assert_eq!(outcome.stalls, 0);
         }
-        run("4 at once, 2x", &Crowd { seeder_up: 2 * RATE, viewer_up: 2 * RATE, seed, ..four() });
-        run("4 at once, 1.3x", &Crowd { seeder_up: 13 * RATE / 10, viewer_up: 13 * RATE / 10, seed, ..four() });
-        run("4 at once, 10x, 1 ms", &Crowd { latency_us: 500, seed, ..four() });
-        run("4 at once, 10x, 100 ms", &Crowd { latency_us: 25_000, seed, ..four() });
-        run("4 at once, 32 MB, 10x", &Crowd { len: 32 << 20, rate: 1 << 20, seeder_up: 10 << 20, viewer_up: 10 << 20, seed, ..four() });
-        run("8 at once, 10x", &Crowd { viewers: 8, seed, ..four() });
-        run("8 at once, 20x", &Crowd { viewers: 8, seeder_up: 20 * RATE, viewer_up: 20 * RATE, seed, ..four() });
-        run("8 at once, 32 MB", &Crowd { viewers: 8, len: 32 << 20, rate: 1 << 20, seeder_up: 10 << 20, viewer_up: 10 << 20, seed, ..four() });
-        run("6, 5 s apart", &Crowd { viewers: 6, stagger_us: 5 * SECOND, seed, ..four() });
-        run("6, 10 s apart, 20/50 Mbit", &Crowd { viewers: 6, stagger_us: 10 * SECOND, seeder_up: 2_500_000, viewer_up: 2_500_000, latency_us: 7_500, seed, ..four() });
+        for (name, latency_us) in [("1 ms", 500), ("100 ms", 25_000)] {
+            let outcome = run(&format!("4 at once, 10x, {name}"), &Crowd { latency_us, seed, ..four() });
+            assert!(outcome.copies <= 1.25, "{}", outcome.copies);
+            assert_eq!(outcome.stalls, 0);
+        }
+        let outcome = run("4 at once, 32 MB, 10x", &big(Crowd { seed, ..four() }));
+        assert!(outcome.copies <= 1.1, "{}", outcome.copies);
+    }
+}
+
+#[test]
+fn four_at_once_on_narrow_links_still_take_little_more_than_one_copy() {
+    for seed in 1..=3 {
+        for tenths in [13, 20, 30] {
+            let outcome = run(&format!("4 at once, {:.1}x", tenths as f64 / 10.0), &links(tenths, Crowd { seed, ..four() }));
+            assert!(outcome.copies <= 1.5, "{}", outcome.copies);
+        }
+    }
+}
+
+#[test]
+fn eight_at_once_take_less_than_one_and_a_half_copies() {
+    for seed in 1..=3 {
+        for (name, crowd) in [("10x", four()), ("20x", links(200, four())), ("32 MB", big(four()))] {
+            let outcome = run(&format!("8 at once, {name}"), &Crowd { viewers: 8, seed, ..crowd });
+            assert!(outcome.copies <= 1.4, "{}", outcome.copies);
+            assert!(outcome.from_viewers > 0.8);
+        }
+    }
+}
+
+#[test]
+fn viewers_who_come_one_after_another_are_served_by_those_before() {
+    for seed in 1..=3 {
+        for (name, stagger_us, crowd) in [
+            ("5 s apart, 10x", 5 * SECOND, four()),
+            ("10 s apart, 20/50 Mbit", 10 * SECOND, Crowd { seeder_up: 2_500_000, viewer_up: 2_500_000, latency_us: 7_500, ..four() }),
+            ("2 s apart, 5x", 2 * SECOND, links(50, four())),
+        ] {
+            let outcome = run(&format!("6, {name}"), &Crowd { viewers: 6, stagger_us, seed, ..crowd });
+            assert!(outcome.copies <= 1.3, "{}", outcome.copies);
+            assert_eq!(outcome.stalls, 0);
+        }
     }
 }
 

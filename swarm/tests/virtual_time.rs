@@ -190,7 +190,7 @@ fn a_peer_that_withholds_everything_stops_nobody() {
         world.play(viewer, 300_000);
         world.introduce(viewer, &[miser, publisher, viewers[0]]);
     }
-    finish(&mut world, 60 * SECOND);
+    finish(&mut world, 12 * SECOND);
     for viewer in viewers {
         let player = world.nodes[viewer].player.as_ref().expect("plays");
         println!("stalls {} ({} ms), complete after {} ms", player.stalls, player.stalled_us / 1000, world.now / 1000);

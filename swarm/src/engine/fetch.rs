@@ -97,9 +97,10 @@ impl Swarm {
     pub(super) fn left_to(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool, other: PeerId) {
         let known = self.by_id.get(&other).and_then(|other| self.peers.get(other));
         let reachable = known.is_some_and(picker::is_useful);
-        // Two that leave the same to each other would go on like that.
+        // Two that leave the same to each other would go on like that; and who is here but chokes us or is stalled will not help.
         let left_back = known.is_some_and(|peer| peer.down.withheld_mask(piece) & mask != 0);
-        if left_back || other == self.me || self.directory.is_banned(&other) || self.directory.is_failing(&other) && !reachable {
+        let in_vain = known.is_some() && !reachable || known.is_none() && self.directory.is_failing(&other);
+        if left_back || in_vain || other == self.me || self.directory.is_banned(&other) {
             let peer = self.peers.get_mut(&conn).expect("it has just spoken");
             *peer.down.insist.entry(piece).or_default() |= mask;
             return;
@@ -144,7 +145,7 @@ impl Swarm {
         if self.role == Role::Publisher || self.stopped.is_some() || self.head.is_none() {
             return;
         }
-        if self.start_wait.is_some_and(|(_, until)| self.now < until) {
+        if self.start_wait.is_some_and(|(_, until)| self.now < until) && self.demands.is_empty() {
             return self.schedule_fetch();
         }
         self.start_wait = None;
@@ -177,7 +178,9 @@ impl Swarm {
             self.timers.set_earlier(Timer::Fetch, self.now.after(PLAYER_PATIENCE_US));
         }
         let deadline = if started { self.now.after(3_000_000) } else { self.now };
-        let lane_0 = missing.into_iter().take(64).map(|piece| Demand { piece, mask: Mask(u64::MAX), deadline });
+        // Until its header tells how long it is: most manifests are short, and what is owed counts against the grant.
+        let mask = |piece: PieceId| if pieces.header(piece).is_some() { Mask(u64::MAX) } else { Mask(0xf) };
+        let lane_0 = missing.into_iter().take(64).map(|piece| Demand { piece, mask: mask(piece), deadline });
         let mut demands: Vec<Demand> = lane_0.chain(self.demands.iter().copied()).collect();
         demands.sort_by_key(|demand| demand.deadline);
         demands
@@ -248,10 +251,10 @@ impl Swarm {
         let rtt_us = peer.rtt.least_us();
         // The last quarter of the grant is for what is urgent.
         let spare = (peer.down.grant * 3 / 4).saturating_sub(peer.down.owed_blocks);
-        let mut room = peer.down.room(rtt_us).min(spare);
+        let mut room = peer.down.room(rtt_us).min(spare).min(self.trust(peer));
         let batch = BATCH.min(peer.down.window_blocks(rtt_us) / 4).max(1);
         let idle = peer.down.owed_blocks == 0;
-        if peer.down.dry || peer.down.stalled && !idle || !picker::is_open(peer) || room == 0 || room < batch && !idle {
+        if peer.down.dry || !picker::is_open(peer) || room == 0 || room < batch && !idle {
             return;
         }
         let alone = self.peers.len() == 1;
@@ -281,6 +284,19 @@ impl Swarm {
         if horizon.is_none() && self.background_from.is_some_and(|from| from <= self.now) {
             self.fill_background(conn, room);
         }
+    }
+
+    /// How many blocks are risked with a peer.
+    fn trust(&self, peer: &crate::peer::Peer) -> u32 {
+        let proven = |other: &crate::peer::Peer| other.conn != peer.conn && other.down.received > 0 && picker::is_useful(other);
+        let most = if peer.down.stalled {
+            config::TRUST_STALLED_BLOCKS
+        } else if peer.down.received == 0 && self.peers.values().any(proven) {
+            config::TRUST_NEW_BLOCKS
+        } else {
+            u32::MAX
+        };
+        most.saturating_sub(peer.down.owed_blocks)
     }
 
     fn fill_background(&mut self, conn: ConnId, mut room: u32) {
@@ -397,7 +413,12 @@ impl Swarm {
     fn take_back_from_stalled(&mut self) {
         let now = self.now;
         let last = |peer: &crate::peer::Peer| peer.down.delivered_at.map_or(peer.down.busy_since, |at| at.max(peer.down.busy_since));
-        let is_stalled = |peer: &&crate::peer::Peer| peer.down.owed_blocks > 0 && now.since(last(peer)) >= config::STALLED_US;
+        let patience = |peer: &crate::peer::Peer| match peer.down.received {
+            0 => config::STALLED_NEW_US + 2 * peer.rtt.least_us(),
+            _ if peer.down.owed.values().any(|owed| owed.urgent != 0) => config::STALLED_URGENT_US + 2 * peer.rtt.least_us(),
+            _ => config::STALLED_US,
+        };
+        let is_stalled = |peer: &&crate::peer::Peer| peer.down.owed_blocks > 0 && now.since(last(peer)) >= patience(peer);
         let stalled: Vec<ConnId> = self.peers.values().filter(is_stalled).map(|peer| peer.conn).collect();
         for conn in stalled {
             let elsewhere = |piece: &PieceId| {

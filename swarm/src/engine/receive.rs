@@ -70,14 +70,14 @@ impl Swarm {
                 if !expected {
                     return self.unasked(conn, blocks.bytes.len());
                 }
-                self.keep_pending(conn, &blocks);
-                Ok(())
+                self.keep_pending(conn, &blocks)
             }
         }
     }
 
     /// Blocks that overtook their header wait for it, within limits. What does not fit is asked for again.
-    fn keep_pending(&mut self, conn: ConnId, blocks: &Blocks) {
+    fn keep_pending(&mut self, conn: ConnId, blocks: &Blocks) -> Result<(), Reason> {
+        let mut unasked = 0;
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
         for (block, bytes) in blocks.iter() {
             let len = bytes.len();
@@ -91,9 +91,11 @@ impl Swarm {
                 let lost = peer.down.settle(blocks.piece, 1 << block);
                 self.pieces.release(blocks.piece, lost);
                 self.counters.duplicate_bytes += len as u64;
+                unasked += if lost == 0 { len } else { 0 };
             }
         }
         self.moisten();
+        self.unasked(conn, unasked)
     }
 
     /// Takes the waiting blocks of all pieces whose header is known by now.

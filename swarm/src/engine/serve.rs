@@ -115,21 +115,20 @@ impl Swarm {
             if want.root8.is_some() && header.is_some() {
                 peer.up.needs_header(piece);
             }
-            let mask = want.mask & full;
-            if mask & !offered != 0 {
-                self.reject(conn, piece, mask & !offered, Refusal::NotHere);
-            }
-            let mask = mask & offered;
-            let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+            let here = want.mask & full & offered;
             // What is asked for again, more urgently, is not counted twice.
-            let new = mask & !peer.up.asked.get(&piece).map_or(0, |asked| asked.mask);
-            let waiting = peer.up.waiting_blocks();
-            if waiting + new.count_ones() > config::REQUESTED_BLOCKS_MAX {
+            let new = here & !peer.up.asked.get(&piece).map_or(0, |asked| asked.mask);
+            let room = u32::from(peer.up.grant).saturating_sub(peer.up.waiting_blocks());
+            let refused = new & !lowest(new, room);
+            let missing = want.mask & full & !offered;
+            peer.up.ask(piece, here & !refused, manner);
+            let vain = u64::from(refused.count_ones() + missing.count_ones());
+            if !peer.vain.take(self.now, vain) {
                 return Err(Reason::Flood(Flood::Requests));
             }
-            let room = u32::from(peer.up.grant).saturating_sub(waiting);
-            let refused = new & !lowest(new, room);
-            peer.up.ask(piece, mask & !refused, manner);
+            if missing != 0 {
+                self.reject(conn, piece, missing, Refusal::NotHere);
+            }
             if refused != 0 {
                 self.reject(conn, piece, refused, Refusal::Choked);
             }

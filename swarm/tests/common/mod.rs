@@ -184,6 +184,7 @@ impl World {
             store.insert(piece, sealed.blocks().map(|block| (block.block().0, block)).collect());
         }
         let swarm = Swarm::new(stream, have, role, config, key, self.seed * 1000 + index as u64, Instant(self.now), 1_800_000_000);
+        let complete = role != Role::Publisher && swarm.stats().completeness_permille == 1000;
         self.nodes.push(Node {
             swarm,
             id,
@@ -197,7 +198,7 @@ impl World {
             signals: Vec::new(),
             delivered: 0,
             delivered_twice: 0,
-            complete_at: None,
+            complete_at: complete.then_some(self.now),
             joined_at: self.now,
             record: None,
             source: None,
@@ -404,6 +405,9 @@ impl World {
                 if block.piece().lane.0 == 0 {
                     // The session reads the manifest and knows the start set.
                     self.at(self.now, What::Input(node, Input::StartSet(self.film.start_set())));
+                    if self.nodes[node].player.is_none() {
+                        self.at(self.now, What::Input(node, Input::Demanded(Vec::new())));
+                    }
                 }
                 self.nodes[node].delivered += block.bytes().len() as u64;
                 if let Some(player) = &mut self.nodes[node].player {

@@ -87,7 +87,9 @@ impl Stage {
     pub fn join(&mut self, puppet: &Puppet, have: Have) -> Vec<Output> {
         self.connect(puppet);
         let hello = self.good_hello(puppet, have);
-        self.say(puppet, &Message::Hello(Box::new(hello)))
+        let mut outputs = self.say(puppet, &Message::Hello(Box::new(hello)));
+        outputs.extend(self.say(puppet, &Message::StartSet(Vec::new())));
+        outputs
     }
 
     pub fn say(&mut self, puppet: &Puppet, message: &Message) -> Vec<Output> {
