@@ -8,7 +8,7 @@ import { seek, seekShaped } from './cases/seek.mjs';
 import { startup, startupShaped } from './cases/startup.mjs';
 import { weight } from './cases/weight.mjs';
 import { cleanUp, cpuSeconds, machineCpuSeconds } from './lib/processes.mjs';
-import { progress } from './lib/rounds.mjs';
+import { progress, setPause } from './lib/rounds.mjs';
 import { table } from './lib/table.mjs';
 
 const CASES = {
@@ -31,6 +31,7 @@ ${Object.entries(CASES).map(([name, { about }]) => `  ${name.padEnd(15)} ${about
   --runs N          so many rounds, each system once in each; medians are printed (default 5)
   --only A,B        only these systems: baton, http, webtorrent
   --megabytes N     what bulk carries (default 200)
+  --pause N         so many seconds between visits (default 0.5)
   --storage memory  where bulk's viewer keeps it (default: as a visitor's browser does)
 `;
 
@@ -42,6 +43,7 @@ function parse(words) {
     if (word === '--runs') options.runs = number(words[(at += 1)]);
     else if (word === '--megabytes') options.megabytes = number(words[(at += 1)]);
     else if (word === '--storage') options.storage = words[(at += 1)];
+    else if (word === '--pause') setPause(1000 * number(words[(at += 1)]));
     else if (word === '--only') options.systems = new Set((words[(at += 1)] ?? '').split(','));
     else if (word in CASES) names.push(word);
     else throw new Error(`no such bench or option: ${word}\n\n${USAGE}`);
@@ -87,7 +89,7 @@ function othersMeter() {
     const seconds = (performance.now() - began) / 1000;
     const { busy, cores } = machineCpuSeconds();
     const used = (busy - all.busy - (cpuSeconds(process.pid) - ours)) / (seconds * cores);
-    return `${seconds.toFixed(0)} s; other programs used ${Math.max(0, Math.round(used * 100))} % of the ${cores} cores`;
+    return `${seconds.toFixed(0)} s; other programs used ${Math.min(100, Math.max(0, Math.round(used * 100)))} % of the ${cores} cores`;
   };
 }
 

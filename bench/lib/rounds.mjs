@@ -1,10 +1,11 @@
 // Systems take turns, so that whatever else the machine does meets them all alike.
 import { median } from './numbers.mjs';
 
-/** Long enough for a visitor's farewell to reach the others. */
-const PAUSE_MS = 500;
+/** Between two visits; long enough for a farewell to reach the others, not for a lost connection to be noticed. */
+let pauseMs = 500;
+export const setPause = (ms) => (pauseMs = ms);
 
-export const pause = (ms = PAUSE_MS) => new Promise((resolve) => setTimeout(resolve, ms));
+export const pause = (ms = pauseMs) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * Runs each entrant `runs` times in turn (one that is marked `once`, in the first round only); returns the median by key.

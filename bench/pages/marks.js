@@ -6,8 +6,10 @@
   let received = 0;
   /** Everything that was said and done to connect, each time and not only the first: a publisher meets many. */
   const events = [];
+  /** After a seek each channel message is worth a line. */
+  let detailed = false;
   const log = (name) => {
-    if (events.length < 2000) events.push({ name, at: performance.now() });
+    if (events.length < 2000) events.push({ name: received > 0 ? `${name} [${received} B here]` : name, at: performance.now() });
   };
   const mark = (name) => {
     if (name in marks) return;
@@ -46,9 +48,13 @@
       const began = performance.now();
       const next = (_, frame) => {
         // The picture at a time began up to one frame earlier: 42 ms at 24 pictures a second.
+        log(`picture of ${frame.mediaTime.toFixed(2)} s`);
         if (Math.abs(frame.mediaTime - to_s) < 0.1) resolve(performance.now() - began);
         else video.requestVideoFrameCallback(next);
       };
+      events.length = 0;
+      detailed = true;
+      log('seek');
       video.requestVideoFrameCallback(next);
       video.currentTime = to_s;
     });
@@ -112,10 +118,17 @@
       log('channel open');
     });
     it.addEventListener('close', () => log('channel closed'));
+    const { send } = it;
+    it.send = function (data) {
+      if (detailed) log(`  to a peer ${data.byteLength ?? data.length} B`);
+      return send.call(this, data);
+    };
     it.addEventListener('message', () => log('channel’s first message'), { once: true });
     it.addEventListener('message', () => mark('channel first message'), { once: true });
     it.addEventListener('message', (event) => {
-      received += event.data.byteLength ?? event.data.length ?? 0;
+      const bytes = event.data.byteLength ?? event.data.length ?? 0;
+      received += bytes;
+      if (detailed) log(`  from a peer ${bytes} B`);
       for (const kib of [16, 64, 256]) if (received >= kib * 1024) mark(`channel ${kib} KiB`);
     });
   };
@@ -159,6 +172,7 @@
     SourceBuffer.prototype.appendBuffer = function (...args) {
       appends += 1;
       if (appends <= 6) mark(`append ${appends} (${args[0].byteLength} B)`);
+      log(`append ${args[0].byteLength} B`);
       return append.apply(this, args);
     };
   }
@@ -213,11 +227,11 @@
   /** How often playing stopped for want of data after the first picture. */
   const stalled = () => stalls;
 
-  /** What was done to connect since then; times are milliseconds after it. `since` is a `performance.timeOrigin`. */
-  const connecting = (since) => {
+  /** What was done since then; times are milliseconds after it. `since` is a `performance.timeOrigin`. */
+  const eventsSince = (since) => {
     const shift = performance.timeOrigin - since;
     return events.map(({ name, at }) => ({ name, at: at + shift })).filter(({ at }) => at >= 0);
   };
 
-  window.__bench = { connecting, firstPicture, seek, stalled, channelBytes, timeline };
+  window.__bench = { eventsSince, firstPicture, seek, stalled, channelBytes, timeline };
 })();
