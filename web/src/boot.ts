@@ -16,7 +16,7 @@ type Build = 'mvp' | 'simd';
 interface Glue {
   default(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   Client: {
-    start(options: ClientOptions & { server: string; worker: Worker }): Promise<Client> | Client;
+    start(options: ClientOptions & { server: string; worker: Worker; socket?: WebSocket }): Promise<Client> | Client;
   };
 }
 
@@ -42,11 +42,22 @@ export class BootError extends Error {
 }
 
 let early: Engine | null = null;
+let earlySocket: WebSocket | null = null;
 
-/** Begins to load before anybody asked for a client, so that it is there when somebody does. */
-export function warmUp(wasm?: Build): void {
-  if (!early && missingFeature() === null) early = beginEngine(wasm ?? chooseBuild());
+/**
+ * Begins to load before anybody asked for a client, so that it is there when somebody does. `joining`: a link is being
+ * opened; the socket to the server then opens while the WASM is on its way, which saves two round trips.
+ */
+export function warmUp(joining = false): void {
+  if (early || missingFeature() !== null) return;
+  early = beginEngine(chooseBuild());
+  if (joining) earlySocket = new WebSocket(`${ownOrigin().replace(/^http/, 'ws')}/ws`, SUBPROTOCOL);
 }
+
+/** signal-protocol's `SUBPROTOCOL`. */
+const SUBPROTOCOL = 'baton.1';
+
+const ownOrigin = (): string => new URL(import.meta.url).origin;
 
 export async function startClient(options: ClientOptions = {}): Promise<Client> {
   const missing = missingFeature();
@@ -55,15 +66,14 @@ export async function startClient(options: ClientOptions = {}): Promise<Client> 
   const engine = early && early.build === build ? early : beginEngine(build);
   // A second client gets a worker of its own: one engine per worker.
   early = null;
+  const server = options.server ?? ownOrigin();
+  const socket = server === ownOrigin() && earlySocket ? { socket: earlySocket } : {};
+  earlySocket = null;
   try {
     const [glue, module] = await Promise.race([Promise.all([engine.glue, engine.module]), engine.failed]);
     // Not `initSync`: Chromium before 2023 instantiates at most 4 KB at once on a page.
     await glue.default({ module_or_path: module });
-    return await glue.Client.start({
-      ...options,
-      server: options.server ?? new URL(import.meta.url).origin,
-      worker: engine.worker,
-    });
+    return await glue.Client.start({ ...options, server, worker: engine.worker, ...socket });
   } catch (error) {
     engine.worker.terminate();
     throw error;

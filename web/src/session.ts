@@ -49,7 +49,7 @@ export function onSessionChange(listener: () => void): void {
 
 export function begin(): void {
   window.baton = baton;
-  warmUp();
+  warmUp(location.hash.length > 1);
   followAddress();
   addEventListener('hashchange', followAddress);
   void startEngine();

@@ -12,7 +12,8 @@ use gloo_timers::callback::Interval;
 use js_sys::{Function, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{File, HtmlVideoElement, MessageEvent, Worker};
+use std::cell::Cell;
+use web_sys::{File, HtmlVideoElement, MessageEvent, WebSocket, Worker};
 
 type PageInbox = Rc<Inbox<PageEvent, Page>>;
 
@@ -21,22 +22,26 @@ type PageInbox = Rc<Inbox<PageEvent, Page>>;
 pub struct Client {
     inbox: PageInbox,
     worker: Worker,
-    views: std::cell::Cell<u32>,
+    views: Cell<u32>,
+    /// Opened by the page's script while the WASM was still loading; the first stream takes it.
+    socket: Cell<Option<WebSocket>>,
     _handlers: Vec<Handler>,
     _tick: Interval,
 }
 
 #[wasm_bindgen]
 impl Client {
-    /// `{worker, server}`: a worker that runs (or is about to run) `worker_main` of the same build, and an `http(s)` origin.
+    /// `{worker, server, socket?}`: a worker that runs (or is about to run) `worker_main` of the same build, an `http(s)` origin,
+    /// and perhaps a WebSocket to that origin's `/ws` that is open or opening.
     pub fn start(options: JsValue) -> Result<Client, JsValue> {
         let get = |key: &str| js_sys::Reflect::get(&options, &key.into());
         let worker: Worker = get("worker")?.dyn_into().map_err(|_| js_sys::TypeError::new("no worker"))?;
         let server = get("server")?.as_string().ok_or_else(|| js_sys::TypeError::new("no server"))?;
-        Ok(Client::over(worker, server))
+        let socket = get("socket")?.dyn_into().ok();
+        Ok(Client::over(worker, server, socket))
     }
 
-    fn over(worker: Worker, server: String) -> Client {
+    fn over(worker: Worker, server: String, socket: Option<WebSocket>) -> Client {
         let inbox = Page::start(server.trim_end_matches('/').to_string());
         let messages = inbox.clone();
         let on_message = Handler::new(&worker, "message", move |event| {
@@ -47,7 +52,8 @@ impl Client {
         });
         let ticks = inbox.clone();
         let tick = Interval::new(TICK_MS, move || ticks.push(PageEvent::Tick));
-        Client { inbox, worker, views: Default::default(), _handlers: vec![on_message], _tick: tick }
+        let (views, socket) = (Cell::new(0), Cell::new(socket));
+        Client { inbox, worker, views, socket, _handlers: vec![on_message], _tick: tick }
     }
 
     /// Shares a file. The link is ready at once: nothing has been read yet.
@@ -79,6 +85,7 @@ impl Client {
                 worker.clone(),
                 page.emitter(),
                 door::now_ms(),
+                self.socket.take(),
             );
             stream.meta(meta);
             tell_with(worker, &ToWorker::Share { stream: number, peer_seed, spec }, &file);
@@ -101,6 +108,7 @@ impl Client {
                 Ok(link) => {
                     let peer_seed = door::random();
                     let server = link.servers().first().cloned().unwrap_or_else(|| origin(&url, &page.server));
+                    let ours = server == page.server;
                     tell(worker, &ToWorker::Open { stream: number, peer_seed, fragment });
                     PageStream::new(
                         Side::View,
@@ -111,6 +119,7 @@ impl Client {
                         worker.clone(),
                         emitter,
                         began_ms,
+                        self.socket.take().filter(|_| ours),
                     )
                 }
                 Err(error) => {

@@ -457,10 +457,11 @@ impl Flow {
     }
 
     fn received(&self, channel: u32, data: JsValue) {
-        // A text message is a string here, and nothing that Baton speaks.
-        if !data.is_instance_of::<js_sys::ArrayBuffer>() {
-            return;
-        }
+        // A text message is nothing that Baton speaks: as an empty one, the engine refuses it with the reason.
+        let data = match data.is_instance_of::<js_sys::ArrayBuffer>() {
+            true => data,
+            false => js_sys::ArrayBuffer::new(0).into(),
+        };
         if !self.announced.get() {
             let mut early = self.early.borrow_mut();
             if early.len() < EARLY_MESSAGES_MAX {

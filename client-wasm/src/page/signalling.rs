@@ -45,8 +45,15 @@ pub struct Signalling {
 }
 
 impl Signalling {
-    /// Opens the socket. `server` is an `http(s)://` or `ws(s)://` origin.
-    pub fn new(server: &str, swarm: SwarmKey, peer: PeerKey, emit: std::rc::Rc<dyn Fn(SocketEvent)>) -> Signalling {
+    /// Opens the socket. `server` is an `http(s)://` or `ws(s)://` origin; `early` is a socket to it that the page's script
+    /// opened while the WASM was still loading.
+    pub fn new(
+        server: &str,
+        swarm: SwarmKey,
+        peer: PeerKey,
+        early: Option<WebSocket>,
+        emit: std::rc::Rc<dyn Fn(SocketEvent)>,
+    ) -> Signalling {
         let origin = server.trim_end_matches('/').replacen("http", "ws", 1);
         let host = origin.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default().to_string();
         let mut signalling = Signalling {
@@ -68,7 +75,10 @@ impl Signalling {
             keepalive_ms: 0,
             outbox: Vec::new(),
         };
-        signalling.open();
+        match early.filter(|socket| socket.ready_state() <= WebSocket::OPEN) {
+            Some(socket) => signalling.adopt(socket),
+            None => signalling.open(),
+        }
         signalling
     }
 
@@ -136,7 +146,13 @@ impl Signalling {
     fn open(&mut self) {
         self.retry = None;
         self.drop_socket();
-        let Ok(socket) = WebSocket::new_with_str(&self.url, SUBPROTOCOL) else { return self.lost(None) };
+        match WebSocket::new_with_str(&self.url, SUBPROTOCOL) {
+            Ok(socket) => self.adopt(socket),
+            Err(_) => self.lost(None),
+        }
+    }
+
+    fn adopt(&mut self, socket: WebSocket) {
         socket.set_binary_type(BinaryType::Arraybuffer);
         let emit = |event: fn() -> SocketEvent| {
             let emit = self.emit.clone();
@@ -152,7 +168,11 @@ impl Signalling {
                 message(SocketEvent::Message(door::bytes(&data)));
             }
         }));
+        let open = socket.ready_state() == WebSocket::OPEN;
         self.socket = Some(socket);
+        if open {
+            self.join();
+        }
     }
 
     fn join(&mut self) {

@@ -14,7 +14,7 @@ use js_sys::{ArrayBuffer, Function};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{HtmlVideoElement, MediaSource, Worker};
+use web_sys::{HtmlVideoElement, MediaSource, WebSocket, Worker};
 
 /// Whose side of the stream this page is on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,7 @@ impl PageStream {
         worker: Worker,
         emitter: Rc<Emitter>,
         began_ms: f64,
+        early: Option<WebSocket>,
     ) -> PageStream {
         let peer = PeerKey::from_seed(peer_seed);
         let identity = Identity {
@@ -89,6 +90,7 @@ impl PageStream {
             server,
             keys.swarm,
             peer,
+            early,
             Rc::new(move |event| socket.push(PageEvent::Socket(number, event))),
         );
         let channel = emitter.clone();
