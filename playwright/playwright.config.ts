@@ -4,6 +4,7 @@ import { launchOptions } from './lib/browsers.ts';
 
 export default defineConfig({
   testDir: 'tests',
+  globalSetup: './lib/prepare.ts',
   outputDir: 'test-results',
   reporter: [['list'], ['json', { outputFile: 'report/results.json' }]],
   // Two browsers that play films are enough for two cores: more workers only make each other slow.

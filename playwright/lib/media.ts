@@ -1,7 +1,9 @@
 // Films and other files to share. All are made by ffmpeg from the one film in tests/media, or by a seeded generator, and kept.
+import { blake3 } from '@noble/hashes/blake3.js';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -15,6 +17,7 @@ export const BUNNY = here('../../tests/media/big-buck-bunny-480p-30s.mp4');
 /**
  * How each film is made. Every one of 30 s; VP9 is made small, because encoding it is most of the time of a cold run.
  *
+ * `foreign-codec`: MPEG-4 part 2, which neither browser plays.
  * `colours`: each second has a colour of its own (see `colourAt`), a key frame every 2 s; tells a test which second a picture is from.
  */
 const FILMS = {
@@ -26,6 +29,7 @@ const FILMS = {
     ...['-b:v', '400k', '-g', '48', '-row-mt', '1', '-ac', '2', '-c:a', 'libopus', '-b:a', '96k'],
   ],
   'colours.mp4': colours(['-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '30', '-bf', '2', '-c:a', 'aac', '-movflags', '+faststart']),
+  'foreign-codec.mp4': ['-i', BUNNY, '-t', '5', '-c:v', 'mpeg4', '-b:v', '800k', '-c:a', 'copy', '-movflags', '+faststart'],
   'silent.mp4': ['-i', BUNNY, '-c', 'copy', '-an', '-movflags', '+faststart'],
 } satisfies Record<string, string[]>;
 
@@ -47,11 +51,21 @@ export function colourAt(seconds: number): number {
   return 16 * Math.floor(seconds) - 240;
 }
 
+/** Which second of `colours.mp4` shows this colour. */
+export function secondOf([red, green]: [number, number, number]): number {
+  return Math.round((red - green + 240) / 16);
+}
+
 /** The path of a film, made when it is not there yet. */
 export async function film(name: FilmName): Promise<string> {
   return made(name, FILMS[name], async (path) => {
     await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', ...FILMS[name], path]);
   });
+}
+
+/** Makes every film that is not there yet, one after the other: each takes all cores. */
+export async function allFilms(): Promise<void> {
+  for (const name of Object.keys(FILMS) as FilmName[]) await film(name);
 }
 
 /** A file of bytes that look random and are the same in every run. */
@@ -68,6 +82,26 @@ export async function noise(name: string, length: number, seed = 1): Promise<str
     }
     writeFileSync(path, bytes);
   });
+}
+
+/** A file of zeros of any size that takes no room on the disk. */
+export async function sparse(name: string, length: number): Promise<string> {
+  return made(name, ['sparse', String(length)], async (path) => {
+    writeFileSync(path, '');
+    truncateSync(path, length);
+  });
+}
+
+/** A file of the test's own, under this name in a folder of its own, which the test may change. */
+export function ownFile(name: string, bytes: Uint8Array): string {
+  const path = join(mkdtempSync(join(tmpdir(), 'baton-')), name);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** Plain BLAKE3 in hex, by another implementation than ours: what `b3sum` prints. */
+export function b3sum(path: string): string {
+  return Buffer.from(blake3(readFileSync(path))).toString('hex');
 }
 
 /** SHA-256 of a file or of bytes, in hex. */

@@ -35,6 +35,8 @@ export interface PeerOptions {
   launch?: Launch;
   /** Page settings: viewport, colour scheme, touch. */
   context?: BrowserContextOptions;
+  /** The server's address, where it is not the worker's own: `http://lan.test:PORT`, another server, a proxy. */
+  base?: string;
   /** Called in every document before its own scripts. */
   init?: () => void;
 }
@@ -155,6 +157,17 @@ export class Peer {
     if (stats) return stats;
     const last = JSON.stringify(await this.stats(side), null, 1);
     throw new Error(`not reached in ${timeout} ms: ${condition}\nlast statistics: ${last}`);
+  }
+
+  /** Limits what this page passes on; the rest stays as it was. */
+  async setUpload(side: Side, settings: { paused?: boolean; bytesPerSecond?: number | null }): Promise<void> {
+    await this.page.evaluate(
+      ([side, settings]) => {
+        const baton = (window as { baton?: Partial<Record<string, { setUpload(settings: unknown): void }>> }).baton;
+        baton![side]!.setUpload(settings);
+      },
+      [side, settings] as const,
+    );
   }
 
   /** A picture of the page. Playwright injects a style for it, which our policy forbids: Firefox says so, by the style's hash. */

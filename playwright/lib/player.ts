@@ -1,5 +1,5 @@
 // What the one <video> of a page really shows.
-import type { Page } from '@playwright/test';
+import type { Frame, Page } from '@playwright/test';
 
 const VIDEO = '[data-testid=video]';
 const PATIENCE_MS = 20_000;
@@ -22,7 +22,7 @@ export interface ShownOptions {
 }
 
 /** Waits until a picture is presented (`requestVideoFrameCallback`), of this time where that matters. */
-export async function shown(page: Page, options: ShownOptions = {}): Promise<Shown> {
+export async function shown(page: Page | Frame, options: ShownOptions = {}): Promise<Shown> {
   const { from = 0, before = Infinity, timeout = PATIENCE_MS } = options;
   await page.waitForSelector(VIDEO, { state: 'attached', timeout });
   // JSON has no Infinity.
@@ -63,7 +63,7 @@ export async function shown(page: Page, options: ShownOptions = {}): Promise<Sho
 }
 
 /** Waits until the film has run on for so many seconds beyond where it is now. */
-export async function plays(page: Page, seconds = 1): Promise<void> {
+export async function plays(page: Page | Frame, seconds = 1): Promise<void> {
   const start = (await state(page)).currentTime;
   await shown(page, { from: start + seconds, timeout: PATIENCE_MS + seconds * 2000 });
 }
@@ -82,7 +82,7 @@ export interface VideoState {
   error: string | null;
 }
 
-export function state(page: Page): Promise<VideoState> {
+export function state(page: Page | Frame): Promise<VideoState> {
   return page.evaluate((selector) => {
     const video = document.querySelector<HTMLVideoElement>(selector)!;
     const quality = video.getVideoPlaybackQuality();
@@ -96,7 +96,7 @@ export function state(page: Page): Promise<VideoState> {
 }
 
 /** The mean colour of the upper half of the picture now on show: red, green, blue, 0 to 255. */
-export function colour(page: Page): Promise<[number, number, number]> {
+export function colour(page: Page | Frame): Promise<[number, number, number]> {
   return page.evaluate((selector) => {
     const video = document.querySelector<HTMLVideoElement>(selector)!;
     const canvas = document.createElement('canvas');
@@ -114,7 +114,7 @@ export function colour(page: Page): Promise<[number, number, number]> {
 }
 
 /** Seeks without the player's controls. */
-export async function seek(page: Page, seconds: number): Promise<void> {
+export async function seek(page: Page | Frame, seconds: number): Promise<void> {
   await page.evaluate(
     ([selector, seconds]) => {
       document.querySelector<HTMLVideoElement>(selector)!.currentTime = seconds;

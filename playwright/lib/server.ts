@@ -12,9 +12,9 @@ export class Server {
   /** `http://localhost:PORT` */
   readonly url: string;
   readonly port: number;
-  readonly #process: ChildProcess;
+  #process: ChildProcess;
   readonly #args: string[];
-  #log: string[];
+  readonly #log: string[];
 
   private constructor(process: ChildProcess, port: number, args: string[], log: string[]) {
     this.#process = process;
@@ -26,8 +26,13 @@ export class Server {
 
   /** Starts `baton-server` on a free port (or this one) and waits until it says that it listens. */
   static async start(args: string[] = [], port = 0): Promise<Server> {
-    const program = process.env.BATON_SERVER || PROGRAM;
     const log: string[] = [];
+    const [child, listening] = await Server.#spawn(args, port, log);
+    return new Server(child, listening, args, log);
+  }
+
+  static async #spawn(args: string[], port: number, log: string[]): Promise<[ChildProcess, number]> {
+    const program = process.env.BATON_SERVER || PROGRAM;
     const child = spawn(program, ['--listen', `127.0.0.1:${port}`, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     const listening = new Promise<number>((resolve, reject) => {
       let text = '';
@@ -48,7 +53,7 @@ export class Server {
       setTimeout(() => reject(new Error(`${program} does not listen:\n${log.join('')}`)), START_TIMEOUT_MS).unref();
     });
     try {
-      return new Server(child, await listening, args, log);
+      return [child, await listening];
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
@@ -61,8 +66,8 @@ export class Server {
   }
 
   /** The same server again on the same port, after `stop` or `kill`. */
-  async again(): Promise<Server> {
-    return Server.start(this.#args, this.port);
+  async again(): Promise<void> {
+    [this.#process] = await Server.#spawn(this.#args, this.port, this.#log);
   }
 
   /** Asks it to end and waits; one that does not is killed. */

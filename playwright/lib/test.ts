@@ -3,7 +3,9 @@ import { test as base, expect, type Browser, type TestInfo } from '@playwright/t
 import { rmSync } from 'node:fs';
 import { FIREFOX_DOWNLOADS, launchBrowser, type BrowserName } from './browsers.ts';
 import { Peer, type PeerOptions } from './peer.ts';
+import { Proxy } from './proxy.ts';
 import { Server } from './server.ts';
+import { Site } from './site.ts';
 
 export { expect };
 export { NETWORK_MESSAGES, Peer, type Stats } from './peer.ts';
@@ -13,6 +15,10 @@ interface TestFixtures {
   newPeer(options?: PeerOptions): Promise<Peer>;
   /** A server of the test's own, which it may stop. */
   newServer(args?: string[]): Promise<Server>;
+  /** A wire tap before a server: it hears all that browsers send there, and may cut the line. */
+  newProxy(server: Server): Promise<Proxy>;
+  /** A web site of another origin. */
+  newSite(): Promise<Site>;
 }
 
 interface WorkerFixtures {
@@ -60,19 +66,43 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     }
   },
 
-  newPeer: async ({ server, browsers, browserName }, use, info) => {
+  newProxy: async ({}, use) => {
+    const proxies: Proxy[] = [];
+    await use(async (server) => {
+      const proxy = await Proxy.start(server.port);
+      proxies.push(proxy);
+      return proxy;
+    });
+    for (const proxy of proxies) await proxy.stop();
+  },
+
+  newSite: async ({}, use) => {
+    const sites: Site[] = [];
+    await use(async () => {
+      const site = await Site.start();
+      sites.push(site);
+      return site;
+    });
+    for (const site of sites) await site.stop();
+  },
+
+  // It depends on the other three so that pages close before what they talk to.
+  newPeer: async ({ server, browsers, browserName, newServer: _, newProxy: _p, newSite: _s }, use, info) => {
     const peers: Peer[] = [];
-    const own: Browser[] = [];
+    // Peers that are launched alike share a process.
+    const own = new Map<string, Promise<Browser>>();
     await use(async (options = {}) => {
       const name = options.browser ?? (browserName as BrowserName);
       let browser: Browser;
       if (options.launch) {
-        browser = await launchBrowser(name, options.launch);
-        own.push(browser);
+        const key = name + JSON.stringify(options.launch);
+        const started = own.get(key) ?? launchBrowser(name, options.launch);
+        own.set(key, started);
+        browser = await started;
       } else {
         browser = await browsers(name);
       }
-      const peer = await Peer.open(name, browser, server.url, options);
+      const peer = await Peer.open(name, browser, options.base ?? server.url, options);
       peers.push(peer);
       return peer;
     });
@@ -81,7 +111,7 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     );
     if (failed(info) || problems.length > 0) await attach(info, peers, server);
     for (const peer of peers) await peer.context.close().catch(() => {});
-    for (const browser of own) await browser.close().catch(() => {});
+    for (const browser of own.values()) await browser.then((it) => it.close()).catch(() => {});
     expect(problems, 'pages complain').toEqual([]);
   },
 });

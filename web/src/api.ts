@@ -154,9 +154,9 @@ export interface Stats {
   have: number;
   /** Bytes; 0 until known. */
   size: number;
-  /** How much of it the other connected peers hold together, 0 to 1. */
+  /** How much of it the other connected peers hold together, the publisher left out, 0 to 1. */
   others: number;
-  /** How many other connected peers hold all of it. */
+  /** How many other connected peers hold all of it, the publisher left out. */
   complete_peers: number;
   bytes_verified: number;
   verified_blocks: number;

@@ -1,0 +1,196 @@
+// Open the link: the film plays, whatever the container, in either browser, by mouse, keyboard and touch.
+import type { BrowserName } from '../lib/browsers.ts';
+import { BUNNY, film, secondOf, type FilmName } from '../lib/media.ts';
+import { colour, plays, seek, shown, state } from '../lib/player.ts';
+import { expect, test } from '../lib/test.ts';
+
+const other = (name: string): BrowserName => (name === 'chromium' ? 'firefox' : 'chromium');
+
+for (const name of ['moov-start.mp4', 'moov-end.mp4', 'fragmented.mp4', 'vp9-opus.webm'] satisfies FilmName[]) {
+  test(`${name} plays with sound, and then all of it is here`, async ({ newPeer }) => {
+    const publisher = await newPeer();
+    const viewer = await newPeer();
+    const link = await publisher.share(await film(name));
+    await viewer.open(link);
+
+    const first = await shown(viewer.page);
+    expect(first.mediaTime).toBeLessThan(1);
+    await plays(viewer.page, 2);
+    const video = await state(viewer.page);
+    expect(video.sound).toBeGreaterThan(0);
+    expect(video).toMatchObject({ error: null, paused: false, muted: false });
+
+    const stats = await viewer.until('view', (stats) => stats.complete);
+    expect(stats.bytes_verified).toBeGreaterThanOrEqual(stats.size);
+    expect(stats.rejected_blocks).toBe(0);
+    expect(stats.startup_ms).toBeGreaterThan(0);
+    expect(stats.path_counts).toEqual({ direct: 1, relay: 0 });
+    // A fragmented file does not say at its beginning how long it is.
+    await expect.poll(async () => (await state(viewer.page)).duration).toBeCloseTo(30, 0);
+    await expect(viewer.page).toHaveTitle(name);
+    await expect(viewer.page.getByTestId('status')).toHaveText('You have all of it');
+  });
+}
+
+test('a film travels from this browser to the other kind', async ({ newPeer, browserName }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer({ browser: other(browserName) });
+  await viewer.open(await publisher.share(BUNNY));
+  await shown(viewer.page);
+  await plays(viewer.page);
+  await viewer.until('view', (stats) => stats.complete);
+});
+
+test('a film runs to its end and can be started again', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer();
+  await viewer.open(await publisher.share(await film('moov-end.mp4')));
+  await shown(viewer.page);
+  await seek(viewer.page, 28.5);
+  await expect.poll(async () => (await state(viewer.page)).ended, { timeout: 15_000 }).toBe(true);
+
+  await viewer.page.getByTestId('play').click();
+  await shown(viewer.page, { before: 5 });
+  await plays(viewer.page);
+});
+
+test('a second tab of the same browser watches too', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(BUNNY);
+  const tab = await publisher.context.newPage();
+  await tab.goto(link);
+  await shown(tab);
+  await plays(tab);
+});
+
+test('a link pasted into the start page opens there', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer();
+  const link = await publisher.share(BUNNY);
+  await viewer.go();
+  await viewer.page.getByRole('textbox', { name: 'Got a link?' }).fill(`look at this: ${link}`);
+  await viewer.page.getByRole('button', { name: 'Watch' }).click();
+  await shown(viewer.page);
+  expect(viewer.page.url()).toBe(link);
+});
+
+test('a new link in the address bar of an open tab replaces the film', async ({ newPeer }) => {
+  const first = await newPeer();
+  const second = await newPeer();
+  const viewer = await newPeer();
+  const [oldLink, newLink] = [await first.share(BUNNY), await second.share(await film('colours.mp4'))];
+  await viewer.open(oldLink);
+  await shown(viewer.page);
+  await expect(viewer.page).toHaveTitle('big-buck-bunny-480p-30s.mp4');
+
+  await viewer.open(newLink);
+  await expect(viewer.page).toHaveTitle('colours.mp4');
+  await expect.poll(async () => (await shown(viewer.page)).width).toBe(640);
+  await plays(viewer.page);
+  // The old film's people hear that somebody has left.
+  await first.until('share', (stats) => stats.peers.length === 0);
+});
+
+test('seeking to 90 % shows its picture long before the bytes between are here', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  // 11 MB at this rate take longer than any machine needs to seek.
+  await publisher.setUpload('share', { bytesPerSecond: 1_000_000 });
+  await viewer.open(link);
+  await shown(viewer.page);
+
+  await seek(viewer.page, 27.2);
+  const picture = await shown(viewer.page, { from: 27 });
+  expect(secondOf(await colour(viewer.page))).toBeCloseTo(Math.floor(picture.mediaTime), -0.5);
+  expect((await viewer.stats('view'))!.have).toBeLessThan(0.7);
+
+  // It goes on in the background until everything is here, and back is right too.
+  await publisher.setUpload('share', { bytesPerSecond: null });
+  await viewer.until('view', (stats) => stats.complete);
+  await seek(viewer.page, 12.3);
+  await shown(viewer.page, { from: 12, before: 14 });
+  expect([12, 13]).toContain(secondOf(await colour(viewer.page)));
+});
+
+test('the keyboard plays, pauses, seeks and mutes', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer();
+  await viewer.open(await publisher.share(await film('colours.mp4')));
+  await shown(viewer.page);
+  const { keyboard } = viewer.page;
+  const now = () => state(viewer.page);
+  await expect(viewer.page.getByTestId('play')).toBeVisible();
+
+  await keyboard.press('k');
+  await expect.poll(async () => (await now()).paused).toBe(true);
+  await keyboard.press('5');
+  await expect.poll(async () => (await now()).currentTime).toBeCloseTo(15, 0);
+  await keyboard.press('ArrowRight');
+  await expect.poll(async () => (await now()).currentTime).toBeCloseTo(20, 0);
+  await keyboard.press('j');
+  await expect.poll(async () => (await now()).currentTime).toBeCloseTo(10, 0);
+  await shown(viewer.page, { from: 9.9, before: 10.2 });
+  expect(secondOf(await colour(viewer.page))).toBe(10);
+  await keyboard.press('m');
+  await expect.poll(async () => (await now()).muted).toBe(true);
+  await keyboard.press('m');
+  await expect.poll(async () => (await now()).muted).toBe(false);
+  await keyboard.press('Space');
+  await plays(viewer.page);
+
+  // The slider by its own keys.
+  await viewer.page.getByTestId('seek').focus();
+  await keyboard.press('Home');
+  await shown(viewer.page, { before: 5 });
+});
+
+test('the mouse plays, pauses, seeks and goes full screen', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer();
+  await viewer.open(await publisher.share(await film('colours.mp4')));
+  await shown(viewer.page);
+  const { page } = viewer;
+
+  await page.getByTestId('play').click();
+  await expect.poll(async () => (await state(page)).paused).toBe(true);
+  const slider = page.getByTestId('seek');
+  const box = (await slider.boundingBox())!;
+  await slider.click({ position: { x: box.width * 0.75, y: box.height / 2 } });
+  const picture = await shown(page, { from: 21, before: 24 });
+  expect(secondOf(await colour(page))).toBe(Math.floor(picture.mediaTime));
+
+  await page.getByRole('button', { name: 'Full screen', exact: true }).click();
+  await expect.poll(() => page.evaluate(() => document.fullscreenElement?.id)).toBe('stage');
+  await page.getByRole('button', { name: 'Leave full screen' }).click();
+  await expect.poll(() => page.evaluate(() => document.fullscreenElement)).toBe(null);
+
+  // A click on the picture is play as well.
+  const stage = (await page.locator('.picture').boundingBox())!;
+  await page.mouse.click(stage.x + stage.width / 2, stage.y + stage.height / 3);
+  await plays(page);
+});
+
+test('touch shows the controls, and a double tap on the right skips', async ({ newPeer, browserName }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer({ context: { hasTouch: true, viewport: { width: 400, height: 800 } } });
+  await viewer.open(await publisher.share(await film('colours.mp4')));
+  await shown(viewer.page);
+  const { page } = viewer;
+  await expect(page.getByTestId('play')).toBeVisible();
+  const stage = (await page.locator('.picture').boundingBox())!;
+  const tap = async (across: number): Promise<void> => {
+    if (browserName === 'chromium') await page.touchscreen.tap(stage.x + stage.width * across, stage.y + stage.height / 3);
+    // Firefox's BiDi has no touchscreen in Playwright: the same events that a finger makes.
+    else await page.locator('.picture').dispatchEvent('pointerup', { pointerType: 'touch', clientX: stage.x + stage.width * across, clientY: stage.y + 20, bubbles: true });
+  };
+  const before = (await state(page)).currentTime;
+  await tap(0.9);
+  await tap(0.9);
+  await expect.poll(async () => (await state(page)).currentTime).toBeGreaterThan(before + 9);
+  expect((await state(page)).paused).toBe(false);
+
+  // A drag of the thumb; touch ends in the same input event as the mouse.
+  await page.getByTestId('seek').fill('25');
+  await shown(page, { from: 25 });
+});
