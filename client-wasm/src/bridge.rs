@@ -45,29 +45,62 @@ pub struct ShareSpec {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToWorker {
     /// Share a file; the `File` itself is the message's attachment.
-    Share { stream: StreamNumber, peer_seed: [u8; 32], spec: ShareSpec },
+    Share {
+        stream: StreamNumber,
+        peer_seed: [u8; 32],
+        spec: ShareSpec,
+    },
     /// Fetch what the link's fragment names.
-    Open { stream: StreamNumber, peer_seed: [u8; 32], fragment: String },
+    Open {
+        stream: StreamNumber,
+        peer_seed: [u8; 32],
+        fragment: String,
+    },
     /// Somebody wants to look at it: start the media engine.
-    Attach { stream: StreamNumber, mp3_in_mp4: bool },
+    Attach {
+        stream: StreamNumber,
+        mp3_in_mp4: bool,
+    },
     /// Peers that the server proposes, best first.
-    Candidates { stream: StreamNumber, peers: Vec<[u8; 32]> },
+    Candidates {
+        stream: StreamNumber,
+        peers: Vec<[u8; 32]>,
+    },
     /// Both channels to a peer are open.
-    Connected { stream: StreamNumber, conn: u64, peer: [u8; 32], binding: Binding },
+    Connected {
+        stream: StreamNumber,
+        conn: u64,
+        peer: [u8; 32],
+        binding: Binding,
+    },
     /// A connection is gone.
     Disconnected { stream: StreamNumber, conn: u64 },
     /// A peer could not be reached.
-    ConnectFailed { stream: StreamNumber, peer: [u8; 32] },
+    ConnectFailed {
+        stream: StreamNumber,
+        peer: [u8; 32],
+    },
     /// The server cannot carry this blob: a neighbour may.
-    Introduce { stream: StreamNumber, to: [u8; 32], blob: Vec<u8> },
+    Introduce {
+        stream: StreamNumber,
+        to: [u8; 32],
+        blob: Vec<u8>,
+    },
     /// The person jumped to a place, seconds.
     Seek { stream: StreamNumber, to_s: f64 },
     /// Which tracks this browser takes.
-    Select { stream: StreamNumber, tracks: Vec<u32> },
+    Select {
+        stream: StreamNumber,
+        tracks: Vec<u32>,
+    },
     /// Everything, as one Blob; the answer carries the same number.
     Download { stream: StreamNumber, request: u32 },
     /// How politely to upload.
-    Upload { stream: StreamNumber, paused: bool, bytes_per_second: Option<u64> },
+    Upload {
+        stream: StreamNumber,
+        paused: bool,
+        bytes_per_second: Option<u64>,
+    },
     /// Leave the swarm.
     Close { stream: StreamNumber },
 }
@@ -86,27 +119,55 @@ pub struct Binding {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToPage {
     /// Make a connection to this peer.
-    Connect { stream: StreamNumber, peer: [u8; 32] },
+    Connect {
+        stream: StreamNumber,
+        peer: [u8; 32],
+    },
     /// Close a connection.
     Disconnect { stream: StreamNumber, conn: u64 },
     /// A blob that came through a neighbour.
-    Introduced { stream: StreamNumber, from: [u8; 32], blob: Vec<u8> },
+    Introduced {
+        stream: StreamNumber,
+        from: [u8; 32],
+        blob: Vec<u8>,
+    },
     /// What to tell the server of us.
-    Report { stream: StreamNumber, completeness_permille: u16, free_slots: u8 },
+    Report {
+        stream: StreamNumber,
+        completeness_permille: u16,
+        free_slots: u8,
+    },
     /// What the stream is.
     Meta { stream: StreamNumber, meta: Meta },
     /// What the film is made of.
     Ready { stream: StreamNumber, info: Info },
     /// The film's duration became better known, microseconds.
-    Duration { stream: StreamNumber, duration_us: u64 },
+    Duration {
+        stream: StreamNumber,
+        duration_us: u64,
+    },
     /// A track has no more segments.
-    TrackEnded { stream: StreamNumber, track: u32, generation: u32 },
+    TrackEnded {
+        stream: StreamNumber,
+        track: u32,
+        generation: u32,
+    },
     /// The numbers of a moment.
-    Stats { stream: StreamNumber, stats: Box<Stats> },
+    Stats {
+        stream: StreamNumber,
+        stats: Box<Stats>,
+    },
     /// Something a person should know.
-    Problem { stream: StreamNumber, problem: Option<Problem> },
+    Problem {
+        stream: StreamNumber,
+        problem: Option<Problem>,
+    },
     /// The answer to `Download`; the Blob is the attachment, absent where it failed.
-    Downloaded { stream: StreamNumber, request: u32, error: Option<String> },
+    Downloaded {
+        stream: StreamNumber,
+        request: u32,
+        error: Option<String>,
+    },
 }
 
 /// What a stream is, as its manifest says.

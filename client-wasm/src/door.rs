@@ -51,19 +51,28 @@ pub struct Handler {
 
 impl Handler {
     /// Sets `on<event>`-style listeners through `addEventListener`.
-    pub fn new(target: &web_sys::EventTarget, event: &'static str, f: impl FnMut(JsValue) + 'static) -> Handler {
+    pub fn new(
+        target: &web_sys::EventTarget,
+        event: &'static str,
+        f: impl FnMut(JsValue) + 'static,
+    ) -> Handler {
         let closure = Closure::<dyn FnMut(JsValue)>::new(f);
         target
             .add_event_listener_with_callback(event, closure.as_ref().unchecked_ref())
             .expect("addEventListener does not throw for a function");
-        Handler { target: target.into(), event, closure }
+        Handler {
+            target: target.into(),
+            event,
+            closure,
+        }
     }
 }
 
 impl Drop for Handler {
     fn drop(&mut self) {
         let target: &web_sys::EventTarget = self.target.unchecked_ref();
-        let _ = target.remove_event_listener_with_callback(self.event, self.closure.as_ref().unchecked_ref());
+        let _ = target
+            .remove_event_listener_with_callback(self.event, self.closure.as_ref().unchecked_ref());
     }
 }
 
@@ -84,7 +93,8 @@ pub fn bytes(value: &JsValue) -> Vec<u8> {
 
 /// Sets a property on an object of ours.
 pub fn set(object: &JsValue, key: &str, value: impl Into<JsValue>) {
-    Reflect::set(object, &JsValue::from_str(key), &value.into()).expect("plain objects take properties");
+    Reflect::set(object, &JsValue::from_str(key), &value.into())
+        .expect("plain objects take properties");
 }
 
 /// What an exception says.
@@ -97,5 +107,8 @@ pub fn message(error: &JsValue) -> String {
 
 /// The name of a DOMException.
 pub fn name(error: &JsValue) -> String {
-    Reflect::get(error, &JsValue::from_str("name")).ok().and_then(|m| m.as_string()).unwrap_or_default()
+    Reflect::get(error, &JsValue::from_str("name"))
+        .ok()
+        .and_then(|m| m.as_string())
+        .unwrap_or_default()
 }

@@ -22,7 +22,13 @@ pub type Call = Box<dyn FnOnce()>;
 impl<E: 'static, C: 'static> Inbox<E, C> {
     /// `handle` takes one piece of news in; `settle` runs when the queue is empty and returns what is to be called outside.
     pub fn new(core: C, handle: fn(&mut C, E), settle: fn(&mut C) -> Vec<Call>) -> Rc<Self> {
-        Rc::new(Inbox { queue: RefCell::default(), running: Cell::new(false), core: RefCell::new(core), handle, settle })
+        Rc::new(Inbox {
+            queue: RefCell::default(),
+            running: Cell::new(false),
+            core: RefCell::new(core),
+            handle,
+            settle,
+        })
     }
 
     /// Takes news in, and drains unless someone further up the stack is draining already.

@@ -5,14 +5,14 @@ use super::{Emitter, Page, PageEvent, stats, tell, tell_with};
 use crate::bridge::{Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker};
 use crate::door::{self, Handler};
 use crate::inbox::Inbox;
+use baton_content::Secret;
 use baton_content::keys::PublisherKey;
 use baton_content::link::{Link, LinkError};
-use baton_content::Secret;
 use gloo_timers::callback::Interval;
 use js_sys::{Function, Promise};
+use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use std::cell::Cell;
 use web_sys::{File, HtmlVideoElement, MessageEvent, WebSocket, Worker};
 
 type PageInbox = Rc<Inbox<PageEvent, Page>>;
@@ -35,8 +35,12 @@ impl Client {
     /// and perhaps a WebSocket to that origin's `/ws` that is open or opening.
     pub fn start(options: JsValue) -> Result<Client, JsValue> {
         let get = |key: &str| js_sys::Reflect::get(&options, &key.into());
-        let worker: Worker = get("worker")?.dyn_into().map_err(|_| js_sys::TypeError::new("no worker"))?;
-        let server = get("server")?.as_string().ok_or_else(|| js_sys::TypeError::new("no server"))?;
+        let worker: Worker = get("worker")?
+            .dyn_into()
+            .map_err(|_| js_sys::TypeError::new("no worker"))?;
+        let server = get("server")?
+            .as_string()
+            .ok_or_else(|| js_sys::TypeError::new("no server"))?;
         let socket = get("socket")?.dyn_into().ok();
         Ok(Client::over(worker, server, socket))
     }
@@ -53,7 +57,14 @@ impl Client {
         let ticks = inbox.clone();
         let tick = Interval::new(TICK_MS, move || ticks.push(PageEvent::Tick));
         let (views, socket) = (Cell::new(0), Cell::new(socket));
-        Client { inbox, worker, views, socket, _handlers: vec![on_message], _tick: tick }
+        Client {
+            inbox,
+            worker,
+            views,
+            socket,
+            _handlers: vec![on_message],
+            _tick: tick,
+        }
     }
 
     /// Shares a file. The link is ready at once: nothing has been read yet.
@@ -71,7 +82,12 @@ impl Client {
         let publisher = PublisherKey::from_seed(spec.publisher_seed);
         let link = Link::new(publisher.id(), Secret(spec.secret));
         let peer_seed = door::random();
-        let meta = Meta { title: spec.name.clone(), mime: spec.mime.clone(), size: spec.size, ..Meta::default() };
+        let meta = Meta {
+            title: spec.name.clone(),
+            mime: spec.mime.clone(),
+            size: spec.size,
+            ..Meta::default()
+        };
         let (worker, inbox) = (&self.worker, &self.inbox);
         let (stream, url) = inbox.with(|page| {
             let number = page.number();
@@ -88,18 +104,37 @@ impl Client {
                 self.socket.take(),
             );
             stream.meta(meta);
-            tell_with(worker, &ToWorker::Share { stream: number, peer_seed, spec }, &file);
+            tell_with(
+                worker,
+                &ToWorker::Share {
+                    stream: number,
+                    peer_seed,
+                    spec,
+                },
+                &file,
+            );
             page.streams.insert(number, stream);
             (number, url)
         });
-        Ok(Share { inbox: inbox.clone(), stream, url })
+        Ok(Share {
+            inbox: inbox.clone(),
+            stream,
+            url,
+        })
     }
 
     /// Opens a link. One that is none gives a View with a problem, not an exception.
     pub fn open(&self, url: String) -> View {
-        let fragment = url.split_once('#').map_or(url.as_str(), |(_, fragment)| fragment).to_string();
+        let fragment = url
+            .split_once('#')
+            .map_or(url.as_str(), |(_, fragment)| fragment)
+            .to_string();
         // The first picture of the first view is counted from navigation, which is the clock's zero.
-        let began_ms = if self.views.replace(self.views.get() + 1) == 0 && url_is_ours(&url) { 0.0 } else { door::now_ms() };
+        let began_ms = if self.views.replace(self.views.get() + 1) == 0 && url_is_ours(&url) {
+            0.0
+        } else {
+            door::now_ms()
+        };
         let worker = &self.worker;
         let stream = self.inbox.with(|page| {
             let number = page.number();
@@ -107,9 +142,20 @@ impl Client {
             let stream = match Link::parse(&fragment) {
                 Ok(link) => {
                     let peer_seed = door::random();
-                    let server = link.servers().first().cloned().unwrap_or_else(|| origin(&url, &page.server));
+                    let server = link
+                        .servers()
+                        .first()
+                        .cloned()
+                        .unwrap_or_else(|| origin(&url, &page.server));
                     let ours = server == page.server;
-                    tell(worker, &ToWorker::Open { stream: number, peer_seed, fragment });
+                    tell(
+                        worker,
+                        &ToWorker::Open {
+                            stream: number,
+                            peer_seed,
+                            fragment,
+                        },
+                    );
                     PageStream::new(
                         Side::View,
                         number,
@@ -124,17 +170,25 @@ impl Client {
                 }
                 Err(error) => {
                     let code = match error {
-                        LinkError::UnknownVersion { .. } | LinkError::NeedsNewer { .. } => ProblemCode::WrongVersion,
+                        LinkError::UnknownVersion { .. } | LinkError::NeedsNewer { .. } => {
+                            ProblemCode::WrongVersion
+                        }
                         _ => ProblemCode::BadLink,
                     };
-                    let problem = Problem { code, detail: Some(error.to_string()) };
+                    let problem = Problem {
+                        code,
+                        detail: Some(error.to_string()),
+                    };
                     PageStream::broken(number, worker.clone(), emitter, problem)
                 }
             };
             page.streams.insert(number, stream);
             number
         });
-        View { inbox: self.inbox.clone(), stream }
+        View {
+            inbox: self.inbox.clone(),
+            stream,
+        }
     }
 
     /// Leaves every swarm and ends the engine.
@@ -157,7 +211,9 @@ impl Page {
     }
 
     fn emitter(&self) -> Rc<Emitter> {
-        Rc::new(Emitter { inbox: self.inbox.clone() })
+        Rc::new(Emitter {
+            inbox: self.inbox.clone(),
+        })
     }
 }
 
@@ -216,7 +272,9 @@ impl View {
     /// Resolves with the `Meta` once the manifest is here.
     #[wasm_bindgen(getter)]
     pub fn meta(&self) -> Promise {
-        Promise::new(&mut |resolve, _| in_stream(&self.inbox, self.stream, |s| s.when_meta(resolve)))
+        Promise::new(&mut |resolve, _| {
+            in_stream(&self.inbox, self.stream, |s| s.when_meta(resolve))
+        })
     }
 
     /// Plays in this element.
@@ -227,12 +285,16 @@ impl View {
     /// Resolves when every block is here and verified, without a player.
     #[wasm_bindgen(js_name = fetchAll)]
     pub fn fetch_all(&self) -> Promise {
-        Promise::new(&mut |resolve, _| in_stream(&self.inbox, self.stream, |s| s.when_complete(resolve)))
+        Promise::new(&mut |resolve, _| {
+            in_stream(&self.inbox, self.stream, |s| s.when_complete(resolve))
+        })
     }
 
     /// Resolves with the file, once all of it is here and verified.
     pub fn download(&self) -> Promise {
-        Promise::new(&mut |resolve, reject| in_stream(&self.inbox, self.stream, |s| s.download(resolve, reject)))
+        Promise::new(&mut |resolve, reject| {
+            in_stream(&self.inbox, self.stream, |s| s.download(resolve, reject))
+        })
     }
 
     /// The numbers of this moment.
@@ -262,13 +324,25 @@ impl View {
     }
 }
 
-fn in_stream<R>(inbox: &PageInbox, stream: StreamNumber, f: impl FnOnce(&mut PageStream) -> R) -> R {
-    inbox.with(|page| f(page.streams.get_mut(&stream).expect("a page keeps its streams")))
+fn in_stream<R>(
+    inbox: &PageInbox,
+    stream: StreamNumber,
+    f: impl FnOnce(&mut PageStream) -> R,
+) -> R {
+    inbox.with(|page| {
+        f(page
+            .streams
+            .get_mut(&stream)
+            .expect("a page keeps its streams"))
+    })
 }
 
 fn set_upload(inbox: &PageInbox, stream: StreamNumber, options: &JsValue) {
     let get = |key: &str| js_sys::Reflect::get(options, &key.into()).unwrap_or(JsValue::UNDEFINED);
-    let rate = get("bytesPerSecond").as_f64().filter(|rate| *rate >= 0.0).map(|rate| rate as u64);
+    let rate = get("bytesPerSecond")
+        .as_f64()
+        .filter(|rate| *rate >= 0.0)
+        .map(|rate| rate as u64);
     in_stream(inbox, stream, |s| {
         let paused = get("paused").as_bool().unwrap_or(s.paused);
         s.set_upload(paused, rate);
@@ -291,7 +365,9 @@ fn one_file(files: &JsValue) -> Result<File, JsValue> {
 
 /// The origin of an absolute link, or the page's own server.
 fn origin(url: &str, fallback: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return fallback.to_string() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return fallback.to_string();
+    };
     let host = rest.split(['/', '#', '?']).next().unwrap_or_default();
     match (scheme, host) {
         ("http" | "https", host) if !host.is_empty() => format!("{scheme}://{host}"),
@@ -302,7 +378,9 @@ fn origin(url: &str, fallback: &str) -> String {
 /// Whether this link is the one that the page was navigated to.
 fn url_is_ours(url: &str) -> bool {
     let location = js_sys::Reflect::get(&js_sys::global(), &"location".into()).ok();
-    let href = location.and_then(|l| js_sys::Reflect::get(&l, &"href".into()).ok()).and_then(|h| h.as_string());
+    let href = location
+        .and_then(|l| js_sys::Reflect::get(&l, &"href".into()).ok())
+        .and_then(|h| h.as_string());
     href.as_deref() == Some(url)
 }
 

@@ -101,7 +101,11 @@ impl Page {
         match number(0) as u32 {
             HOT_SEND => {
                 let sends = (2..message.length()).step_by(3).map(|i| {
-                    (number(i) as u64, number(i + 1) as u32, message.get(i + 2).unchecked_into::<ArrayBuffer>())
+                    (
+                        number(i) as u64,
+                        number(i + 1) as u32,
+                        message.get(i + 2).unchecked_into::<ArrayBuffer>(),
+                    )
                 });
                 let sends: Vec<_> = sends.collect();
                 self.in_stream(number(1) as u32, |s| s.send(sends));
@@ -127,19 +131,36 @@ impl Page {
         match news {
             ToPage::Connect { stream, peer } => self.in_stream(stream, |s| s.connect(peer)),
             ToPage::Disconnect { stream, conn } => self.in_stream(stream, |s| s.disconnect(conn)),
-            ToPage::Introduced { stream, from, blob } => self.in_stream(stream, |s| s.blob(from, &blob)),
-            ToPage::Report { stream, completeness_permille, free_slots } => {
+            ToPage::Introduced { stream, from, blob } => {
+                self.in_stream(stream, |s| s.blob(from, &blob))
+            }
+            ToPage::Report {
+                stream,
+                completeness_permille,
+                free_slots,
+            } => {
                 self.in_stream(stream, |s| s.report(completeness_permille, free_slots));
             }
             ToPage::Meta { stream, meta } => self.in_stream(stream, |s| s.meta(meta)),
             ToPage::Ready { stream, info } => self.in_stream(stream, |s| s.ready(info)),
-            ToPage::Duration { stream, duration_us } => self.in_stream(stream, |s| s.duration(duration_us)),
-            ToPage::TrackEnded { stream, track, generation } => {
+            ToPage::Duration {
+                stream,
+                duration_us,
+            } => self.in_stream(stream, |s| s.duration(duration_us)),
+            ToPage::TrackEnded {
+                stream,
+                track,
+                generation,
+            } => {
                 self.in_stream(stream, |s| s.track_ended(track, generation));
             }
             ToPage::Stats { stream, stats } => self.in_stream(stream, |s| s.stats(*stats)),
             ToPage::Problem { stream, problem } => self.in_stream(stream, |s| s.problem(problem)),
-            ToPage::Downloaded { stream, request, error } => {
+            ToPage::Downloaded {
+                stream,
+                request,
+                error,
+            } => {
                 self.in_stream(stream, |s| s.downloaded(request, error, attachment));
             }
         }
@@ -153,13 +174,21 @@ fn tell(worker: &Worker, news: &ToWorker) {
 
 /// The same with something beside it that only structured cloning can carry (a `File`).
 fn tell_with(worker: &Worker, news: &ToWorker, attachment: &JsValue) {
-    let message = door::array(&[COLD.into(), door::buffer(&news.encode()), attachment.clone()]);
+    let message = door::array(&[
+        COLD.into(),
+        door::buffer(&news.encode()),
+        attachment.clone(),
+    ]);
     let _ = worker.post_message(&message);
 }
 
 /// Tells the worker where the viewer is.
 fn tell_playhead(worker: &Worker, stream: StreamNumber, at_s: f64, until_s: f64) {
-    let message = door::array(&[HOT_PLAYHEAD.into(), stream.into(), at_s.into(), until_s.into()]);
+    let message = door::array(&[
+        HOT_PLAYHEAD.into(),
+        stream.into(),
+        at_s.into(),
+        until_s.into(),
+    ]);
     let _ = worker.post_message(&message);
 }
-

@@ -9,7 +9,9 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{HtmlVideoElement, MediaSource, MediaSourceReadyState, SourceBuffer, TimeRanges, Url};
+use web_sys::{
+    HtmlVideoElement, MediaSource, MediaSourceReadyState, SourceBuffer, TimeRanges, Url,
+};
 
 /// What happens at the `<video>` and its MediaSource.
 #[derive(Clone, Copy)]
@@ -28,9 +30,14 @@ pub enum VideoEvent {
 /// What the page has to do about it.
 pub enum PlayerNews {
     /// The person jumped to where nothing is buffered.
-    Seek { to_s: f64 },
+    Seek {
+        to_s: f64,
+    },
     /// Produce until here, seconds.
-    Playhead { at_s: f64, until_s: f64 },
+    Playhead {
+        at_s: f64,
+        until_s: f64,
+    },
     /// These tracks this browser takes.
     Select(Vec<u32>),
     /// Nothing that this browser takes.
@@ -77,7 +84,11 @@ struct Buffer {
 
 impl Player {
     /// Takes the `<video>` over. `began_ms` is when the person began to wait. `None` where there is no MediaSource.
-    pub fn new(video: HtmlVideoElement, began_ms: f64, emit: Rc<dyn Fn(VideoEvent)>) -> Option<Player> {
+    pub fn new(
+        video: HtmlVideoElement,
+        began_ms: f64,
+        emit: Rc<dyn Fn(VideoEvent)>,
+    ) -> Option<Player> {
         let source = media_source()?;
         // ManagedMediaSource's sourceopen never fires without it.
         let _ = js_sys::Reflect::set(&video, &"disableRemotePlayback".into(), &JsValue::TRUE);
@@ -139,7 +150,8 @@ impl Player {
         let duration_s = duration_us as f64 / 1e6;
         let busy = self.buffers.iter().any(|b| b.buffer.updating());
         let open = self.source.ready_state() == MediaSourceReadyState::Open;
-        if open && !busy && (self.source.duration().is_nan() || duration_s > self.source.duration()) {
+        if open && !busy && (self.source.duration().is_nan() || duration_s > self.source.duration())
+        {
             self.source.set_duration(duration_s);
         }
         Vec::new()
@@ -150,7 +162,10 @@ impl Player {
         if segment.generation < self.generation {
             return Vec::new();
         }
-        if let Some(buffer) = self.buffers.iter_mut().find(|b| b.track.id == segment.track)
+        if let Some(buffer) = self
+            .buffers
+            .iter_mut()
+            .find(|b| b.track.id == segment.track)
             && buffer.queue.len() < QUEUE_MAX
         {
             buffer.queue.push_back(segment);
@@ -210,16 +225,24 @@ impl Player {
 
     /// Makes the SourceBuffers once both the film and the MediaSource are known.
     fn build(&mut self) -> Vec<PlayerNews> {
-        let Some(info) = &self.info else { return Vec::new() };
+        let Some(info) = &self.info else {
+            return Vec::new();
+        };
         if self.source.ready_state() != MediaSourceReadyState::Open || !self.buffers.is_empty() {
             return Vec::new();
         }
         let of = |kind: TrackKind| info.tracks.iter().filter(move |t| t.kind == kind);
-        let first = |kind| of(kind).find(|t| !t.mime.is_empty() && MediaSource::is_type_supported(&t.mime));
+        let first =
+            |kind| of(kind).find(|t| !t.mime.is_empty() && MediaSource::is_type_supported(&t.mime));
         let (video, audio) = (first(TrackKind::Video), first(TrackKind::Audio));
         let chosen: Vec<Track> = video.into_iter().chain(audio).cloned().collect();
         if chosen.is_empty() || (of(TrackKind::Video).next().is_some() && video.is_none()) {
-            let mimes = info.tracks.iter().map(|t| t.codec.as_str()).collect::<Vec<_>>().join(", ");
+            let mimes = info
+                .tracks
+                .iter()
+                .map(|t| t.codec.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
             self.broken = true;
             return vec![PlayerNews::Unsupported(mimes)];
         }
@@ -234,18 +257,32 @@ impl Player {
             }
         }
         // Somebody jumped before there was anything to jump in.
-        news.extend(if self.video.current_time() > 0.0 { self.seeking() } else { self.playhead() });
+        news.extend(if self.video.current_time() > 0.0 {
+            self.seeking()
+        } else {
+            self.playhead()
+        });
         news
     }
 
     fn add(&mut self, track: Track, buffer: SourceBuffer) {
         let mut handlers = Vec::new();
-        for (name, event) in [("updateend", VideoEvent::UpdateEnd), ("error", VideoEvent::AppendFailed)] {
+        for (name, event) in [
+            ("updateend", VideoEvent::UpdateEnd),
+            ("error", VideoEvent::AppendFailed),
+        ] {
             let emit = self.emit.clone();
             handlers.push(Handler::new(&buffer, name, move |_| emit(event)));
         }
         let queue = VecDeque::new();
-        self.buffers.push(Buffer { track, buffer, queue, ended: false, flush: false, _handlers: handlers });
+        self.buffers.push(Buffer {
+            track,
+            buffer,
+            queue,
+            ended: false,
+            flush: false,
+            _handlers: handlers,
+        });
     }
 
     /// Appends, evicts and ends, as far as each SourceBuffer is free.
@@ -262,11 +299,17 @@ impl Player {
                 }
             }
             if let Some((from, to)) = buffer.past(at_s, KEEP_PAST_S + EVICT_STEP_S) {
-                if buffer.buffer.remove(from, to.min(at_s - KEEP_PAST_S)).is_ok() {
+                if buffer
+                    .buffer
+                    .remove(from, to.min(at_s - KEEP_PAST_S))
+                    .is_ok()
+                {
                     continue;
                 }
             }
-            let Some(segment) = buffer.queue.pop_front() else { continue };
+            let Some(segment) = buffer.queue.pop_front() else {
+                continue;
+            };
             match buffer.buffer.append_buffer_with_array_buffer(&segment.data) {
                 Ok(()) => {}
                 // Full: make room behind the playhead and try again at the next move; the queue waits.
@@ -337,7 +380,11 @@ impl Player {
     }
 
     fn stalled(&mut self) -> Vec<PlayerNews> {
-        if self.startup_ms.is_some() && !self.video.seeking() && !self.video.ended() && !self.waiting {
+        if self.startup_ms.is_some()
+            && !self.video.seeking()
+            && !self.video.ended()
+            && !self.waiting
+        {
             let near_end = self.source.duration() - self.video.current_time() < 0.3;
             if !near_end {
                 self.stalls += 1;
@@ -377,22 +424,33 @@ impl Buffer {
     }
 
     fn holds(&self, at_s: f64) -> bool {
-        self.buffer.buffered().is_ok_and(|ranges| contains(&ranges, at_s))
+        self.buffer
+            .buffered()
+            .is_ok_and(|ranges| contains(&ranges, at_s))
     }
 }
 
 fn contains(ranges: &TimeRanges, at_s: f64) -> bool {
     (0..ranges.length()).any(|i| {
-        ranges.start(i).is_ok_and(|start| start <= at_s + 0.05) && ranges.end(i).is_ok_and(|end| at_s < end)
+        ranges.start(i).is_ok_and(|start| start <= at_s + 0.05)
+            && ranges.end(i).is_ok_and(|end| at_s < end)
     })
 }
 
 /// MediaSource, or ManagedMediaSource where that is all there is (iPhone).
 fn media_source() -> Option<MediaSource> {
     let global = js_sys::global();
-    let get = |name: &str| js_sys::Reflect::get(&global, &name.into()).ok().filter(JsValue::is_function);
-    let constructor: js_sys::Function = get("MediaSource").or_else(|| get("ManagedMediaSource"))?.unchecked_into();
-    js_sys::Reflect::construct(&constructor, &js_sys::Array::new()).ok().map(JsCast::unchecked_into)
+    let get = |name: &str| {
+        js_sys::Reflect::get(&global, &name.into())
+            .ok()
+            .filter(JsValue::is_function)
+    };
+    let constructor: js_sys::Function = get("MediaSource")
+        .or_else(|| get("ManagedMediaSource"))?
+        .unchecked_into();
+    js_sys::Reflect::construct(&constructor, &js_sys::Array::new())
+        .ok()
+        .map(JsCast::unchecked_into)
 }
 
 /// `requestVideoFrameCallback`, or `loadeddata` where an engine lacks it (Chromium before 83).

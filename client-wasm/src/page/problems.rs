@@ -30,7 +30,10 @@ pub fn choose(facts: &Facts) -> Option<(Problem, Option<f64>)> {
         return Some((fatal.clone(), None));
     }
     if let Some(reason) = facts.refused {
-        return Some((problem(ProblemCode::ServerRefused, Some(format!("{reason:?}"))), Some(facts.retry_s)));
+        return Some((
+            problem(ProblemCode::ServerRefused, Some(format!("{reason:?}"))),
+            Some(facts.retry_s),
+        ));
     }
     if facts.lost_for_ms.is_some_and(|ms| ms > LOST_AFTER_MS) {
         return Some((problem(ProblemCode::ServerLost, None), Some(facts.retry_s)));
@@ -66,23 +69,59 @@ mod tests {
 
     #[test]
     fn a_short_loss_is_not_worth_a_word_and_a_long_one_says_when_it_is_tried_again() {
-        assert_eq!(code(&Facts { lost_for_ms: Some(500.0), ..CALM }), None);
-        let (problem, retry_s) = choose(&Facts { lost_for_ms: Some(5000.0), ..CALM }).expect("a problem");
-        assert_eq!((problem.code, retry_s), (ProblemCode::ServerLost, Some(4.0)));
+        assert_eq!(
+            code(&Facts {
+                lost_for_ms: Some(500.0),
+                ..CALM
+            }),
+            None
+        );
+        let (problem, retry_s) = choose(&Facts {
+            lost_for_ms: Some(5000.0),
+            ..CALM
+        })
+        .expect("a problem");
+        assert_eq!(
+            (problem.code, retry_s),
+            (ProblemCode::ServerLost, Some(4.0))
+        );
     }
 
     #[test]
     fn nobody_here_is_no_problem_for_someone_who_has_everything() {
-        let alone = Facts { alone_for_ms: Some(60_000.0), ..CALM };
+        let alone = Facts {
+            alone_for_ms: Some(60_000.0),
+            ..CALM
+        };
         assert_eq!(code(&alone), Some(ProblemCode::NobodyHere));
-        assert_eq!(code(&Facts { done: true, ..alone }), None);
+        assert_eq!(
+            code(&Facts {
+                done: true,
+                ..alone
+            }),
+            None
+        );
     }
 
     #[test]
     fn what_cannot_mend_itself_comes_first() {
-        let fatal = Problem { code: ProblemCode::Fraud, detail: None };
-        let facts = Facts { fatal: Some(&fatal), refused: Some(Refusal::Signature), lost_for_ms: Some(9e9), ..CALM };
+        let fatal = Problem {
+            code: ProblemCode::Fraud,
+            detail: None,
+        };
+        let facts = Facts {
+            fatal: Some(&fatal),
+            refused: Some(Refusal::Signature),
+            lost_for_ms: Some(9e9),
+            ..CALM
+        };
         assert_eq!(code(&facts), Some(ProblemCode::Fraud));
-        assert_eq!(code(&Facts { closed: true, ..facts }), None);
+        assert_eq!(
+            code(&Facts {
+                closed: true,
+                ..facts
+            }),
+            None
+        );
     }
 }

@@ -14,9 +14,10 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelState, RtcDataChannelType,
-    RtcIceCandidateInit, RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
-    RtcSessionDescriptionInit, Worker,
+    MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelState,
+    RtcDataChannelType, RtcIceCandidateInit, RtcIceServer, RtcPeerConnection,
+    RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+    Worker,
 };
 
 /// A peer's id, as the signalling protocol spells it.
@@ -38,10 +39,21 @@ pub enum RtcEvent {
 
 /// What the page has to do about it.
 pub enum RtcNews {
-    Signal { to: PeerBytes, blob: Vec<u8> },
-    Connected { conn: u64, peer: PeerBytes, binding: Binding },
-    Disconnected { conn: u64 },
-    Failed { peer: PeerBytes },
+    Signal {
+        to: PeerBytes,
+        blob: Vec<u8>,
+    },
+    Connected {
+        conn: u64,
+        peer: PeerBytes,
+        binding: Binding,
+    },
+    Disconnected {
+        conn: u64,
+    },
+    Failed {
+        peer: PeerBytes,
+    },
 }
 
 /// All connections of one stream.
@@ -66,7 +78,12 @@ pub struct Identity {
 
 impl Rtc {
     /// No connections yet.
-    pub fn new(stream: StreamNumber, worker: Worker, identity: Identity, emit: Rc<dyn Fn(u64, RtcEvent)>) -> Rtc {
+    pub fn new(
+        stream: StreamNumber,
+        worker: Worker,
+        identity: Identity,
+        emit: Rc<dyn Fn(u64, RtcEvent)>,
+    ) -> Rtc {
         Rtc {
             stream,
             worker,
@@ -118,8 +135,15 @@ impl Rtc {
     /// Takes a blob in. One that does not open, or belongs to nothing, is dropped: the server may send what it likes.
     pub fn handle_blob(&mut self, from: PeerBytes, bytes: &[u8]) -> Vec<RtcNews> {
         let id = &self.identity;
-        let route = Route { swarm: id.swarm, from, to: id.peer };
-        let session = self.by_peer.get(&from).map(|conn| self.connections[conn].offer_nonce());
+        let route = Route {
+            swarm: id.swarm,
+            from,
+            to: id.peer,
+        };
+        let session = self
+            .by_peer
+            .get(&from)
+            .map(|conn| self.connections[conn].offer_nonce());
         match blob::open(&route, &id.signalling_key, session.as_ref(), bytes) {
             Ok(Signal::Offer(offer)) => return self.offered(from, offer),
             Ok(Signal::Answer { description, .. }) => self.answered(from, description),
@@ -139,7 +163,9 @@ impl Rtc {
 
     /// Takes in what happened on a connection.
     pub fn handle(&mut self, conn: u64, event: RtcEvent) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Vec::new();
+        };
         match event {
             RtcEvent::Described(text) => self.described(conn, &text),
             RtcEvent::Candidate(line) => self.found_candidate(conn, &line),
@@ -150,7 +176,9 @@ impl Rtc {
 
     /// Puts a message on a channel.
     pub fn send(&mut self, conn: u64, channel: u32, buffer: &js_sys::ArrayBuffer) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get(&conn) else { return Vec::new() };
+        let Some(connection) = self.connections.get(&conn) else {
+            return Vec::new();
+        };
         match connection.flow.send(channel, buffer) {
             Ok(()) => Vec::new(),
             Err(_) => self.lost(conn),
@@ -159,7 +187,9 @@ impl Rtc {
 
     /// Closes a connection once what is queued has had time to leave.
     pub fn close(&mut self, conn: u64) {
-        let Some(connection) = self.connections.remove(&conn) else { return };
+        let Some(connection) = self.connections.remove(&conn) else {
+            return;
+        };
         self.by_peer.remove(&connection.peer);
         Timeout::new(LINGER_MS, move || connection.pc.close()).forget();
     }
@@ -172,12 +202,16 @@ impl Rtc {
     }
 
     fn lost(&mut self, conn: u64) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.remove(&conn) else { return Vec::new() };
+        let Some(connection) = self.connections.remove(&conn) else {
+            return Vec::new();
+        };
         self.by_peer.remove(&connection.peer);
         connection.pc.close();
         vec![match connection.connected {
             true => RtcNews::Disconnected { conn },
-            false => RtcNews::Failed { peer: connection.peer },
+            false => RtcNews::Failed {
+                peer: connection.peer,
+            },
         }]
     }
 
@@ -186,7 +220,11 @@ impl Rtc {
         let mut news = Vec::new();
         if let Some(&conn) = self.by_peer.get(&from) {
             let connection = &self.connections[&conn];
-            if connection.remote.as_ref().is_some_and(|remote| remote.session_nonce == offer.session_nonce) {
+            if connection
+                .remote
+                .as_ref()
+                .is_some_and(|remote| remote.session_nonce == offer.session_nonce)
+            {
                 return news; // The same offer again, by another way.
             }
             if !connection.connected && connection.offerer && self.identity.peer < from {
@@ -208,11 +246,19 @@ impl Rtc {
     }
 
     fn answered(&mut self, from: PeerBytes, answer: Description) {
-        let Some(connection) = self.by_peer.get(&from).and_then(|conn| self.connections.get_mut(conn)) else { return };
+        let Some(connection) = self
+            .by_peer
+            .get(&from)
+            .and_then(|conn| self.connections.get_mut(conn))
+        else {
+            return;
+        };
         if !connection.offerer || connection.remote.is_some() {
             return;
         }
-        let Ok(sdp) = answer.to_remote_sdp() else { return };
+        let Ok(sdp) = answer.to_remote_sdp() else {
+            return;
+        };
         connection.remote = Some(answer);
         let (conn, pc) = (connection.conn, connection.pc.clone());
         let candidates = std::mem::take(&mut connection.early);
@@ -226,7 +272,13 @@ impl Rtc {
     }
 
     fn more_candidates(&mut self, from: PeerBytes, more: Vec<IceCandidate>) {
-        let Some(connection) = self.by_peer.get(&from).and_then(|conn| self.connections.get_mut(conn)) else { return };
+        let Some(connection) = self
+            .by_peer
+            .get(&from)
+            .and_then(|conn| self.connections.get_mut(conn))
+        else {
+            return;
+        };
         if connection.candidates_seen + more.len() > CANDIDATES_MAX {
             return;
         }
@@ -241,13 +293,24 @@ impl Rtc {
     }
 
     /// Makes the RTCPeerConnection and its channels; `None` where the browser refuses one more.
-    fn open(&mut self, peer: PeerBytes, local_nonce: [u8; 16], remote: Option<Description>) -> Option<u64> {
+    fn open(
+        &mut self,
+        peer: PeerBytes,
+        local_nonce: [u8; 16],
+        remote: Option<Description>,
+    ) -> Option<u64> {
         let pc = RtcPeerConnection::new_with_configuration(&configuration(&self.ice)).ok()?;
         let conn = self.next_conn;
         self.next_conn += 1;
         let control = channel(&pc, "control", 0, true);
         let data = channel(&pc, "data", 1, false);
-        let flow = Rc::new(Flow::new(self.stream, conn, self.worker.clone(), control, data));
+        let flow = Rc::new(Flow::new(
+            self.stream,
+            conn,
+            self.worker.clone(),
+            control,
+            data,
+        ));
         let handlers = self.listen(conn, &pc, &flow);
         let emit = self.emit.clone();
         let connection = Connection {
@@ -265,7 +328,9 @@ impl Rtc {
             connected: false,
             relayed: Rc::default(),
             _handlers: handlers,
-            _deadline: Some(Timeout::new(HANDSHAKE_MS, move || emit(conn, RtcEvent::Failed))),
+            _deadline: Some(Timeout::new(HANDSHAKE_MS, move || {
+                emit(conn, RtcEvent::Failed)
+            })),
         };
         self.connections.insert(conn, connection);
         self.by_peer.insert(peer, conn);
@@ -276,37 +341,55 @@ impl Rtc {
         let mut handlers = Vec::new();
         let emit = self.emit.clone();
         handlers.push(Handler::new(pc, "icecandidate", move |event| {
-            if let Some(candidate) = event.unchecked_into::<RtcPeerConnectionIceEvent>().candidate() {
+            if let Some(candidate) = event
+                .unchecked_into::<RtcPeerConnectionIceEvent>()
+                .candidate()
+            {
                 emit(conn, RtcEvent::Candidate(candidate.candidate()));
             }
         }));
         let emit = self.emit.clone();
         let watched = pc.clone();
         handlers.push(Handler::new(pc, "connectionstatechange", move |_| {
-            if matches!(watched.connection_state(), RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed) {
+            if matches!(
+                watched.connection_state(),
+                RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed
+            ) {
                 emit(conn, RtcEvent::Gone);
             }
         }));
         for (number, channel) in [&flow.control, &flow.data].into_iter().enumerate() {
             let emit = self.emit.clone();
-            handlers.push(Handler::new(channel, "open", move |_| emit(conn, RtcEvent::Opened)));
+            handlers.push(Handler::new(channel, "open", move |_| {
+                emit(conn, RtcEvent::Opened)
+            }));
             let emit = self.emit.clone();
-            handlers.push(Handler::new(channel, "close", move |_| emit(conn, RtcEvent::Gone)));
+            handlers.push(Handler::new(channel, "close", move |_| {
+                emit(conn, RtcEvent::Gone)
+            }));
             let receiver = flow.clone();
             handlers.push(Handler::new(channel, "message", move |event| {
                 receiver.received(number as u32, event.unchecked_into::<MessageEvent>().data());
             }));
             let drained = flow.clone();
-            handlers.push(Handler::new(channel, "bufferedamountlow", move |_| drained.report_credit()));
+            handlers.push(Handler::new(channel, "bufferedamountlow", move |_| {
+                drained.report_credit()
+            }));
         }
         handlers
     }
 
     /// Offers or answers, whichever this connection is for.
     fn describe(&mut self, conn: u64) {
-        let connection = self.connections.get_mut(&conn).expect("opened by the caller");
+        let connection = self
+            .connections
+            .get_mut(&conn)
+            .expect("opened by the caller");
         let pc = connection.pc.clone();
-        let remote = connection.remote.as_ref().map(|offer| offer.to_remote_sdp().expect("opened blobs are valid"));
+        let remote = connection
+            .remote
+            .as_ref()
+            .map(|offer| offer.to_remote_sdp().expect("opened blobs are valid"));
         let emit = self.emit.clone();
         spawn_local(async move {
             match describe(&pc, remote).await {
@@ -317,12 +400,19 @@ impl Rtc {
     }
 
     fn described(&mut self, conn: u64, text: &str) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
-        let Ok(description) = Description::from_local_sdp(text, connection.local_nonce) else { return self.lost(conn) };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Vec::new();
+        };
+        let Ok(description) = Description::from_local_sdp(text, connection.local_nonce) else {
+            return self.lost(conn);
+        };
         connection.local = Some(description.clone());
         let signal = match connection.offerer {
             true => Signal::Offer(description),
-            false => Signal::Answer { offer_nonce: connection.offer_nonce(), description },
+            false => Signal::Answer {
+                offer_nonce: connection.offer_nonce(),
+                description,
+            },
         };
         if !connection.offerer {
             let (pc, early) = (connection.pc.clone(), std::mem::take(&mut connection.early));
@@ -334,8 +424,12 @@ impl Rtc {
     }
 
     fn found_candidate(&mut self, conn: u64, line: &str) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
-        let Ok(Some(candidate)) = IceCandidate::parse(line) else { return Vec::new() };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Vec::new();
+        };
+        let Ok(Some(candidate)) = IceCandidate::parse(line) else {
+            return Vec::new();
+        };
         if connection.found.len() < CANDIDATES_MAX {
             connection.found.push(candidate);
         }
@@ -344,22 +438,40 @@ impl Rtc {
 
     /// Sends the candidates found since the last time; none before our description, which they would overtake.
     fn flush_candidates(&mut self, conn: u64) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
-        let Some(local) = &connection.local else { return Vec::new() };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Vec::new();
+        };
+        let Some(local) = &connection.local else {
+            return Vec::new();
+        };
         let mut candidates = std::mem::take(&mut connection.found);
         candidates.retain(|candidate| !local.candidates.contains(candidate));
         if candidates.is_empty() {
             return Vec::new();
         }
         let offer_nonce = connection.offer_nonce();
-        self.signal(conn, &Signal::Candidates { offer_nonce, candidates, last: false })
+        self.signal(
+            conn,
+            &Signal::Candidates {
+                offer_nonce,
+                candidates,
+                last: false,
+            },
+        )
     }
 
     /// A signal that our own limits refuse (a browser with fifty addresses) is not sent.
     fn signal(&self, conn: u64, signal: &Signal) -> Vec<RtcNews> {
         let id = &self.identity;
         let to = self.connections[&conn].peer;
-        match blob::seal(&id.swarm, &to, &id.signalling_key, &id.peer_seed, door::random(), signal) {
+        match blob::seal(
+            &id.swarm,
+            &to,
+            &id.signalling_key,
+            &id.peer_seed,
+            door::random(),
+            signal,
+        ) {
             Ok(blob) => vec![RtcNews::Signal { to, blob }],
             Err(_) => Vec::new(),
         }
@@ -390,7 +502,9 @@ struct Connection {
 impl Connection {
     /// Both channels are open: from here on the worker hears of it.
     fn opened(&mut self) -> Option<RtcNews> {
-        let (Some(local), Some(remote)) = (&self.local, &self.remote) else { return None };
+        let (Some(local), Some(remote)) = (&self.local, &self.remote) else {
+            return None;
+        };
         if self.connected || !self.flow.open() {
             return None;
         }
@@ -404,7 +518,11 @@ impl Connection {
             offerer: self.offerer,
         };
         spawn_local(find_path(self.pc.clone(), self.relayed.clone()));
-        Some(RtcNews::Connected { conn: self.conn, peer: self.peer, binding })
+        Some(RtcNews::Connected {
+            conn: self.conn,
+            peer: self.peer,
+            binding,
+        })
     }
 
     /// The nonce of the offer that began this session, which names it.
@@ -434,7 +552,13 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(stream: StreamNumber, conn: u64, worker: Worker, control: RtcDataChannel, data: RtcDataChannel) -> Flow {
+    fn new(
+        stream: StreamNumber,
+        conn: u64,
+        worker: Worker,
+        control: RtcDataChannel,
+        data: RtcDataChannel,
+    ) -> Flow {
         for channel in [&control, &data] {
             channel.set_binary_type(RtcDataChannelType::Arraybuffer);
             channel.set_buffered_amount_low_threshold(SEND_WINDOW / 2);
@@ -453,7 +577,9 @@ impl Flow {
     }
 
     fn open(&self) -> bool {
-        [&self.control, &self.data].iter().all(|c| c.ready_state() == RtcDataChannelState::Open)
+        [&self.control, &self.data]
+            .iter()
+            .all(|c| c.ready_state() == RtcDataChannelState::Open)
     }
 
     fn received(&self, channel: u32, data: JsValue) {
@@ -480,7 +606,9 @@ impl Flow {
             channel.into(),
             data.clone(),
         ]);
-        let _ = self.worker.post_message_with_transfer(&message, &Array::of1(&data));
+        let _ = self
+            .worker
+            .post_message_with_transfer(&message, &Array::of1(&data));
     }
 
     fn announce(&self) {
@@ -492,22 +620,32 @@ impl Flow {
     }
 
     fn send(&self, channel: u32, buffer: &js_sys::ArrayBuffer) -> Result<(), JsValue> {
-        let target = if channel == 0 { &self.control } else { &self.data };
+        let target = if channel == 0 {
+            &self.control
+        } else {
+            &self.data
+        };
         target.send_with_array_buffer(buffer)?;
-        self.sent.set(self.sent.get() + f64::from(buffer.byte_length()));
+        self.sent
+            .set(self.sent.get() + f64::from(buffer.byte_length()));
         Ok(())
     }
 
     /// Absolute: what was sent, less what still waits, plus the window. A lost report is made good by the next.
     fn report_credit(&self) {
-        let waiting = f64::from(self.control.buffered_amount()) + f64::from(self.data.buffered_amount());
+        let waiting =
+            f64::from(self.control.buffered_amount()) + f64::from(self.data.buffered_amount());
         let credit = self.sent.get() - waiting + f64::from(SEND_WINDOW);
         if credit < self.credit_reported.get() + f64::from(SEND_WINDOW / 8) {
             return;
         }
         self.credit_reported.set(credit);
-        let message =
-            door::array(&[HOT_CREDIT.into(), self.stream.into(), (self.conn as f64).into(), credit.into()]);
+        let message = door::array(&[
+            HOT_CREDIT.into(),
+            self.stream.into(),
+            (self.conn as f64).into(),
+            credit.into(),
+        ]);
         let _ = self.worker.post_message(&message);
     }
 }
@@ -561,11 +699,16 @@ async fn describe(pc: &RtcPeerConnection, remote: Option<String>) -> Result<Stri
     let (kind, created) = match remote {
         Some(offer) => {
             set_remote(pc, RtcSdpType::Offer, &offer).await?;
-            (RtcSdpType::Answer, JsFuture::from(pc.create_answer()).await?)
+            (
+                RtcSdpType::Answer,
+                JsFuture::from(pc.create_answer()).await?,
+            )
         }
         None => (RtcSdpType::Offer, JsFuture::from(pc.create_offer()).await?),
     };
-    let text = js_sys::Reflect::get(&created, &"sdp".into())?.as_string().unwrap_or_default();
+    let text = js_sys::Reflect::get(&created, &"sdp".into())?
+        .as_string()
+        .unwrap_or_default();
     let local = RtcSessionDescriptionInit::new(kind);
     local.set_sdp(&text);
     JsFuture::from(pc.set_local_description(&local)).await?;
@@ -575,7 +718,9 @@ async fn describe(pc: &RtcPeerConnection, remote: Option<String>) -> Result<Stri
 async fn set_remote(pc: &RtcPeerConnection, kind: RtcSdpType, sdp: &str) -> Result<(), JsValue> {
     let remote = RtcSessionDescriptionInit::new(kind);
     remote.set_sdp(sdp);
-    JsFuture::from(pc.set_remote_description(&remote)).await.map(|_| ())
+    JsFuture::from(pc.set_remote_description(&remote))
+        .await
+        .map(|_| ())
 }
 
 /// A candidate that the browser does not take (a family it lacks, say) costs only itself.
@@ -584,18 +729,27 @@ async fn add_candidates(pc: &RtcPeerConnection, candidates: &[IceCandidate]) {
         let init = RtcIceCandidateInit::new(&candidate.to_line());
         init.set_sdp_mid(Some("0"));
         init.set_sdp_m_line_index(Some(0));
-        let _ = JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init))).await;
+        let _ =
+            JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init))).await;
     }
 }
 
 /// Looks up whether the chosen candidate pair is relayed (webrtc-stats, `candidate-pair` and `local-candidate`).
 async fn find_path(pc: RtcPeerConnection, relayed: Rc<Cell<bool>>) {
-    let Ok(report) = JsFuture::from(pc.get_stats()).await else { return };
+    let Ok(report) = JsFuture::from(pc.get_stats()).await else {
+        return;
+    };
     let report: js_sys::Map = report.unchecked_into();
-    let text = |entry: &JsValue, key: &str| js_sys::Reflect::get(entry, &key.into()).ok().and_then(|v| v.as_string());
+    let text = |entry: &JsValue, key: &str| {
+        js_sys::Reflect::get(entry, &key.into())
+            .ok()
+            .and_then(|v| v.as_string())
+    };
     let mut local = None;
     report.for_each(&mut |entry, _| {
-        if text(&entry, "type").as_deref() == Some("candidate-pair") && text(&entry, "state").as_deref() == Some("succeeded") {
+        if text(&entry, "type").as_deref() == Some("candidate-pair")
+            && text(&entry, "state").as_deref() == Some("succeeded")
+        {
             local = text(&entry, "localCandidateId");
         }
     });

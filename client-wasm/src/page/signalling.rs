@@ -2,7 +2,9 @@
 
 use crate::door::{self, Handler};
 use baton_content::keys::{PeerKey, SwarmKey};
-use baton_signal_protocol::{ClientMessage, DecodeError, Join, Refusal, Report, ServerMessage, SUBPROTOCOL};
+use baton_signal_protocol::{
+    ClientMessage, DecodeError, Join, Refusal, Report, SUBPROTOCOL, ServerMessage,
+};
 use gloo_timers::callback::Timeout;
 use wasm_bindgen::JsCast;
 use web_sys::{BinaryType, MessageEvent, WebSocket};
@@ -55,7 +57,14 @@ impl Signalling {
         emit: std::rc::Rc<dyn Fn(SocketEvent)>,
     ) -> Signalling {
         let origin = server.trim_end_matches('/').replacen("http", "ws", 1);
-        let host = origin.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default().to_string();
+        let host = origin
+            .split("://")
+            .nth(1)
+            .unwrap_or_default()
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_string();
         let mut signalling = Signalling {
             url: format!("{origin}/ws"),
             host,
@@ -70,7 +79,11 @@ impl Signalling {
             joined: false,
             lost_since_ms: Some(door::now_ms()),
             clock_offset_s: 0,
-            report: Report { completeness_permille: 0, free_slots: 0, spare_upload_kbit: 0 },
+            report: Report {
+                completeness_permille: 0,
+                free_slots: 0,
+                spare_upload_kbit: 0,
+            },
             keepalive: None,
             keepalive_ms: 0,
             outbox: Vec::new(),
@@ -111,7 +124,10 @@ impl Signalling {
     /// Sends a sealed blob to a peer through the server. `Err` gives it back where the server is gone.
     pub fn relay(&mut self, to: [u8; 32], blob: Vec<u8>) -> Result<(), Vec<u8>> {
         if self.joined {
-            self.send(&ClientMessage::Relay { to, blob: blob.clone() });
+            self.send(&ClientMessage::Relay {
+                to,
+                blob: blob.clone(),
+            });
             return Ok(());
         }
         if self.outbox.len() < OUTBOX_MAX {
@@ -129,7 +145,11 @@ impl Signalling {
 
     /// Tells the server how much of the stream we have.
     pub fn report(&mut self, completeness_permille: u16, free_slots: u8) {
-        let report = Report { completeness_permille, free_slots, spare_upload_kbit: 0 };
+        let report = Report {
+            completeness_permille,
+            free_slots,
+            spare_upload_kbit: 0,
+        };
         if self.joined && report != self.report {
             self.send(&ClientMessage::Report(report));
         }
@@ -158,16 +178,19 @@ impl Signalling {
             let emit = self.emit.clone();
             move |_| emit(event())
         };
-        self.handlers.push(Handler::new(&socket, "open", emit(|| SocketEvent::Opened)));
-        self.handlers.push(Handler::new(&socket, "close", emit(|| SocketEvent::Closed)));
+        self.handlers
+            .push(Handler::new(&socket, "open", emit(|| SocketEvent::Opened)));
+        self.handlers
+            .push(Handler::new(&socket, "close", emit(|| SocketEvent::Closed)));
         let message = self.emit.clone();
-        self.handlers.push(Handler::new(&socket, "message", move |event| {
-            let data = event.unchecked_into::<MessageEvent>().data();
-            // The server speaks binary only; a text frame is somebody else's.
-            if data.is_instance_of::<js_sys::ArrayBuffer>() {
-                message(SocketEvent::Message(door::bytes(&data)));
-            }
-        }));
+        self.handlers
+            .push(Handler::new(&socket, "message", move |event| {
+                let data = event.unchecked_into::<MessageEvent>().data();
+                // The server speaks binary only; a text frame is somebody else's.
+                if data.is_instance_of::<js_sys::ArrayBuffer>() {
+                    message(SocketEvent::Message(door::bytes(&data)));
+                }
+            }));
         let open = socket.ready_state() == WebSocket::OPEN;
         self.socket = Some(socket);
         if open {
@@ -178,8 +201,14 @@ impl Signalling {
     fn join(&mut self) {
         let unix_s = door::unix_s().saturating_add_signed(self.clock_offset_s);
         let (swarm, peer) = (self.swarm.id().0, self.peer.id().0);
-        let mut join =
-            Join::new(&self.host, unix_s, swarm, peer, |bytes| self.swarm.sign(bytes), |bytes| self.peer.sign(bytes));
+        let mut join = Join::new(
+            &self.host,
+            unix_s,
+            swarm,
+            peer,
+            |bytes| self.swarm.sign(bytes),
+            |bytes| self.peer.sign(bytes),
+        );
         join.completeness_permille = self.report.completeness_permille;
         join.free_slots = self.report.free_slots;
         self.send(&ClientMessage::Join(join));
@@ -197,12 +226,18 @@ impl Signalling {
             }
         };
         match message {
-            ServerMessage::Refused { reason: Refusal::Clock, server_unix_s, .. } => {
+            ServerMessage::Refused {
+                reason: Refusal::Clock,
+                server_unix_s,
+                ..
+            } => {
                 self.clock_offset_s = server_unix_s as i64 - door::unix_s() as i64;
                 self.lost(Some(0));
                 None
             }
-            ServerMessage::Refused { reason, retry_ms, .. } => {
+            ServerMessage::Refused {
+                reason, retry_ms, ..
+            } => {
                 // Without a retry time there is none, but a server may be replaced: look again every few minutes.
                 self.lost(Some(retry_ms.unwrap_or(RETRY_REFUSED_MS)));
                 Some(News::Refused(reason))
@@ -224,7 +259,9 @@ impl Signalling {
     fn heard(&mut self) {
         if self.keepalive_ms > 0 {
             let emit = self.emit.clone();
-            self.keepalive = Some(Timeout::new(self.keepalive_ms, move || emit(SocketEvent::Closed)));
+            self.keepalive = Some(Timeout::new(self.keepalive_ms, move || {
+                emit(SocketEvent::Closed)
+            }));
         }
     }
 

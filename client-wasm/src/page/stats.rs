@@ -14,7 +14,11 @@ pub fn meta_object(meta: &Meta) -> JsValue {
     set(&object, "size", meta.size as f64);
     set(&object, "mime", meta.mime.as_str());
     set(&object, "playable", meta.playable);
-    set(&object, "duration_s", option(meta.duration_us.map(|us| us as f64 / 1e6)));
+    set(
+        &object,
+        "duration_s",
+        option(meta.duration_us.map(|us| us as f64 / 1e6)),
+    );
     set(&object, "blake3", hex(meta.blake3));
     object
 }
@@ -26,8 +30,19 @@ pub fn stats_object(stream: &PageStream) -> JsValue {
     let put = |key: &str, value: f64| set(&object, key, value);
     let sum = |f: fn(&crate::bridge::PeerStats) -> u64| s.peers.iter().map(f).sum::<u64>() as f64;
     set(&object, "phase", stream.phase());
-    set(&object, "complete", stream.side == Side::Share || s.complete);
-    put("have", if stream.side == Side::Share { 1.0 } else { f64::from(s.have_permille) / 1000.0 });
+    set(
+        &object,
+        "complete",
+        stream.side == Side::Share || s.complete,
+    );
+    put(
+        "have",
+        if stream.side == Side::Share {
+            1.0
+        } else {
+            f64::from(s.have_permille) / 1000.0
+        },
+    );
     put("size", stream.meta.as_ref().map_or(0.0, |m| m.size as f64));
     put("bytes_verified", s.bytes_verified as f64);
     put("bytes_received", s.bytes_received as f64);
@@ -41,8 +56,16 @@ pub fn stats_object(stream: &PageStream) -> JsValue {
     put("down_bps", sum(|p| p.down_bytes_per_second));
     put("up_bps", sum(|p| p.up_bytes_per_second));
     set(&object, "startup_ms", option(stream.startup_ms()));
-    set(&object, "hash_progress", option(s.hash_permille.map(|p| f64::from(p) / 1000.0)));
-    set(&object, "blake3", hex(s.blake3.or(stream.meta.as_ref().and_then(|m| m.blake3))));
+    set(
+        &object,
+        "hash_progress",
+        option(s.hash_permille.map(|p| f64::from(p) / 1000.0)),
+    );
+    set(
+        &object,
+        "blake3",
+        hex(s.blake3.or(stream.meta.as_ref().and_then(|m| m.blake3))),
+    );
     set(&object, "paused", stream.paused);
     let (direct, relay) = stream.path_counts();
     let paths: JsValue = Object::new().into();
@@ -65,16 +88,37 @@ fn peers(stream: &PageStream) -> Array {
         set(&object, "up_bps", peer.up_bytes_per_second as f64);
         set(&object, "received", peer.received as f64);
         set(&object, "sent", peer.sent as f64);
-        set(&object, "path", if stream.relayed(peer.conn) { "relay" } else { "direct" });
-        set(&object, "region", stream.regions.get(&peer.id).map_or(JsValue::NULL, |r| r.as_str().into()));
-        set(&object, "complete", f64::from(peer.complete_permille) / 1000.0);
+        set(
+            &object,
+            "path",
+            if stream.relayed(peer.conn) {
+                "relay"
+            } else {
+                "direct"
+            },
+        );
+        set(
+            &object,
+            "region",
+            stream
+                .regions
+                .get(&peer.id)
+                .map_or(JsValue::NULL, |r| r.as_str().into()),
+        );
+        set(
+            &object,
+            "complete",
+            f64::from(peer.complete_permille) / 1000.0,
+        );
         list.push(&object);
     }
     list
 }
 
 fn problem(stream: &PageStream) -> JsValue {
-    let Some((problem, retry_s)) = stream.current_problem() else { return JsValue::NULL };
+    let Some((problem, retry_s)) = stream.current_problem() else {
+        return JsValue::NULL;
+    };
     let object: JsValue = Object::new().into();
     set(&object, "code", problem.code.name());
     if let Some(detail) = &problem.detail {
@@ -101,7 +145,9 @@ fn option(value: Option<f64>) -> JsValue {
 
 fn hex(hash: Option<[u8; 32]>) -> JsValue {
     use std::fmt::Write;
-    let Some(hash) = hash else { return JsValue::NULL };
+    let Some(hash) = hash else {
+        return JsValue::NULL;
+    };
     let mut text = String::with_capacity(64);
     for byte in hash {
         write!(text, "{byte:02x}").expect("strings take everything");

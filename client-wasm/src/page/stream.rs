@@ -101,13 +101,24 @@ impl PageStream {
             Rc::new(move |conn, event| channel.push(PageEvent::Rtc(number, conn, event))),
         );
         let network = Some(Network { signalling, rtc });
-        PageStream { network, ..PageStream::blank(side, number, worker, emitter, began_ms) }
+        PageStream {
+            network,
+            ..PageStream::blank(side, number, worker, emitter, began_ms)
+        }
     }
 
     /// A stream whose link is none.
-    pub fn broken(number: StreamNumber, worker: Worker, emitter: Rc<Emitter>, problem: Problem) -> PageStream {
+    pub fn broken(
+        number: StreamNumber,
+        worker: Worker,
+        emitter: Rc<Emitter>,
+        problem: Problem,
+    ) -> PageStream {
         let blank = PageStream::blank(Side::View, number, worker, emitter, 0.0);
-        PageStream { worker_problem: Some(problem), ..blank }
+        PageStream {
+            worker_problem: Some(problem),
+            ..blank
+        }
     }
 
     fn blank(
@@ -146,7 +157,9 @@ impl PageStream {
     // ── news from the doors ──
 
     pub fn socket(&mut self, event: SocketEvent) {
-        let Some(network) = &mut self.network else { return };
+        let Some(network) = &mut self.network else {
+            return;
+        };
         match network.signalling.handle(event) {
             Some(News::Server(message)) => self.from_server(message),
             Some(News::Refused(reason)) => self.refused = Some(reason),
@@ -155,9 +168,13 @@ impl PageStream {
     }
 
     fn from_server(&mut self, message: ServerMessage) {
-        let Some(network) = &mut self.network else { return };
+        let Some(network) = &mut self.network else {
+            return;
+        };
         match message {
-            ServerMessage::Welcome { ice, candidates, .. } => {
+            ServerMessage::Welcome {
+                ice, candidates, ..
+            } => {
                 network.rtc.set_ice(ice);
                 self.refused = None;
                 self.welcomed_ms = Some(door::now_ms());
@@ -183,17 +200,27 @@ impl PageStream {
             }
         }
         let peers = candidates.into_iter().map(|c| c.peer).collect();
-        tell(&self.worker, &ToWorker::Candidates { stream: self.number, peers });
+        tell(
+            &self.worker,
+            &ToWorker::Candidates {
+                stream: self.number,
+                peers,
+            },
+        );
     }
 
     pub fn rtc(&mut self, conn: u64, event: RtcEvent) {
-        let Some(network) = &mut self.network else { return };
+        let Some(network) = &mut self.network else {
+            return;
+        };
         let news = network.rtc.handle(conn, event);
         self.handle_rtc(news);
     }
 
     pub fn connect(&mut self, peer: PeerBytes) {
-        let Some(network) = &mut self.network else { return };
+        let Some(network) = &mut self.network else {
+            return;
+        };
         let news = network.rtc.connect(peer);
         self.handle_rtc(news);
     }
@@ -205,13 +232,17 @@ impl PageStream {
     }
 
     pub fn blob(&mut self, from: PeerBytes, blob: &[u8]) {
-        let Some(network) = &mut self.network else { return };
+        let Some(network) = &mut self.network else {
+            return;
+        };
         let news = network.rtc.handle_blob(from, blob);
         self.handle_rtc(news);
     }
 
     pub fn send(&mut self, sends: Vec<(u64, u32, ArrayBuffer)>) {
-        let Some(network) = &mut self.network else { return };
+        let Some(network) = &mut self.network else {
+            return;
+        };
         let mut news = Vec::new();
         for (conn, channel, buffer) in &sends {
             news.extend(network.rtc.send(*conn, *channel, buffer));
@@ -227,7 +258,9 @@ impl PageStream {
     }
 
     fn handle_rtc(&mut self, news: Vec<RtcNews>) {
-        let (stream, Some(network)) = (self.number, &mut self.network) else { return };
+        let (stream, Some(network)) = (self.number, &mut self.network) else {
+            return;
+        };
         for news in news {
             match news {
                 RtcNews::Signal { to, blob } => {
@@ -235,12 +268,28 @@ impl PageStream {
                         tell(&self.worker, &ToWorker::Introduce { stream, to, blob });
                     }
                 }
-                RtcNews::Connected { conn, peer, binding } => {
-                    tell(&self.worker, &ToWorker::Connected { stream, conn, peer, binding });
+                RtcNews::Connected {
+                    conn,
+                    peer,
+                    binding,
+                } => {
+                    tell(
+                        &self.worker,
+                        &ToWorker::Connected {
+                            stream,
+                            conn,
+                            peer,
+                            binding,
+                        },
+                    );
                     network.rtc.announce(conn);
                 }
-                RtcNews::Disconnected { conn } => tell(&self.worker, &ToWorker::Disconnected { stream, conn }),
-                RtcNews::Failed { peer } => tell(&self.worker, &ToWorker::ConnectFailed { stream, peer }),
+                RtcNews::Disconnected { conn } => {
+                    tell(&self.worker, &ToWorker::Disconnected { stream, conn })
+                }
+                RtcNews::Failed { peer } => {
+                    tell(&self.worker, &ToWorker::ConnectFailed { stream, peer })
+                }
             }
         }
     }
@@ -264,9 +313,20 @@ impl PageStream {
             Some(player) => {
                 self.player = Some(player);
                 let mp3_in_mp4 = MediaSource::is_type_supported("audio/mp4; codecs=\"mp3\"");
-                tell(&self.worker, &ToWorker::Attach { stream: number, mp3_in_mp4 });
+                tell(
+                    &self.worker,
+                    &ToWorker::Attach {
+                        stream: number,
+                        mp3_in_mp4,
+                    },
+                );
             }
-            None => self.player_problem = Some(Problem { code: ProblemCode::UnsupportedBrowser, detail: None }),
+            None => {
+                self.player_problem = Some(Problem {
+                    code: ProblemCode::UnsupportedBrowser,
+                    detail: None,
+                })
+            }
         }
     }
 
@@ -291,17 +351,29 @@ impl PageStream {
     }
 
     fn play(&mut self, f: impl FnOnce(&mut Player) -> Vec<PlayerNews>) {
-        let (stream, Some(player)) = (self.number, &mut self.player) else { return };
+        let (stream, Some(player)) = (self.number, &mut self.player) else {
+            return;
+        };
         for news in f(player) {
             match news {
                 PlayerNews::Seek { to_s } => tell(&self.worker, &ToWorker::Seek { stream, to_s }),
-                PlayerNews::Playhead { at_s, until_s } => tell_playhead(&self.worker, stream, at_s, until_s),
-                PlayerNews::Select(tracks) => tell(&self.worker, &ToWorker::Select { stream, tracks }),
+                PlayerNews::Playhead { at_s, until_s } => {
+                    tell_playhead(&self.worker, stream, at_s, until_s)
+                }
+                PlayerNews::Select(tracks) => {
+                    tell(&self.worker, &ToWorker::Select { stream, tracks })
+                }
                 PlayerNews::Unsupported(mimes) => {
-                    self.player_problem = Some(Problem { code: ProblemCode::UnsupportedMedia, detail: Some(mimes) });
+                    self.player_problem = Some(Problem {
+                        code: ProblemCode::UnsupportedMedia,
+                        detail: Some(mimes),
+                    });
                 }
                 PlayerNews::Broken(what) => {
-                    self.player_problem = Some(Problem { code: ProblemCode::MediaBroken, detail: Some(what) });
+                    self.player_problem = Some(Problem {
+                        code: ProblemCode::MediaBroken,
+                        detail: Some(what),
+                    });
                 }
             }
         }
@@ -324,7 +396,9 @@ impl PageStream {
     }
 
     pub fn downloaded(&mut self, request: u32, error: Option<String>, blob: JsValue) {
-        let Some((resolve, reject)) = self.waiting.downloads.remove(&request) else { return };
+        let Some((resolve, reject)) = self.waiting.downloads.remove(&request) else {
+            return;
+        };
         // A promise's functions never call back into us.
         let _ = match error {
             None => resolve.call1(&JsValue::NULL, &blob),
@@ -354,17 +428,35 @@ impl PageStream {
         let request = self.waiting.next_download;
         self.waiting.next_download += 1;
         self.waiting.downloads.insert(request, (resolve, reject));
-        tell(&self.worker, &ToWorker::Download { stream: self.number, request });
+        tell(
+            &self.worker,
+            &ToWorker::Download {
+                stream: self.number,
+                request,
+            },
+        );
     }
 
     pub fn set_upload(&mut self, paused: bool, bytes_per_second: Option<u64>) {
         self.paused = paused;
-        tell(&self.worker, &ToWorker::Upload { stream: self.number, paused, bytes_per_second });
+        tell(
+            &self.worker,
+            &ToWorker::Upload {
+                stream: self.number,
+                paused,
+                bytes_per_second,
+            },
+        );
     }
 
     pub fn close(&mut self) {
         self.closed_ms.get_or_insert_with(door::now_ms);
-        tell(&self.worker, &ToWorker::Close { stream: self.number });
+        tell(
+            &self.worker,
+            &ToWorker::Close {
+                stream: self.number,
+            },
+        );
         if let Some(network) = &mut self.network {
             network.signalling.leave();
         }
@@ -398,7 +490,10 @@ impl PageStream {
         let alone = self.worker_stats.peers.is_empty();
         let network = self.network.as_ref();
         problems::choose(&problems::Facts {
-            fatal: self.worker_problem.as_ref().or(self.player_problem.as_ref()),
+            fatal: self
+                .worker_problem
+                .as_ref()
+                .or(self.player_problem.as_ref()),
             refused: self.refused,
             lost_for_ms: network.and_then(|n| n.signalling.lost_for_ms()),
             retry_s: network.map_or(0.0, |n| n.signalling.retry_in_s()),
@@ -420,7 +515,9 @@ impl PageStream {
     }
 
     pub fn path_counts(&self) -> (u32, u32) {
-        self.network.as_ref().map_or((0, 0), |n| n.rtc.path_counts())
+        self.network
+            .as_ref()
+            .map_or((0, 0), |n| n.rtc.path_counts())
     }
 
     pub fn relayed(&self, conn: u64) -> bool {
@@ -430,12 +527,16 @@ impl PageStream {
     /// Twice a second: asks for more candidates while nobody is here, and ends what outlived its goodbyes.
     pub fn tick(&mut self) {
         let now = door::now_ms();
-        if self.closed_ms.is_some_and(|closed| now - closed > GOODBYES_MS)
+        if self
+            .closed_ms
+            .is_some_and(|closed| now - closed > GOODBYES_MS)
             && let Some(mut network) = self.network.take()
         {
             network.rtc.close_all();
         }
-        let lonely = self.side == Side::View && self.worker_stats.peers.is_empty() && self.closed_ms.is_none();
+        let lonely = self.side == Side::View
+            && self.worker_stats.peers.is_empty()
+            && self.closed_ms.is_none();
         if let Some(network) = &mut self.network
             && lonely
             && network.signalling.joined()
@@ -459,7 +560,10 @@ impl PageStream {
                 calls.push(Box::new(move || drop(resolve.call0(&JsValue::NULL))));
             }
         }
-        let shown = (self.phase(), self.current_problem().map(|(p, _)| p.code.name()));
+        let shown = (
+            self.phase(),
+            self.current_problem().map(|(p, _)| p.code.name()),
+        );
         let now = door::now_ms();
         if shown != self.shown || (self.changed && now - self.notified_ms >= NOTIFY_MS) {
             self.shown = shown;

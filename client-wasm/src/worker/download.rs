@@ -22,11 +22,17 @@ pub fn blob(entry: &Entry, store: &Store, keys: &mut Keys) -> Result<JsValue, St
         }
         parts.push(&Uint8Array::from(plain.as_slice()));
     }
-    if entry.blake3.is_some_and(|expected| expected != *hasher.finalize().as_bytes()) {
-        return Err("the file is not what its publisher hashed: it changed while it was shared".into());
+    if entry
+        .blake3
+        .is_some_and(|expected| expected != *hasher.finalize().as_bytes())
+    {
+        return Err(
+            "the file is not what its publisher hashed: it changed while it was shared".into(),
+        );
     }
     let options = BlobPropertyBag::new();
     options.set_type(entry.mime.as_deref().unwrap_or("application/octet-stream"));
-    let blob = Blob::new_with_u8_array_sequence_and_options(&parts, &options).map_err(|e| crate::door::message(&e))?;
+    let blob = Blob::new_with_u8_array_sequence_and_options(&parts, &options)
+        .map_err(|e| crate::door::message(&e))?;
     Ok(blob.into())
 }

@@ -28,7 +28,14 @@ impl Film {
     /// Begins at the beginning.
     pub fn new(number: StreamNumber, door: Door, entry: &Entry, mp3_in_mp4: bool) -> Film {
         let media = Media::new(entry.size, Some(&entry.path), Support { mp3_in_mp4 });
-        Film { number, door, media, missing: BTreeMap::new(), stale: true, over: false }
+        Film {
+            number,
+            door,
+            media,
+            missing: BTreeMap::new(),
+            stale: true,
+            over: false,
+        }
     }
 
     /// The person jumped.
@@ -39,7 +46,8 @@ impl Film {
 
     /// Which tracks the browser takes.
     pub fn select(&mut self, tracks: &[u32]) {
-        self.media.select(&tracks.iter().map(|t| TrackId(*t)).collect::<Vec<_>>());
+        self.media
+            .select(&tracks.iter().map(|t| TrackId(*t)).collect::<Vec<_>>());
         self.stale = true;
     }
 
@@ -51,11 +59,20 @@ impl Film {
 
     /// A block came: worth a look if the player waits for it.
     pub fn arrived(&mut self, piece: PieceId, block: BlockIndex) {
-        self.stale |= self.missing.get(&piece).is_some_and(|mask| mask.contains(block));
+        self.stale |= self
+            .missing
+            .get(&piece)
+            .is_some_and(|mask| mask.contains(block));
     }
 
     /// Gives the media engine everything that it wants and that is here; what is not becomes the swarm's demands.
-    pub fn pump(&mut self, now: Instant, entry: &Entry, store: &Store, keys: &mut Keys) -> Vec<Input> {
+    pub fn pump(
+        &mut self,
+        now: Instant,
+        entry: &Entry,
+        store: &Store,
+        keys: &mut Keys,
+    ) -> Vec<Input> {
         if !self.stale || self.over {
             return Vec::new();
         }
@@ -72,7 +89,11 @@ impl Film {
                     fed |= self.feed(entry, store, keys, piece, have);
                     let missing = mask.without(have);
                     if !missing.is_empty() {
-                        wanted.push(Demand { piece, mask: missing, deadline });
+                        wanted.push(Demand {
+                            piece,
+                            mask: missing,
+                            deadline,
+                        });
                     }
                 }
             }
@@ -89,11 +110,23 @@ impl Film {
         vec![Input::Demanded(wanted)]
     }
 
-    fn feed(&mut self, entry: &Entry, store: &Store, keys: &mut Keys, piece: PieceId, have: Mask) -> bool {
+    fn feed(
+        &mut self,
+        entry: &Entry,
+        store: &Store,
+        keys: &mut Keys,
+        piece: PieceId,
+        have: Mask,
+    ) -> bool {
         let mut fed = false;
         for index in have.iter() {
-            let Some(block) = store.get(piece, index) else { continue };
-            let (Some(offset), Some(bytes)) = (entry.block_offset(piece, index), keys.open(block)) else { continue };
+            let Some(block) = store.get(piece, index) else {
+                continue;
+            };
+            let (Some(offset), Some(bytes)) = (entry.block_offset(piece, index), keys.open(block))
+            else {
+                continue;
+            };
             self.media.handle_bytes(offset, Bytes::from(bytes));
             fed = true;
         }
@@ -103,16 +136,35 @@ impl Film {
     fn drain(&mut self) {
         while let Some(output) = self.media.poll_output() {
             match output {
-                Output::Ready(info) => self.door.tell(&ToPage::Ready { stream: self.number, info: bridged(info) }),
+                Output::Ready(info) => self.door.tell(&ToPage::Ready {
+                    stream: self.number,
+                    info: bridged(info),
+                }),
                 Output::Duration(duration_us) => {
-                    self.door.tell(&ToPage::Duration { stream: self.number, duration_us });
+                    self.door.tell(&ToPage::Duration {
+                        stream: self.number,
+                        duration_us,
+                    });
                 }
-                Output::Init { track, bytes } => self.segment(track, self.media.generation(), &bytes),
-                Output::Segment { track, bytes, generation, .. } => self.segment(track, generation, &bytes),
+                Output::Init { track, bytes } => {
+                    self.segment(track, self.media.generation(), &bytes)
+                }
+                Output::Segment {
+                    track,
+                    bytes,
+                    generation,
+                    ..
+                } => self.segment(track, generation, &bytes),
                 Output::EndOfTrack { track, generation } => {
-                    self.door.tell(&ToPage::TrackEnded { stream: self.number, track: track.0, generation });
+                    self.door.tell(&ToPage::TrackEnded {
+                        stream: self.number,
+                        track: track.0,
+                        generation,
+                    });
                 }
-                Output::Unsupported { reason } => self.end(ProblemCode::UnsupportedMedia, format!("{reason:?}")),
+                Output::Unsupported { reason } => {
+                    self.end(ProblemCode::UnsupportedMedia, format!("{reason:?}"))
+                }
                 Output::Failed(error) => self.end(ProblemCode::MediaBroken, error.to_string()),
             }
         }
@@ -120,15 +172,26 @@ impl Film {
 
     fn segment(&self, track: TrackId, generation: u32, bytes: &[u8]) {
         let buffer = door::buffer(bytes);
-        let message =
-            [HOT_SEGMENT.into(), self.number.into(), track.0.into(), generation.into(), buffer.clone()];
+        let message = [
+            HOT_SEGMENT.into(),
+            self.number.into(),
+            track.0.into(),
+            generation.into(),
+            buffer.clone(),
+        ];
         self.door.post(&message, &Array::of1(&buffer));
     }
 
     fn end(&mut self, code: ProblemCode, detail: String) {
         self.over = true;
-        let problem = Some(Problem { code, detail: Some(detail) });
-        self.door.tell(&ToPage::Problem { stream: self.number, problem });
+        let problem = Some(Problem {
+            code,
+            detail: Some(detail),
+        });
+        self.door.tell(&ToPage::Problem {
+            stream: self.number,
+            problem,
+        });
     }
 }
 
@@ -143,7 +206,10 @@ fn bridged(info: baton_media::Info) -> bridge::Info {
         mime: t.mime,
         codec: t.codec,
     };
-    bridge::Info { tracks: info.tracks.into_iter().map(track).collect(), duration_us: info.duration_us }
+    bridge::Info {
+        tracks: info.tracks.into_iter().map(track).collect(),
+        duration_us: info.duration_us,
+    }
 }
 
 fn micros(seconds: f64) -> u64 {

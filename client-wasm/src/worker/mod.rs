@@ -52,7 +52,14 @@ impl Door {
 
     /// The same with something beside it (a Blob).
     pub fn tell_with(&self, news: &ToPage, attachment: &JsValue) {
-        self.post(&[COLD.into(), door::buffer(&news.encode()), attachment.clone()], &Array::new());
+        self.post(
+            &[
+                COLD.into(),
+                door::buffer(&news.encode()),
+                attachment.clone(),
+            ],
+            &Array::new(),
+        );
     }
 
     /// Posts a hot message; `transfer` lists its buffers.
@@ -74,8 +81,15 @@ impl Door {
 #[wasm_bindgen]
 pub fn worker_main() {
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
-    let door = Door { scope: scope.clone(), inbox: Weak::new() };
-    let worker = Worker { door, streams: BTreeMap::new(), timer: None };
+    let door = Door {
+        scope: scope.clone(),
+        inbox: Weak::new(),
+    };
+    let worker = Worker {
+        door,
+        streams: BTreeMap::new(),
+        timer: None,
+    };
     let inbox = Inbox::new(worker, Worker::handle, Worker::settle);
     inbox.with(|worker| worker.door.inbox = Rc::downgrade(&inbox));
     let messages = inbox.clone();
@@ -95,7 +109,9 @@ impl Worker {
     fn handle(&mut self, event: WorkerEvent) {
         match event {
             WorkerEvent::Page(message) => self.from_page(message.unchecked_ref()),
-            WorkerEvent::Publisher(stream, event) => self.in_stream(stream, |s| s.publisher_event(event)),
+            WorkerEvent::Publisher(stream, event) => {
+                self.in_stream(stream, |s| s.publisher_event(event))
+            }
             WorkerEvent::Timer => {
                 self.timer = None;
                 let now = now();
@@ -116,12 +132,22 @@ impl Worker {
         for stream in self.streams.values_mut() {
             stream.drain();
         }
-        let next = self.streams.values().filter_map(WorkerStream::poll_timeout).min();
+        let next = self
+            .streams
+            .values()
+            .filter_map(WorkerStream::poll_timeout)
+            .min();
         if self.timer.as_ref().map(|(at, _)| *at) != next {
             self.timer = next.map(|at| {
-                let wait_ms = at.0.saturating_sub(now().0).div_ceil(1000).clamp(1, SLEEP_MAX_MS) as u32;
+                let wait_ms =
+                    at.0.saturating_sub(now().0)
+                        .div_ceil(1000)
+                        .clamp(1, SLEEP_MAX_MS) as u32;
                 let door = self.door.clone();
-                (at, Timeout::new(wait_ms, move || door.emit(WorkerEvent::Timer)))
+                (
+                    at,
+                    Timeout::new(wait_ms, move || door.emit(WorkerEvent::Timer)),
+                )
             });
         }
         Vec::new()
@@ -139,9 +165,19 @@ impl Worker {
         match number(0) as u32 {
             HOT_RECEIVED => {
                 let conn = ConnId(number(2) as u64);
-                let channel = if number(3) == 0.0 { Channel::Control } else { Channel::Data };
+                let channel = if number(3) == 0.0 {
+                    Channel::Control
+                } else {
+                    Channel::Data
+                };
                 let bytes = Bytes::from(door::bytes(&message.get(4)));
-                self.in_stream(stream, |s| s.input(Input::Received { conn, channel, bytes }));
+                self.in_stream(stream, |s| {
+                    s.input(Input::Received {
+                        conn,
+                        channel,
+                        bytes,
+                    })
+                });
             }
             HOT_CREDIT => {
                 let (conn, credit) = (ConnId(number(2) as u64), number(3) as u64);
@@ -162,13 +198,23 @@ impl Worker {
 
     fn cold(&mut self, news: ToWorker, attachment: JsValue) {
         match news {
-            ToWorker::Share { stream, peer_seed, spec } => {
+            ToWorker::Share {
+                stream,
+                peer_seed,
+                spec,
+            } => {
                 let file = attachment.unchecked_into();
-                let made = WorkerStream::share(stream, self.door.clone(), peer_seed, spec, file, now());
+                let made =
+                    WorkerStream::share(stream, self.door.clone(), peer_seed, spec, file, now());
                 self.streams.insert(stream, made);
             }
-            ToWorker::Open { stream, peer_seed, fragment } => {
-                let made = WorkerStream::open(stream, self.door.clone(), peer_seed, &fragment, now());
+            ToWorker::Open {
+                stream,
+                peer_seed,
+                fragment,
+            } => {
+                let made =
+                    WorkerStream::open(stream, self.door.clone(), peer_seed, &fragment, now());
                 self.streams.insert(stream, made);
             }
             ToWorker::Close { stream } => {

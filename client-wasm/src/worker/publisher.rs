@@ -7,9 +7,9 @@ use super::{Door, WorkerEvent};
 use crate::bridge::{Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage};
 use crate::door;
 use baton_content::{
-    BLOCK_LEN, BlockIndex, ByteRange, ContentKey, Entry, Head, Header, Lane, LaneKey, LaneState, MANIFEST_LANE,
-    Manifest, Mask, PieceFlags, PieceId, PieceMeta, PublisherId, PublisherKey, Sealed, Secret, SignedHead, StreamKeys,
-    SwarmId, seal_blocks,
+    BLOCK_LEN, BlockIndex, ByteRange, ContentKey, Entry, Head, Header, Lane, LaneKey, LaneState,
+    MANIFEST_LANE, Manifest, Mask, PieceFlags, PieceId, PieceMeta, PublisherId, PublisherKey,
+    Sealed, Secret, SignedHead, StreamKeys, SwarmId, seal_blocks,
 };
 use baton_media::{Media, Support};
 use baton_swarm::{Input, Output};
@@ -77,8 +77,16 @@ impl Publisher {
         entry.mime = Some(spec.mime).filter(|mime| !mime.is_empty());
         let mut head = Head::new(keys.swarm.id());
         head.lanes = vec![
-            LaneState { lane: MANIFEST_LANE, pieces: 1, open: true },
-            LaneState { lane: entry.lane, pieces: entry.piece_count(), open: false },
+            LaneState {
+                lane: MANIFEST_LANE,
+                pieces: 1,
+                open: true,
+            },
+            LaneState {
+                lane: entry.lane,
+                pieces: entry.piece_count(),
+                open: false,
+            },
         ];
         head.clock_unix_ms = door::unix_s() * 1000;
         head.slots = vec![content_key.wrap(&keys.link_slot, head.epoch, spec.slot_nonce)];
@@ -132,7 +140,9 @@ impl Publisher {
                 self.fail(ProblemCode::FileUnreadable);
                 vec![Input::SealFailed { piece }]
             }
-            PublisherEvent::ToLoad(piece, mask, first, read) => self.loaded(piece, mask, first, read),
+            PublisherEvent::ToLoad(piece, mask, first, read) => {
+                self.loaded(piece, mask, first, read)
+            }
             PublisherEvent::Probed(probe) => self.probed(probe),
             PublisherEvent::Hashing(bytes) => {
                 self.hashed_bytes = bytes;
@@ -152,24 +162,41 @@ impl Publisher {
         stats.blake3 = self.entry.blake3;
         stats.hash_permille = Some(match self.entry.blake3 {
             Some(_) => 1000,
-            None => (self.hashed_bytes.saturating_mul(1000) / self.entry.size.max(1)).min(999) as u16,
+            None => {
+                (self.hashed_bytes.saturating_mul(1000) / self.entry.size.max(1)).min(999) as u16
+            }
         });
     }
 
     fn begin(&self) {
         let (number, door, file) = (self.number, self.door.clone(), self.file.clone());
-        let (name, size, busy) = (self.entry.path.clone(), self.entry.size, self.busy_until_ms.clone());
+        let (name, size, busy) = (
+            self.entry.path.clone(),
+            self.entry.size,
+            self.busy_until_ms.clone(),
+        );
         spawn_local(async move {
             let emit = |event| door.emit(WorkerEvent::Publisher(number, event));
             emit(PublisherEvent::Probed(probe(&file, &name, size).await));
-            let hash = hash(&file, size, &busy, |bytes| emit(PublisherEvent::Hashing(bytes))).await;
+            let hash = hash(&file, size, &busy, |bytes| {
+                emit(PublisherEvent::Hashing(bytes))
+            })
+            .await;
             emit(PublisherEvent::Hashed(hash));
         });
     }
 
     fn probed(&mut self, probe: Probe) -> Vec<Input> {
-        let range = |r: &Range<u64>| ByteRange { offset: r.start, len: u32::try_from(r.end - r.start).unwrap_or(u32::MAX) };
-        self.entry.start = probe.start.iter().take(START_RANGES_MAX).map(range).collect();
+        let range = |r: &Range<u64>| ByteRange {
+            offset: r.start,
+            len: u32::try_from(r.end - r.start).unwrap_or(u32::MAX),
+        };
+        self.entry.start = probe
+            .start
+            .iter()
+            .take(START_RANGES_MAX)
+            .map(range)
+            .collect();
         self.entry.duration_us = probe.duration_us;
         self.add_manifest(1);
         let early = std::mem::take(&mut self.early);
@@ -186,7 +213,11 @@ impl Publisher {
         let mut head = self.head.next();
         for lane in &mut head.lanes {
             if lane.lane == MANIFEST_LANE {
-                *lane = LaneState { lane: MANIFEST_LANE, pieces: self.manifest.len() as u32, open: false };
+                *lane = LaneState {
+                    lane: MANIFEST_LANE,
+                    pieces: self.manifest.len() as u32,
+                    open: false,
+                };
             }
         }
         head.ended = true;
@@ -196,13 +227,26 @@ impl Publisher {
     }
 
     fn add_manifest(&mut self, revision: u32) {
-        let manifest = Manifest { revision, ..Manifest::file(self.entry.clone()) };
+        let manifest = Manifest {
+            revision,
+            ..Manifest::file(self.entry.clone())
+        };
         let pieces = manifest.to_pieces().or_else(|_| {
             // A name that no manifest takes must not keep the file from being shared.
-            let entry = Entry { path: "file".into(), mime: None, start: Vec::new(), ..self.entry.clone() };
-            Manifest { revision, ..Manifest::file(entry) }.to_pieces()
+            let entry = Entry {
+                path: "file".into(),
+                mime: None,
+                start: Vec::new(),
+                ..self.entry.clone()
+            };
+            Manifest {
+                revision,
+                ..Manifest::file(entry)
+            }
+            .to_pieces()
         });
-        self.manifest.extend(pieces.expect("a plain name and no start set fit"));
+        self.manifest
+            .extend(pieces.expect("a plain name and no start set fit"));
     }
 
     fn seal(&mut self, piece: PieceId) -> Vec<Input> {
@@ -229,7 +273,11 @@ impl Publisher {
             epoch: self.head.head().epoch,
             lane: piece.lane,
             index: piece.index,
-            flags: if piece.lane == MANIFEST_LANE { PieceFlags::FRAGMENT_START } else { PieceFlags::NONE },
+            flags: if piece.lane == MANIFEST_LANE {
+                PieceFlags::FRAGMENT_START
+            } else {
+                PieceFlags::NONE
+            },
             media_time_us: 0,
         };
         let sealed = seal_blocks(self.key_of(piece.lane), &self.key, meta, plaintext);
@@ -251,7 +299,11 @@ impl Publisher {
 
     fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
         if let Some(sealed) = self.recent.iter().find(|s| s.header().id() == piece) {
-            return mask.iter().filter_map(|b| sealed.block(b)).map(|block| Input::Loaded { block }).collect();
+            return mask
+                .iter()
+                .filter_map(|b| sealed.block(b))
+                .map(|block| Input::Loaded { block })
+                .collect();
         }
         if !self.headers.contains_key(&piece) || self.failed {
             return vec![Input::LoadFailed { piece, mask }];
@@ -263,39 +315,59 @@ impl Publisher {
                 _ => vec![Input::LoadFailed { piece, mask }],
             };
         }
-        let (Some(first), Some(range)) = (mask.first(), self.entry.piece_range(piece)) else { return Vec::new() };
+        let (Some(first), Some(range)) = (mask.first(), self.entry.piece_range(piece)) else {
+            return Vec::new();
+        };
         let last = mask.iter().last().expect("a mask with a first has a last");
         let start = range.start + u64::from(first.0) * BLOCK_LEN as u64;
         let end = (range.start + (u64::from(last.0) + 1) * BLOCK_LEN as u64).min(range.end);
-        self.read(start..end, move |read| PublisherEvent::ToLoad(piece, mask, first, read));
+        self.read(start..end, move |read| {
+            PublisherEvent::ToLoad(piece, mask, first, read)
+        });
         Vec::new()
     }
 
     /// Seals again and checks against the signed header: a changed file is noticed here.
-    fn loaded(&mut self, piece: PieceId, mask: Mask, first: BlockIndex, read: Result<Vec<u8>, ReadFault>) -> Vec<Input> {
+    fn loaded(
+        &mut self,
+        piece: PieceId,
+        mask: Mask,
+        first: BlockIndex,
+        read: Result<Vec<u8>, ReadFault>,
+    ) -> Vec<Input> {
         let Ok(bytes) = read else {
             self.fail(ProblemCode::FileUnreadable);
             return vec![Input::LoadFailed { piece, mask }];
         };
-        let Some(header) = self.headers.get(&piece).cloned() else { return vec![Input::LoadFailed { piece, mask }] };
+        let Some(header) = self.headers.get(&piece).cloned() else {
+            return vec![Input::LoadFailed { piece, mask }];
+        };
         let bytes = bytes::BytesMut::from(bytes::Bytes::from(bytes));
         let mut inputs = Vec::new();
         for block in mask.iter() {
             let from = usize::from(block.0 - first.0) * BLOCK_LEN;
             let mut sealed = bytes[from..from + header.block_len(block)].to_vec();
-            self.key_of(piece.lane).apply(header.core(), block, &mut sealed);
+            self.key_of(piece.lane)
+                .apply(header.core(), block, &mut sealed);
             match header.verify(block, sealed.into()) {
                 Ok(block) => inputs.push(Input::Loaded { block }),
                 Err(_) => {
                     self.fail(ProblemCode::FileChanged);
-                    inputs.push(Input::LoadFailed { piece, mask: Mask::of(block) });
+                    inputs.push(Input::LoadFailed {
+                        piece,
+                        mask: Mask::of(block),
+                    });
                 }
             }
         }
         inputs
     }
 
-    fn read(&self, range: Range<u64>, then: impl FnOnce(Result<Vec<u8>, ReadFault>) -> PublisherEvent + 'static) {
+    fn read(
+        &self,
+        range: Range<u64>,
+        then: impl FnOnce(Result<Vec<u8>, ReadFault>) -> PublisherEvent + 'static,
+    ) {
         self.busy_until_ms.set(door::now_ms() + BUSY_MS);
         let (number, door, file) = (self.number, self.door.clone(), self.file.clone());
         spawn_local(async move {
@@ -305,24 +377,39 @@ impl Publisher {
     }
 
     fn key_of(&self, lane: Lane) -> &LaneKey {
-        if lane == MANIFEST_LANE { &self.manifest_key } else { &self.lane_key }
+        if lane == MANIFEST_LANE {
+            &self.manifest_key
+        } else {
+            &self.lane_key
+        }
     }
 
     fn fail(&mut self, code: ProblemCode) {
         if !self.failed {
             self.failed = true;
             let problem = Some(Problem { code, detail: None });
-            self.door.tell(&ToPage::Problem { stream: self.number, problem });
+            self.door.tell(&ToPage::Problem {
+                stream: self.number,
+                problem,
+            });
         }
     }
 }
 
 /// Reads a range of a file. A short read is a file that shrank.
 async fn slice(file: &File, range: Range<u64>) -> Result<Vec<u8>, ReadFault> {
-    let blob = file.slice_with_f64_and_f64(range.start as f64, range.end as f64).map_err(|_| ReadFault)?;
-    let buffer = JsFuture::from(blob.array_buffer()).await.map_err(|_| ReadFault)?;
+    let blob = file
+        .slice_with_f64_and_f64(range.start as f64, range.end as f64)
+        .map_err(|_| ReadFault)?;
+    let buffer = JsFuture::from(blob.array_buffer())
+        .await
+        .map_err(|_| ReadFault)?;
     let bytes = door::bytes(&buffer);
-    if bytes.len() as u64 == range.end - range.start { Ok(bytes) } else { Err(ReadFault) }
+    if bytes.len() as u64 == range.end - range.start {
+        Ok(bytes)
+    } else {
+        Err(ReadFault)
+    }
 }
 
 /// Lets the media engine look for its index, as a player would; a file that is no film costs one read.
@@ -331,7 +418,10 @@ async fn probe(file: &File, name: &str, size: u64) -> Probe {
     let mut read = 0;
     while media.start_ranges().is_none() && read < PROBE_BYTES_MAX {
         while let Some(output) = media.poll_output() {
-            if matches!(output, baton_media::Output::Failed(_) | baton_media::Output::Unsupported { .. }) {
+            if matches!(
+                output,
+                baton_media::Output::Failed(_) | baton_media::Output::Unsupported { .. }
+            ) {
                 return Probe::default();
             }
         }
@@ -341,14 +431,19 @@ async fn probe(file: &File, name: &str, size: u64) -> Probe {
         }
         for demand in demands.into_iter().take(4) {
             let end = demand.range.end.min(demand.range.start + PROBE_READ_BYTES);
-            let Ok(bytes) = slice(file, demand.range.start..end).await else { return Probe::default() };
+            let Ok(bytes) = slice(file, demand.range.start..end).await else {
+                return Probe::default();
+            };
             read += end - demand.range.start;
             media.handle_bytes(demand.range.start, bytes.into());
         }
     }
     while media.poll_output().is_some() {}
     let duration_us = media.info().and_then(|info| info.duration_us);
-    Probe { start: media.start_ranges().unwrap_or_default(), duration_us }
+    Probe {
+        start: media.start_ranges().unwrap_or_default(),
+        duration_us,
+    }
 }
 
 /// Plain BLAKE3 of the whole file, in the background: while peers are being served it goes at a walk.

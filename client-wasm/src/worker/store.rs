@@ -30,7 +30,11 @@ impl Store {
 
     /// One block, if it is here.
     pub fn get(&self, piece: PieceId, block: BlockIndex) -> Option<&VerifiedBlock> {
-        self.pieces.get(&piece)?.blocks.get(usize::from(block.0))?.as_ref()
+        self.pieces
+            .get(&piece)?
+            .blocks
+            .get(usize::from(block.0))?
+            .as_ref()
     }
 
     /// Which blocks of a piece are here.
@@ -41,6 +45,9 @@ impl Store {
     /// All blocks of a piece, once all are here.
     pub fn whole(&self, piece: PieceId) -> Option<impl Iterator<Item = &VerifiedBlock>> {
         let piece = self.pieces.get(&piece)?;
-        piece.have.contains_all(piece.header.full_mask()).then(|| piece.blocks.iter().flatten())
+        piece
+            .have
+            .contains_all(piece.header.full_mask())
+            .then(|| piece.blocks.iter().flatten())
     }
 }

@@ -4,11 +4,14 @@ use super::publisher::{Publisher, PublisherEvent};
 use super::viewer::Viewer;
 use super::{Door, now};
 use crate::bridge::{
-    HOT_SEND, PeerRole, PeerStats, Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage, ToWorker,
+    HOT_SEND, PeerRole, PeerStats, Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage,
+    ToWorker,
 };
 use crate::door;
 use baton_content::Link;
-use baton_swarm::{Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Role, Stream, Swarm};
+use baton_swarm::{
+    Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Role, Stream, Swarm,
+};
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 
@@ -50,10 +53,20 @@ impl WorkerStream {
     }
 
     /// Fetches what a link names. The page has checked the link already.
-    pub fn open(number: StreamNumber, door: Door, peer_seed: [u8; 32], fragment: &str, now: Instant) -> WorkerStream {
+    pub fn open(
+        number: StreamNumber,
+        door: Door,
+        peer_seed: [u8; 32],
+        fragment: &str,
+        now: Instant,
+    ) -> WorkerStream {
         let link = Link::parse(fragment).expect("the page parsed this very link");
         let keys = link.keys();
-        let stream = Stream { publisher: link.publisher, swarm: keys.swarm.id(), head: None };
+        let stream = Stream {
+            publisher: link.publisher,
+            swarm: keys.swarm.id(),
+            head: None,
+        };
         let side = Side::Viewer(Box::new(Viewer::new(number, door.clone(), keys.link_slot)));
         WorkerStream::new(number, door, stream, Role::Viewer, side, peer_seed, now)
     }
@@ -69,7 +82,16 @@ impl WorkerStream {
     ) -> WorkerStream {
         let key = baton_content::PeerKey::from_seed(peer_seed);
         let seed = u64::from_le_bytes(door::random());
-        let swarm = Swarm::new(stream, Vec::new(), role, Config::default(), key, seed, now, door::unix_s());
+        let swarm = Swarm::new(
+            stream,
+            Vec::new(),
+            role,
+            Config::default(),
+            key,
+            seed,
+            now,
+            door::unix_s(),
+        );
         WorkerStream {
             number,
             door,
@@ -109,9 +131,16 @@ impl WorkerStream {
     pub fn from_page(&mut self, news: ToWorker) {
         match news {
             ToWorker::Candidates { peers, .. } => {
-                self.input(Input::Candidates(peers.into_iter().map(baton_content::PeerId).collect()));
+                self.input(Input::Candidates(
+                    peers.into_iter().map(baton_content::PeerId).collect(),
+                ));
             }
-            ToWorker::Connected { conn, peer, binding, .. } => {
+            ToWorker::Connected {
+                conn,
+                peer,
+                binding,
+                ..
+            } => {
                 let binding = Binding {
                     local_nonce: binding.local_nonce,
                     remote_nonce: binding.remote_nonce,
@@ -120,17 +149,36 @@ impl WorkerStream {
                     offerer: binding.offerer,
                 };
                 let peer = baton_content::PeerId(peer);
-                self.input(Input::Connected { conn: ConnId(conn), peer, binding, path: Path::Direct });
+                self.input(Input::Connected {
+                    conn: ConnId(conn),
+                    peer,
+                    binding,
+                    path: Path::Direct,
+                });
             }
-            ToWorker::Disconnected { conn, .. } => self.input(Input::Disconnected { conn: ConnId(conn) }),
+            ToWorker::Disconnected { conn, .. } => {
+                self.input(Input::Disconnected { conn: ConnId(conn) })
+            }
             ToWorker::ConnectFailed { peer, .. } => {
-                self.input(Input::ConnectFailed { peer: baton_content::PeerId(peer) });
+                self.input(Input::ConnectFailed {
+                    peer: baton_content::PeerId(peer),
+                });
             }
             ToWorker::Introduce { to, blob, .. } => {
-                self.input(Input::Signal { to: baton_content::PeerId(to), blob: blob.into() });
+                self.input(Input::Signal {
+                    to: baton_content::PeerId(to),
+                    blob: blob.into(),
+                });
             }
-            ToWorker::Upload { paused, bytes_per_second, .. } => {
-                self.input(Input::Budget { upload_bytes_per_second: bytes_per_second, paused });
+            ToWorker::Upload {
+                paused,
+                bytes_per_second,
+                ..
+            } => {
+                self.input(Input::Budget {
+                    upload_bytes_per_second: bytes_per_second,
+                    paused,
+                });
             }
             other => {
                 if let Side::Viewer(viewer) = &mut self.side {
@@ -155,7 +203,9 @@ impl WorkerStream {
             while let Some(output) = self.swarm.poll_output() {
                 self.act(output);
             }
-            let Side::Viewer(viewer) = &mut self.side else { break };
+            let Side::Viewer(viewer) = &mut self.side else {
+                break;
+            };
             let inputs = viewer.pump(now());
             if inputs.is_empty() {
                 break;
@@ -172,30 +222,55 @@ impl WorkerStream {
         let stats = self.stats();
         if stats != self.reported {
             self.reported = stats.clone();
-            self.door.tell(&ToPage::Stats { stream: self.number, stats: Box::new(stats) });
+            self.door.tell(&ToPage::Stats {
+                stream: self.number,
+                stats: Box::new(stats),
+            });
         }
     }
 
     fn act(&mut self, output: Output) {
         let stream = self.number;
         match output {
-            Output::Send { conn, channel, bytes } => {
+            Output::Send {
+                conn,
+                channel,
+                bytes,
+            } => {
                 let buffer = door::buffer(&bytes);
                 self.transfer.push(&buffer);
                 let channel = u32::from(channel == Channel::Data);
-                self.sends.extend([(conn.0 as f64).into(), channel.into(), buffer]);
+                self.sends
+                    .extend([(conn.0 as f64).into(), channel.into(), buffer]);
             }
-            Output::Connect { peer } => self.door.tell(&ToPage::Connect { stream, peer: peer.0 }),
+            Output::Connect { peer } => self.door.tell(&ToPage::Connect {
+                stream,
+                peer: peer.0,
+            }),
             Output::Disconnect { conn, .. } => {
                 // What was said last goes out before the connection does.
                 self.flush_sends();
-                self.door.tell(&ToPage::Disconnect { stream, conn: conn.0 });
+                self.door.tell(&ToPage::Disconnect {
+                    stream,
+                    conn: conn.0,
+                });
             }
             Output::Signal { from, blob } => {
-                self.door.tell(&ToPage::Introduced { stream, from: from.0, blob: blob.to_vec() });
+                self.door.tell(&ToPage::Introduced {
+                    stream,
+                    from: from.0,
+                    blob: blob.to_vec(),
+                });
             }
-            Output::Report { completeness_permille, free_slots } => {
-                self.door.tell(&ToPage::Report { stream, completeness_permille, free_slots });
+            Output::Report {
+                completeness_permille,
+                free_slots,
+            } => {
+                self.door.tell(&ToPage::Report {
+                    stream,
+                    completeness_permille,
+                    free_slots,
+                });
             }
             Output::Event(event) => self.event(event),
             Output::CancelLoad { .. } => {}
@@ -232,7 +307,10 @@ impl WorkerStream {
     }
 
     fn problem(&mut self, problem: Option<Problem>) {
-        self.door.tell(&ToPage::Problem { stream: self.number, problem });
+        self.door.tell(&ToPage::Problem {
+            stream: self.number,
+            problem,
+        });
     }
 
     fn flush_sends(&mut self) {

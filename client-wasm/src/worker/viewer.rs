@@ -6,7 +6,8 @@ use super::film::Film;
 use super::store::Store;
 use crate::bridge::{Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker};
 use baton_content::{
-    ContentKey, Entry, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, SignedHead, SlotKey, VerifiedBlock,
+    ContentKey, Entry, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, SignedHead, SlotKey,
+    VerifiedBlock,
 };
 use baton_swarm::{Input, Instant, Output};
 use std::collections::BTreeMap;
@@ -73,7 +74,11 @@ impl Viewer {
             number,
             door,
             slot_key,
-            keys: Keys { head: None, content: BTreeMap::new(), lanes: BTreeMap::new() },
+            keys: Keys {
+                head: None,
+                content: BTreeMap::new(),
+                lanes: BTreeMap::new(),
+            },
             store: Store::default(),
             manifest_pieces: BTreeMap::new(),
             revision: 0,
@@ -113,8 +118,13 @@ impl Viewer {
             }
             Output::Load { piece, mask } => {
                 let load = |b| match self.store.get(piece, b) {
-                    Some(block) => Input::Loaded { block: block.clone() },
-                    None => Input::LoadFailed { piece, mask: Mask::of(b) },
+                    Some(block) => Input::Loaded {
+                        block: block.clone(),
+                    },
+                    None => Input::LoadFailed {
+                        piece,
+                        mask: Mask::of(b),
+                    },
                 };
                 mask.iter().map(load).collect()
             }
@@ -175,14 +185,21 @@ impl Viewer {
 
     /// Reads the manifest anew whenever a piece of lane 0 is whole.
     fn manifest_block(&mut self, piece: PieceId) {
-        let Some(blocks) = self.store.whole(piece) else { return };
+        let Some(blocks) = self.store.whole(piece) else {
+            return;
+        };
         let mut plain = Vec::new();
         for block in blocks {
-            let Some(bytes) = self.keys.open(block) else { return };
+            let Some(bytes) = self.keys.open(block) else {
+                return;
+            };
             plain.extend_from_slice(&bytes);
         }
         self.manifest_pieces.insert(piece, plain);
-        let pieces = self.manifest_pieces.iter().map(|(piece, bytes)| (piece.index, bytes.as_slice()));
+        let pieces = self
+            .manifest_pieces
+            .iter()
+            .map(|(piece, bytes)| (piece.index, bytes.as_slice()));
         match Manifest::from_lane(pieces) {
             Ok(Some(manifest)) if manifest.revision > self.revision => self.manifest(manifest),
             Ok(_) => {}
@@ -191,7 +208,9 @@ impl Viewer {
     }
 
     fn manifest(&mut self, manifest: Manifest) {
-        let Some(entry) = manifest.entries.into_iter().next() else { return };
+        let Some(entry) = manifest.entries.into_iter().next() else {
+            return;
+        };
         self.revision = manifest.revision;
         let mime = entry.mime.clone().unwrap_or_default();
         self.meta = Meta {
@@ -202,15 +221,21 @@ impl Viewer {
             duration_us: entry.duration_us,
             blake3: entry.blake3,
         };
-        self.door.tell(&ToPage::Meta { stream: self.number, meta: self.meta.clone() });
-        self.inputs.push(Input::StartSet(entry.start_blocks().collect()));
+        self.door.tell(&ToPage::Meta {
+            stream: self.number,
+            meta: self.meta.clone(),
+        });
+        self.inputs
+            .push(Input::StartSet(entry.start_blocks().collect()));
         self.entry = Some(entry);
         self.start_film();
     }
 
     /// Once somebody wants to look at it and it is known what it is.
     fn start_film(&mut self) {
-        let (Some(mp3_in_mp4), Some(entry)) = (self.attached, &self.entry) else { return };
+        let (Some(mp3_in_mp4), Some(entry)) = (self.attached, &self.entry) else {
+            return;
+        };
         if self.film.is_none() && self.meta.playable && entry.size > 0 {
             self.film = Some(Film::new(self.number, self.door.clone(), entry, mp3_in_mp4));
         }
@@ -223,14 +248,28 @@ impl Viewer {
             None => Err("there is no manifest".into()),
         };
         match result {
-            Ok(blob) => self.door.tell_with(&ToPage::Downloaded { stream, request, error: None }, &blob),
-            Err(error) => self.door.tell(&ToPage::Downloaded { stream, request, error: Some(error) }),
+            Ok(blob) => self.door.tell_with(
+                &ToPage::Downloaded {
+                    stream,
+                    request,
+                    error: None,
+                },
+                &blob,
+            ),
+            Err(error) => self.door.tell(&ToPage::Downloaded {
+                stream,
+                request,
+                error: Some(error),
+            }),
         }
     }
 
     fn tell_problem(&self, code: ProblemCode) {
         let problem = Some(Problem { code, detail: None });
-        self.door.tell(&ToPage::Problem { stream: self.number, problem });
+        self.door.tell(&ToPage::Problem {
+            stream: self.number,
+            problem,
+        });
     }
 }
 
@@ -239,10 +278,13 @@ fn is_playable(mime: &str, path: &str) -> bool {
     if mime.starts_with("video/") || mime.starts_with("audio/") {
         return true;
     }
-    let extension = path.rsplit_once('.').map_or("", |(_, e)| e).to_ascii_lowercase();
+    let extension = path
+        .rsplit_once('.')
+        .map_or("", |(_, e)| e)
+        .to_ascii_lowercase();
     const MEDIA: [&str; 21] = [
-        "mp4", "m4v", "mov", "m4a", "3gp", "mkv", "mka", "webm", "ts", "m2ts", "mts", "ogg", "oga", "ogv", "opus",
-        "mp3", "flac", "wav", "aac", "avi", "wmv",
+        "mp4", "m4v", "mov", "m4a", "3gp", "mkv", "mka", "webm", "ts", "m2ts", "mts", "ogg", "oga",
+        "ogv", "opus", "mp3", "flac", "wav", "aac", "avi", "wmv",
     ];
     MEDIA.contains(&extension.as_str())
 }
