@@ -104,6 +104,8 @@ pub(crate) const STALLED_URGENT_US: u64 = 1_500_000;
 pub(crate) const STALLED_NEW_US: u64 = 1_000_000;
 /// Blocks asked of a peer that has not delivered yet while others have: few are lost if it never does.
 pub(crate) const TRUST_NEW_BLOCKS: u32 = 16;
+/// A stalled peer is asked for nothing that is played sooner than this.
+pub(crate) const PROBE_US: u64 = 10_000_000;
 /// Blocks asked of a stalled peer, to see whether it recovers.
 pub(crate) const TRUST_STALLED_BLOCKS: u32 = 2;
 /// Share of received bytes that may be asked of two peers, in thousandths.

@@ -185,6 +185,7 @@ fn a_peer_that_withholds_everything_stops_nobody() {
     let publisher = world.publisher(home());
     let miser = world.viewer_with(fast(), Config::default(), &(0..8).collect::<Vec<_>>());
     world.nodes[miser].habit = Habit::Withhold;
+    world.trace = std::env::var("TRACE").is_ok();
     let viewers: Vec<usize> = (0..2).map(|_| world.viewer(home())).collect();
     for &viewer in &viewers {
         world.play(viewer, 300_000);

@@ -268,8 +268,9 @@ impl Swarm {
             if useful == 0 {
                 continue;
             }
-            // Who would be late is not asked, if somebody else could be.
-            let expected = self.now.after(peer.down.expected_us(rtt_us, 0) + window_us / 4);
+            // Who would be late is not asked, if somebody else could be; a stalled peer is tried with what can wait.
+            let patience = if peer.down.stalled { config::PROBE_US } else { window_us / 4 };
+            let expected = self.now.after(peer.down.expected_us(rtt_us, 0) + patience);
             if !alone && demand.deadline > self.now && expected > demand.deadline {
                 continue;
             }

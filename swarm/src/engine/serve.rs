@@ -19,12 +19,13 @@ const PROVEN_BYTES: u64 = 256 * 1024;
 const LOOKS: usize = 32;
 
 /// In which order runs are chosen: urgent ones that nobody else can give, then those that will soon be played, so that the film moves on
-/// even through a narrow uplink; then urgent ones that somebody else has too; then the rest.
+/// even through a narrow uplink; then urgent ones and soon ones that somebody else has too; then the rest.
 #[derive(Clone, Copy)]
 enum Class {
     First,
     Soon,
     Again,
+    SoonAgain,
     Rest,
 }
 
@@ -32,7 +33,7 @@ impl Class {
     fn queue(self) -> usize {
         match self {
             Class::First | Class::Again => 0,
-            Class::Soon => 1,
+            Class::Soon | Class::SoonAgain => 1,
             Class::Rest => 2,
         }
     }
@@ -40,7 +41,7 @@ impl Class {
     fn of(self, asked: &Asked) -> u64 {
         match self {
             Class::First | Class::Again => asked.urgent,
-            Class::Soon => asked.soon,
+            Class::Soon | Class::SoonAgain => asked.soon,
             Class::Rest => asked.mask & !asked.urgent & !asked.soon,
         }
     }
@@ -340,7 +341,7 @@ impl Swarm {
         let mut loads: Vec<(PieceId, u64)> = Vec::new();
         let mut refusals = Refusals::new();
         let mut room = self.uplink_room();
-        for class in [Class::First, Class::Soon, Class::Again, Class::Rest] {
+        for class in [Class::First, Class::Soon, Class::Again, Class::SoonAgain, Class::Rest] {
             let mut progress = true;
             while progress {
                 progress = false;
@@ -426,7 +427,7 @@ impl Swarm {
             let (first, again) = self.leave_to_others(conn, piece, mask, refusals);
             let run = match class {
                 Class::First | Class::Soon => first,
-                Class::Again => again,
+                Class::Again | Class::SoonAgain => again,
                 Class::Rest => first | again,
             };
             if first | again == 0 {
