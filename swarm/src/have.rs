@@ -71,6 +71,11 @@ impl HaveMap {
         self.lanes.values().map(|lane| lane.full.count()).sum()
     }
 
+    /// Full pieces of the data lanes: all but the manifest.
+    pub(crate) fn full_data_count(&self) -> u32 {
+        self.lanes.iter().filter(|&(&lane, _)| lane != MANIFEST_LANE).map(|(_, lane)| lane.full.count()).sum()
+    }
+
     /// Every full piece.
     pub(crate) fn full_pieces(&self) -> impl Iterator<Item = PieceId> + '_ {
         self.lanes.iter().flat_map(|(&lane, have)| have.full.iter().map(move |index| PieceId { lane, index: PieceIndex(index) }))

@@ -4,7 +4,7 @@ use super::Swarm;
 use crate::bits::Bits;
 use crate::face::{PeerStats, Role, Stats};
 use crate::peer::Peer;
-use baton_content::{Lane, PieceId, PieceIndex};
+use baton_content::{Lane, MANIFEST_LANE, PieceId, PieceIndex};
 
 impl Swarm {
     /// Numbers for plots, pages and tests. Costs some microseconds per thousand pieces and peer.
@@ -49,8 +49,9 @@ impl Swarm {
         if self.has_all(peer) {
             return 1000;
         }
-        let parts: u64 = peer.has.parts().map(|(piece, mask)| self.in_blocks(piece, mask)).sum();
-        self.permille(u64::from(peer.has.full_count()) * 64 + parts)
+        let parts = peer.has.parts().filter(|(piece, _)| piece.lane != MANIFEST_LANE);
+        let blocks: u64 = parts.map(|(piece, mask)| self.in_blocks(piece, mask)).sum();
+        self.permille(u64::from(peer.has.full_data_count()) * 64 + blocks)
     }
 
     /// Blocks of a part, counted so that a whole piece is 64.
@@ -59,9 +60,14 @@ impl Swarm {
         if mask & full == full { 64 } else { u64::from((mask & full).count_ones()) }
     }
 
+    /// Of the data: a film of four pieces is not a fifth here when only its manifest is.
     fn permille(&self, blocks: u64) -> u16 {
-        let all = u64::from(self.pieces.total()) * 64;
+        let all: u64 = self.data_lanes().map(|(_, count)| u64::from(count) * 64).sum();
         if all > 0 && blocks >= all { 1000 } else { (blocks * 999 / all.max(1)) as u16 }
+    }
+
+    fn data_lanes(&self) -> impl Iterator<Item = (Lane, u32)> + '_ {
+        self.pieces.lanes().filter(|&(lane, _)| lane != MANIFEST_LANE)
     }
 
     /// What the others would have together if we and the publisher left.
@@ -70,7 +76,7 @@ impl Swarm {
         if viewers.iter().any(|peer| self.has_all(peer)) {
             return 1000;
         }
-        let blocks = self.pieces.lanes().map(|(lane, count)| self.union_blocks(&viewers, lane, count)).sum();
+        let blocks = self.data_lanes().map(|(lane, count)| self.union_blocks(&viewers, lane, count)).sum();
         self.permille(blocks)
     }
 
