@@ -1,6 +1,6 @@
 //! What JavaScript calls: `Client`, `Share`, `View` (types: web/src/api.ts).
 
-use super::stream::{PageStream, Side};
+use super::stream::{Opening, PageStream, Side};
 use super::{Emitter, Page, PageEvent, stats, tell, tell_with};
 use crate::bridge::{Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker};
 use crate::door::{self, Handler};
@@ -54,6 +54,16 @@ impl Client {
                 messages.push(PageEvent::Worker(data));
             }
         });
+        let leaving = inbox.clone();
+        let window: web_sys::EventTarget = js_sys::global().unchecked_into();
+        let on_hide = Handler::new(&window, "pagehide", move |event| {
+            // A page that is only put aside comes back with all it has.
+            if js_sys::Reflect::get(&event, &"persisted".into()).is_ok_and(|kept| kept.is_truthy())
+            {
+                return;
+            }
+            leaving.with(|page| page.streams.values_mut().for_each(PageStream::hang_up));
+        });
         let ticks = inbox.clone();
         let tick = Interval::new(TICK_MS, move || ticks.push(PageEvent::Tick));
         let (views, socket) = (Cell::new(0), Cell::new(socket));
@@ -62,7 +72,7 @@ impl Client {
             worker,
             views,
             socket,
-            _handlers: vec![on_message],
+            _handlers: vec![on_message, on_hide],
             _tick: tick,
         }
     }
@@ -92,17 +102,16 @@ impl Client {
         let (stream, url) = inbox.with(|page| {
             let number = page.number();
             let url = format!("{}/#{}", page.server, link.encode());
-            let mut stream = PageStream::new(
-                Side::Share,
+            let opening = Opening {
+                side: Side::Share,
                 number,
-                &page.server.clone(),
-                link.keys(),
+                server: page.server.clone(),
+                keys: link.keys(),
                 peer_seed,
-                worker.clone(),
-                page.emitter(),
-                door::now_ms(),
-                self.socket.take(),
-            );
+                began_ms: door::now_ms(),
+                early: self.socket.take(),
+            };
+            let mut stream = PageStream::new(opening, worker.clone(), page.emitter());
             stream.meta(meta);
             tell_with(
                 worker,
@@ -156,17 +165,16 @@ impl Client {
                             fragment,
                         },
                     );
-                    PageStream::new(
-                        Side::View,
+                    let opening = Opening {
+                        side: Side::View,
                         number,
-                        &server,
-                        link.keys(),
+                        server,
+                        keys: link.keys(),
                         peer_seed,
-                        worker.clone(),
-                        emitter,
                         began_ms,
-                        self.socket.take().filter(|_| ours),
-                    )
+                        early: self.socket.take().filter(|_| ours),
+                    };
+                    PageStream::new(opening, worker.clone(), emitter)
                 }
                 Err(error) => {
                     let code = match error {

@@ -69,7 +69,7 @@ impl Page {
 
     fn handle(&mut self, event: PageEvent) {
         match event {
-            PageEvent::Worker(message) => self.from_worker(&message),
+            PageEvent::Worker(message) => self.handle_worker(&message),
             PageEvent::Socket(stream, event) => self.in_stream(stream, |s| s.socket(event)),
             PageEvent::Rtc(stream, conn, event) => self.in_stream(stream, |s| s.rtc(conn, event)),
             PageEvent::Video(stream, event) => self.in_stream(stream, |s| s.video(event)),
@@ -95,7 +95,7 @@ impl Page {
         }
     }
 
-    fn from_worker(&mut self, message: &JsValue) {
+    fn handle_worker(&mut self, message: &JsValue) {
         let message: &Array = message.unchecked_ref();
         let number = |i: u32| message.get(i).as_f64().unwrap_or(-1.0);
         match number(0) as u32 {

@@ -201,6 +201,15 @@ impl Player {
             VideoEvent::Waiting => self.stalled(),
             VideoEvent::Playing => {
                 self.waiting = false;
+                // What has no picture begins when it sounds.
+                if self
+                    .buffers
+                    .iter()
+                    .all(|b| b.track.kind != TrackKind::Video)
+                {
+                    let heard_ms = door::now_ms() - self.began_ms;
+                    self.startup_ms.get_or_insert(heard_ms);
+                }
                 Vec::new()
             }
             VideoEvent::FirstPicture(at_ms) => {
@@ -298,14 +307,13 @@ impl Player {
                     continue;
                 }
             }
-            if let Some((from, to)) = buffer.past(at_s, KEEP_PAST_S + EVICT_STEP_S) {
-                if buffer
+            if let Some((from, to)) = buffer.past(at_s, KEEP_PAST_S + EVICT_STEP_S)
+                && buffer
                     .buffer
                     .remove(from, to.min(at_s - KEEP_PAST_S))
                     .is_ok()
-                {
-                    continue;
-                }
+            {
+                continue;
             }
             let Some(segment) = buffer.queue.pop_front() else {
                 continue;

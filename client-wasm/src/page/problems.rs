@@ -15,6 +15,8 @@ pub struct Facts<'a> {
     pub retry_s: f64,
     /// How long the server has been here but no peer.
     pub alone_for_ms: Option<f64>,
+    /// Somebody may be here: a connection is being made.
+    pub connecting: bool,
     /// Nothing is wanted from anybody.
     pub done: bool,
     pub closed: bool,
@@ -38,7 +40,12 @@ pub fn choose(facts: &Facts) -> Option<(Problem, Option<f64>)> {
     if facts.lost_for_ms.is_some_and(|ms| ms > LOST_AFTER_MS) {
         return Some((problem(ProblemCode::ServerLost, None), Some(facts.retry_s)));
     }
-    if !facts.done && facts.alone_for_ms.is_some_and(|ms| ms > ALONE_AFTER_MS) {
+    let patience_ms = if facts.connecting {
+        CONNECT_PATIENCE_MS
+    } else {
+        ALONE_AFTER_MS
+    };
+    if !facts.done && facts.alone_for_ms.is_some_and(|ms| ms > patience_ms) {
         return Some((problem(ProblemCode::NobodyHere, None), None));
     }
     None
@@ -48,6 +55,8 @@ pub fn choose(facts: &Facts) -> Option<(Problem, Option<f64>)> {
 const LOST_AFTER_MS: f64 = 2500.0;
 /// A first connection takes a fraction of this, milliseconds.
 const ALONE_AFTER_MS: f64 = 3000.0;
+/// Behind strict firewalls a connection may take this long to come about, milliseconds.
+const CONNECT_PATIENCE_MS: f64 = 13_000.0;
 
 #[cfg(test)]
 mod tests {
@@ -59,6 +68,7 @@ mod tests {
         lost_for_ms: None,
         retry_s: 4.0,
         alone_for_ms: None,
+        connecting: false,
         done: false,
         closed: false,
     };
@@ -100,6 +110,23 @@ mod tests {
                 ..alone
             }),
             None
+        );
+    }
+
+    #[test]
+    fn somebody_whom_we_are_connecting_with_is_not_nobody() {
+        let connecting = Facts {
+            alone_for_ms: Some(5_000.0),
+            connecting: true,
+            ..CALM
+        };
+        assert_eq!(code(&connecting), None);
+        assert_eq!(
+            code(&Facts {
+                alone_for_ms: Some(20_000.0),
+                ..connecting
+            }),
+            Some(ProblemCode::NobodyHere)
         );
     }
 

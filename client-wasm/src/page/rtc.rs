@@ -65,7 +65,26 @@ pub struct Rtc {
     connections: BTreeMap<u64, Connection>,
     by_peer: BTreeMap<PeerBytes, u64>,
     next_conn: u64,
+    /// Made before anybody is known: its certificate is ready when the first peer is.
+    spare: Option<Raw>,
     emit: Rc<dyn Fn(u64, RtcEvent)>,
+}
+
+/// An RTCPeerConnection with its two channels, not yet with anybody.
+struct Raw {
+    pc: RtcPeerConnection,
+    control: RtcDataChannel,
+    data: RtcDataChannel,
+}
+
+impl Raw {
+    /// `None` where the browser refuses one more.
+    fn new(ice: &[IceServer]) -> Option<Raw> {
+        let pc = RtcPeerConnection::new_with_configuration(&configuration(ice)).ok()?;
+        let control = channel(&pc, "control", 0, true);
+        let data = channel(&pc, "data", 1, false);
+        Some(Raw { pc, control, data })
+    }
 }
 
 /// Who we are in this swarm, and the key that blobs are sealed with.
@@ -92,12 +111,28 @@ impl Rtc {
             connections: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             next_conn: 1,
+            spare: None,
             emit,
+        }
+    }
+
+    /// Makes the first connection before its peer is known: making the certificate takes as long as a round trip.
+    pub fn warm_up(&mut self) {
+        self.spare = Raw::new(&self.ice);
+        if let Some(spare) = &self.spare {
+            let offer = spare.pc.create_offer();
+            spawn_local(async move { drop(JsFuture::from(offer).await) });
         }
     }
 
     /// STUN and TURN servers for connections made from now on.
     pub fn set_ice(&mut self, ice: Vec<IceServer>) {
+        if let Some(spare) = &self.spare
+            && !ice.is_empty()
+            && spare.pc.set_configuration(&configuration(&ice)).is_err()
+        {
+            self.spare = None;
+        }
         self.ice = ice;
     }
 
@@ -192,6 +227,14 @@ impl Rtc {
         };
         self.by_peer.remove(&connection.peer);
         Timeout::new(LINGER_MS, move || connection.pc.close()).forget();
+    }
+
+    /// Closes everything this instant, without a word: there is no time for one.
+    pub fn hang_up(&mut self) {
+        self.by_peer.clear();
+        for (_, connection) in std::mem::take(&mut self.connections) {
+            connection.pc.close();
+        }
     }
 
     /// Closes everything.
@@ -299,11 +342,9 @@ impl Rtc {
         local_nonce: [u8; 16],
         remote: Option<Description>,
     ) -> Option<u64> {
-        let pc = RtcPeerConnection::new_with_configuration(&configuration(&self.ice)).ok()?;
+        let Raw { pc, control, data } = self.spare.take().or_else(|| Raw::new(&self.ice))?;
         let conn = self.next_conn;
         self.next_conn += 1;
-        let control = channel(&pc, "control", 0, true);
-        let data = channel(&pc, "data", 1, false);
         let flow = Rc::new(Flow::new(
             self.stream,
             conn,

@@ -35,14 +35,7 @@ pub fn stats_object(stream: &PageStream) -> JsValue {
         "complete",
         stream.side == Side::Share || s.complete,
     );
-    put(
-        "have",
-        if stream.side == Side::Share {
-            1.0
-        } else {
-            f64::from(s.have_permille) / 1000.0
-        },
-    );
+    put("have", have(stream));
     put("size", stream.meta.as_ref().map_or(0.0, |m| m.size as f64));
     put("bytes_verified", s.bytes_verified as f64);
     put("bytes_received", s.bytes_received as f64);
@@ -75,6 +68,20 @@ pub fn stats_object(stream: &PageStream) -> JsValue {
     set(&object, "peers", peers(stream));
     set(&object, "problem", problem(stream));
     object
+}
+
+/// By bytes, as a person counts: the engine's own measure takes a short last piece, and the manifest, for whole ones.
+fn have(stream: &PageStream) -> f64 {
+    let s = &stream.worker_stats;
+    let size = stream.meta.as_ref().map_or(0, |m| m.size);
+    if stream.side == Side::Share || s.complete {
+        1.0
+    } else if size == 0 {
+        0.0
+    } else {
+        // One is said of a whole only.
+        (s.bytes_verified as f64 / size as f64).min(0.999)
+    }
 }
 
 fn peers(stream: &PageStream) -> Array {

@@ -51,6 +51,20 @@ pub struct PageStream {
     notified_ms: f64,
 }
 
+/// What a stream begins with.
+pub struct Opening {
+    pub side: Side,
+    pub number: StreamNumber,
+    /// Origin of the signalling server.
+    pub server: String,
+    pub keys: StreamKeys,
+    pub peer_seed: [u8; 32],
+    /// When the person began to wait, milliseconds of the page's clock.
+    pub began_ms: f64,
+    /// A socket to `server` that is open or opening.
+    pub early: Option<WebSocket>,
+}
+
 struct Network {
     signalling: Signalling,
     rtc: Rtc,
@@ -67,17 +81,16 @@ struct Waiting {
 
 impl PageStream {
     /// A stream whose link is good; joins at once.
-    pub fn new(
-        side: Side,
-        number: StreamNumber,
-        server: &str,
-        keys: StreamKeys,
-        peer_seed: [u8; 32],
-        worker: Worker,
-        emitter: Rc<Emitter>,
-        began_ms: f64,
-        early: Option<WebSocket>,
-    ) -> PageStream {
+    pub fn new(opening: Opening, worker: Worker, emitter: Rc<Emitter>) -> PageStream {
+        let Opening {
+            side,
+            number,
+            server,
+            keys,
+            peer_seed,
+            began_ms,
+            early,
+        } = opening;
         let peer = PeerKey::from_seed(peer_seed);
         let identity = Identity {
             swarm: keys.swarm.id().0,
@@ -87,19 +100,22 @@ impl PageStream {
         };
         let socket = emitter.clone();
         let signalling = Signalling::new(
-            server,
+            &server,
             keys.swarm,
             peer,
             early,
             Rc::new(move |event| socket.push(PageEvent::Socket(number, event))),
         );
         let channel = emitter.clone();
-        let rtc = Rtc::new(
+        let mut rtc = Rtc::new(
             number,
             worker.clone(),
             identity,
             Rc::new(move |conn, event| channel.push(PageEvent::Rtc(number, conn, event))),
         );
+        if side == Side::View {
+            rtc.warm_up();
+        }
         let network = Some(Network { signalling, rtc });
         PageStream {
             network,
@@ -161,13 +177,13 @@ impl PageStream {
             return;
         };
         match network.signalling.handle(event) {
-            Some(News::Server(message)) => self.from_server(message),
+            Some(News::Server(message)) => self.handle_server(message),
             Some(News::Refused(reason)) => self.refused = Some(reason),
             None => {}
         }
     }
 
-    fn from_server(&mut self, message: ServerMessage) {
+    fn handle_server(&mut self, message: ServerMessage) {
         let Some(network) = &mut self.network else {
             return;
         };
@@ -468,6 +484,14 @@ impl PageStream {
         }
     }
 
+    /// The page goes away this instant: whoever is connected hears it at once instead of after fifteen seconds of silence.
+    pub fn hang_up(&mut self) {
+        if let Some(network) = &mut self.network {
+            network.signalling.leave();
+            network.rtc.hang_up();
+        }
+    }
+
     // ── what the page shows ──
 
     /// Where things stand, in the words of the TypeScript face.
@@ -501,6 +525,7 @@ impl PageStream {
                 (true, Some(since)) => Some(door::now_ms() - since),
                 _ => None,
             },
+            connecting: network.is_some_and(|n| n.rtc.len() > 0),
             done: self.side == Side::Share || self.worker_stats.complete,
             closed: self.closed_ms.is_some(),
         })

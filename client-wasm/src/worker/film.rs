@@ -6,7 +6,7 @@ use super::viewer::Keys;
 use crate::bridge::{self, HOT_SEGMENT, Problem, ProblemCode, StreamNumber, ToPage};
 use crate::door;
 use baton_content::{BlockIndex, Entry, Mask, PieceId};
-use baton_media::{Media, Output, Support, TrackId};
+use baton_media::{Media, Output, Reason, Support, TrackId};
 use baton_swarm::{Demand, Input, Instant};
 use bytes::Bytes;
 use js_sys::Array;
@@ -163,7 +163,7 @@ impl Film {
                     });
                 }
                 Output::Unsupported { reason } => {
-                    self.end(ProblemCode::UnsupportedMedia, format!("{reason:?}"))
+                    self.end(ProblemCode::UnsupportedMedia, why(reason).into())
                 }
                 Output::Failed(error) => self.end(ProblemCode::MediaBroken, error.to_string()),
             }
@@ -214,4 +214,13 @@ fn bridged(info: baton_media::Info) -> bridge::Info {
 
 fn micros(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1e6) as u64
+}
+
+/// For experts, beside the sentence that a person reads.
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NotMedia => "unknown container",
+        Reason::NoPlayableTrack => "unknown codecs",
+        Reason::Encrypted => "encrypted",
+    }
 }

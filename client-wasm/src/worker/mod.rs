@@ -108,7 +108,7 @@ pub fn worker_main() {
 impl Worker {
     fn handle(&mut self, event: WorkerEvent) {
         match event {
-            WorkerEvent::Page(message) => self.from_page(message.unchecked_ref()),
+            WorkerEvent::Page(message) => self.handle_page(message.unchecked_ref()),
             WorkerEvent::Publisher(stream, event) => {
                 self.in_stream(stream, |s| s.publisher_event(event))
             }
@@ -159,7 +159,7 @@ impl Worker {
         }
     }
 
-    fn from_page(&mut self, message: &Array) {
+    fn handle_page(&mut self, message: &Array) {
         let number = |i: u32| message.get(i).as_f64().unwrap_or(-1.0);
         let stream = number(1) as StreamNumber;
         match number(0) as u32 {
@@ -225,7 +225,7 @@ impl Worker {
             }
             other => {
                 if let Some(stream) = self.streams.get_mut(&other.stream()) {
-                    stream.from_page(other);
+                    stream.handle_page(other);
                 }
             }
         }

@@ -128,7 +128,7 @@ impl WorkerStream {
     }
 
     /// A cold message for this stream.
-    pub fn from_page(&mut self, news: ToWorker) {
+    pub fn handle_page(&mut self, news: ToWorker) {
         match news {
             ToWorker::Candidates { peers, .. } => {
                 self.input(Input::Candidates(
@@ -182,7 +182,7 @@ impl WorkerStream {
             }
             other => {
                 if let Side::Viewer(viewer) = &mut self.side {
-                    viewer.from_page(other);
+                    viewer.handle_page(other);
                 }
             }
         }
@@ -219,6 +219,10 @@ impl WorkerStream {
 
     /// Numbers for the page, if they changed.
     pub fn tick(&mut self) {
+        // The engine's clock stands still between inputs: without this, rates would stay up after the last byte.
+        self.input(Input::Clock {
+            unix_now_s: door::unix_s(),
+        });
         let stats = self.stats();
         if stats != self.reported {
             self.reported = stats.clone();

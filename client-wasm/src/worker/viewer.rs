@@ -146,7 +146,7 @@ impl Viewer {
     }
 
     /// A cold message from the page.
-    pub fn from_page(&mut self, news: ToWorker) {
+    pub fn handle_page(&mut self, news: ToWorker) {
         match news {
             ToWorker::Attach { mp3_in_mp4, .. } => {
                 self.attached = Some(mp3_in_mp4);
