@@ -54,7 +54,9 @@ export function launchOptions(name: BrowserName, launch: Launch = {}): LaunchOpt
     executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
     downloadsPath: FIREFOX_DOWNLOADS,
     firefoxUserPrefs: {
-      ...(launch.autoplay === 'default' ? {} : { 'media.autoplay.default': 0 }),
+      // Under a driver every document counts as touched: Playwright evaluates in it as it opens. Policy 2 looks only at
+      // whether a click is being handled right now, as is so for a document that nobody has touched.
+      ...(launch.autoplay === 'default' ? { 'media.autoplay.blocking_policy': 2 } : { 'media.autoplay.default': 0 }),
       ...(launch.mdns === 'on' ? {} : { 'media.peerconnection.ice.obfuscate_host_addresses': false }),
       ...(hosts.length > 0 ? { 'network.dns.localDomains': hosts.join(',') } : {}),
       ...launch.prefs,
