@@ -85,6 +85,12 @@ impl Cache {
         Some(all.freeze())
     }
 
+    /// What is here from `at` on in one piece.
+    pub(crate) fn run_from(&self, at: u64) -> Option<Bytes> {
+        let (start, run) = self.run_at(at)?;
+        Some(run.slice((at - start) as usize..))
+    }
+
     /// Drops runs, those furthest from every wanted range's order first, until no more than `cap` bytes are held.
     /// `wanted` is in order of urgency.
     pub(crate) fn shrink(&mut self, cap: usize, wanted: &[Range<u64>]) {

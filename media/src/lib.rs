@@ -29,7 +29,9 @@ mod mux;
 mod probe;
 mod producer;
 mod shape;
+mod sound;
 mod source;
+mod ts;
 mod types;
 
 pub use error::{Fault, MediaError, Path};

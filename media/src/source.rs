@@ -47,20 +47,20 @@ impl<'a> Source<'a> {
         Ok(bytes)
     }
 
-    /// At least `min` bytes at `at`, as many as are here up to `want`; at the end of the file fewer (even none).
-    /// When they are missing, `want` bytes are asked for at once: one round trip instead of several.
+    /// At least `min` bytes at `at`, more (up to `want`) where that costs no copy; at the end of the file fewer, even
+    /// none. When they are missing, `want` bytes are asked for at once: one round trip instead of several.
     pub(crate) fn peek(&self, at: u64, min: u64, want: u64) -> Result<Bytes, Stop> {
         let min_end = at.saturating_add(min).min(self.len);
         let want_end = at.saturating_add(want.max(min)).min(self.len);
         if at >= self.len {
             return Ok(Bytes::new());
         }
-        let reach = self.cache.reach(at, want_end);
-        if reach < min_end {
-            return Err(Stop::Need(at..want_end));
-        }
-        self.touch(at..reach.min(min_end));
-        Ok(self.cache.get(at..reach).unwrap_or_default())
+        let bytes = match self.cache.run_from(at) {
+            Some(run) if run.len() as u64 >= min_end - at => run.slice(..run.len().min((want_end - at) as usize)),
+            _ => self.cache.get(at..min_end).ok_or(Stop::Need(at..want_end))?,
+        };
+        self.touch(at..min_end);
+        Ok(bytes)
     }
 
     fn touch(&self, range: Range<u64>) {

@@ -23,6 +23,14 @@ fn seeds() -> Vec<(&'static str, Bytes)> {
         ("tiny-vp9.webm", format!("{TINY} -c:v libvpx-vp9 {VPX} -c:a libopus -b:a 16k")),
         ("tiny-vp8.webm", format!("{TINY} -c:v libvpx {VPX} -c:a libvorbis")),
         ("tiny-live.webm", format!("{TINY} -c:v libvpx {VPX} -c:a libopus -b:a 16k -live 1")),
+        ("tiny.ts", format!("{TINY} {X264}")),
+        ("tiny.m2ts", format!("{TINY} -c:v libx264 -preset ultrafast -c:a ac3")),
+        ("tiny.mp3", "-f lavfi -i sine=d=2:r=44100 -c:a libmp3lame -b:a 64k".into()),
+        ("tiny.aac", "-f lavfi -i sine=d=2:r=44100 -c:a aac".into()),
+        ("tiny.flac", "-f lavfi -i sine=d=1:r=8000 -c:a flac".into()),
+        ("tiny.opus", "-f lavfi -i sine=d=2 -c:a libopus -b:a 16k".into()),
+        ("tiny.ogg", "-f lavfi -i sine=d=2 -c:a libvorbis".into()),
+        ("tiny.wav", "-f lavfi -i sine=d=1:r=8000 -c:a pcm_s16le".into()),
     ];
     recipes.into_iter().map(|(name, args)| (name, read(&clip(name, &args)))).collect()
 }

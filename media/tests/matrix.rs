@@ -10,15 +10,23 @@ use std::path::Path;
 const FILM: &str = "-ss 2 -t 5 -i BBB -vf scale=426:240 -ac 2";
 const X264: &str = "-c:v libx264 -preset veryfast -g 48 -bf 3 -c:a aac";
 
+#[derive(Default)]
 struct Case {
     tolerance_s: f64,
-    /// Another file with the same pictures, where ffprobe misreads this one.
+    /// Another file with the same pictures, where ffprobe misreads this one; and one with the same sound.
     judge: Option<std::path::PathBuf>,
+    judge_sound: Option<std::path::PathBuf>,
+    /// Where ffprobe does not say when the sound begins.
+    zero: Option<f64>,
+    /// The first packet gives no sound but is put out: Vorbis overlaps.
+    keep_priming: bool,
+    /// ffmpeg adds the encoder's letter to sync samples on the way into a transport stream.
+    letters: bool,
 }
 
 /// Plays a clip with blocks in random order and compares both tracks with the source.
 fn check(path: &Path, container: Container, video: Option<&str>, audio: Option<&str>) {
-    check_with(path, container, video, audio, &Case { tolerance_s: 0.0011, judge: None });
+    check_with(path, container, video, audio, &Case { tolerance_s: 0.0011, ..Case::default() });
 }
 
 fn check_with(path: &Path, container: Container, video: Option<&str>, audio: Option<&str>, case: &Case) {
@@ -30,11 +38,11 @@ fn check_with(path: &Path, container: Container, video: Option<&str>, audio: Opt
     assert_eq!(info.container, container);
     let judge = case.judge.as_deref().unwrap_or(path);
     let (source_video, _) = packets(judge, "v:0");
-    let (source_audio, _) = packets(path, "a:0");
+    let (source_audio, _) = packets(case.judge_sound.as_deref().unwrap_or(path), "a:0");
     let first = |list: &[Packet]| list.iter().filter(|p| !p.discard).map(|p| p.pts).fold(f64::NAN, f64::min);
     let heard = source_audio.iter().find(|p| p.pts + p.duration.max(0.001) > 0.0005).map_or(f64::NAN, |p| p.pts.max(0.0));
     // The film's zero: the first picture, or the sound if that comes earlier.
-    let zero = if video.is_some() { first(&source_video).min(if audio.is_some() { heard } else { f64::NAN }) } else { heard };
+    let zero = if let Some(zero) = case.zero { zero } else if video.is_some() { first(&source_video).min(if audio.is_some() { heard } else { f64::NAN }) } else { heard };
     if let Some(codec) = video {
         let track = played.first(Kind::Video).expect("a video track");
         assert_eq!(info.tracks[track.0 as usize].codec, codec);
@@ -43,7 +51,7 @@ fn check_with(path: &Path, container: Container, video: Option<&str>, audio: Opt
     if let Some(codec) = audio {
         let track = played.first(Kind::Audio).expect("an audio track");
         assert_eq!(info.tracks[track.0 as usize].codec, codec);
-        let source: Vec<Packet> = source_audio.into_iter().filter(|p| p.pts + p.duration.max(0.001) - zero > 0.0005).collect();
+        let source: Vec<Packet> = source_audio.into_iter().filter(|p| case.keep_priming || p.pts + p.duration.max(0.001) - zero > 0.0005).collect();
         compare(path, &feeder.played, track, "a:0", &source, zero, case);
     }
 }
@@ -63,9 +71,12 @@ fn compare(path: &Path, played: &Played, track: baton_media::TrackId, stream: &s
         false => mp4_times(&played.inits[&track], segments).into_iter().map(|t| t.0).collect(),
     };
     for (i, (ours, source)) in ours.iter().zip(source).enumerate() {
-        assert_eq!((ours.size, &ours.hash, ours.key), (source.size, &source.hash, source.key), "{name} {stream} #{i}");
+        assert_eq!(ours.key, source.key, "{name} {stream} #{i}");
+        if !(case.letters && ours.key && stream == "v:0") {
+            assert_eq!((ours.size, &ours.hash), (source.size, &source.hash), "{name} {stream} #{i}");
+        }
         let (is, should) = (times[i], source.pts - zero);
-        let stretched = i == 0 || source.discard;
+        let stretched = i == 0 || source.discard || (case.keep_priming && case.zero.is_none() && i == 1);
         assert!(stretched || (is - should).abs() <= case.tolerance_s, "{name} {stream} #{i}: at {is}, should be {should}");
         assert!(!stretched || is < 0.05, "{name} {stream} #{i}: at {is}");
     }
@@ -108,7 +119,7 @@ fn mp4_baseline_without_reordering() {
 fn mp4_cut_between_key_frames() {
     let path = clip("cut.mp4", "-ss 3.3 -t 4 -i BBB -c copy");
     // The cut falls between two pictures; ffprobe moves the later one to 0, we leave it where the edit puts it.
-    check_with(&path, Container::Mp4, Some("avc1.64001E"), AAC, &Case { tolerance_s: 0.042, judge: None });
+    check_with(&path, Container::Mp4, Some("avc1.64001E"), AAC, &Case { tolerance_s: 0.042, ..Case::default() });
 }
 
 #[test]
@@ -185,14 +196,14 @@ fn fragmented_by_key_frame_by_time_and_by_track() {
     fragmented("frag-dash.mp4", &format!("{copy} +dash+frag_keyframe+empty_moov+skip_trailer"), avc, "mp4a.40.2");
     let cmaf = clip("frag-neg.mp4", &format!("{copy} +cmaf+frag_keyframe+negative_cts_offsets"));
     // ffprobe shifts what has negative offsets, fragment by fragment: the film it was made of is the judge.
-    let case = Case { tolerance_s: 0.0011, judge: Some(film) };
+    let case = Case { tolerance_s: 0.0011, judge: Some(film), ..Case::default() };
     check_with(&cmaf, Container::FragmentedMp4, Some(avc), AAC, &case);
 }
 
 fn mkv(name: &str, args: &str, video: Option<&str>, audio: Option<&str>) {
     let container = if name.ends_with("webm") { Container::WebM } else { Container::Matroska };
     // Sound is counted smooth where Matroska rounds to the millisecond.
-    check_with(&clip(name, args), container, video, audio, &Case { tolerance_s: 0.0026, judge: None });
+    check_with(&clip(name, args), container, video, audio, &Case { tolerance_s: 0.0026, ..Case::default() });
 }
 
 const VPX: &str = "-deadline realtime -cpu-used 8 -b:v 300k -g 48";
@@ -237,4 +248,94 @@ fn matroska_with_hevc_flac_and_mp3() {
 fn matroska_with_sound_only() {
     mkv("sound.mka", "-t 5 -i BBB -vn -ac 2 -c:a aac", None, AAC);
     mkv("sound.webm", "-t 5 -i BBB -vn -ac 2 -c:a libopus", None, Some("opus"));
+}
+
+fn sound(name: &str, args: &str, container: Container, codec: &str) {
+    let path = clip(name, args);
+    check_with(&path, container, None, Some(codec), &Case { tolerance_s: 0.0011, ..Case::default() });
+}
+
+const SONG: &str = "-t 5 -i BBB -vn -ac 2";
+
+#[test]
+fn mp3_and_adts_files() {
+    // ffprobe counts from the first frame; the encoder's and the decoder's delay come before the sound.
+    let delayed = || Case { tolerance_s: 0.0011, zero: Some(1105.0 / 48_000.0), ..Case::default() };
+    let path = clip("song.mp3", &format!("{SONG} -c:a libmp3lame -b:a 128k"));
+    check_with(&path, Container::Mp3, None, Some("mp3"), &delayed());
+    let path = clip("song-vbr.mp3", &format!("{SONG} -c:a libmp3lame -q:a 4 -id3v2_version 3"));
+    check_with(&path, Container::Mp3, None, Some("mp3"), &delayed());
+    sound("song-bare.mp3", &format!("{SONG} -c:a libmp3lame -b:a 96k -ar 22050 -write_xing 0 -id3v2_version 0"), Container::Mp3, "mp3");
+    // ffprobe shows ADTS frames with their headers: the same song in MP4 is the judge.
+    let m4a = clip("song.m4a", &format!("{SONG} -c:a aac"));
+    let adts = clip("song.aac", &format!("-i {} -c copy", m4a.display()));
+    let raw = clip("song-raw.mka", &format!("-i {} -c copy", adts.display()));
+    let case = Case { tolerance_s: 0.0011, judge_sound: Some(raw), ..Case::default() };
+    check_with(&adts, Container::Adts, None, AAC, &case);
+}
+
+#[test]
+fn flac_and_ogg_files() {
+    sound("song.flac", &format!("{SONG} -c:a flac"), Container::Flac, "flac");
+    sound("song.opus", &format!("{SONG} -c:a libopus"), Container::Ogg, "opus");
+    let path = clip("song.ogg", &format!("{SONG} -c:a libvorbis"));
+    let case = Case { tolerance_s: 0.0031, keep_priming: true, ..Case::default() };
+    check_with(&path, Container::Ogg, None, Some("vorbis"), &case);
+    sound("song-flac.ogg", &format!("{SONG} -c:a flac"), Container::Ogg, "flac");
+}
+
+#[test]
+fn wav_files_become_flac_with_the_same_samples() {
+    for (name, args, format) in [
+        ("song16.wav", "-c:a pcm_s16le", "s16"),
+        ("song24.wav", "-c:a pcm_s24le", "s32"),
+        ("song8.wav", "-c:a pcm_u8 -ar 22050", "s16"),
+    ] {
+        let path = clip(name, &format!("{SONG} {args}"));
+        let mut feeder = Feeder::new(read(&path));
+        feeder.play(3);
+        assert!(feeder.played.failed.is_none(), "{:?}", feeder.played.failed);
+        let track = feeder.played.first(Kind::Audio).expect("sound");
+        let out = scratch(&format!("{name}.mp4"));
+        feeder.played.write(track, &out);
+        let decoded = |path: &Path| {
+            let args = ["-v", "error", "-i", &path.to_string_lossy(), "-f", "md5", "-c:a", &format!("pcm_{format}le"), "-"].map(str::to_string);
+            let out = std::process::Command::new("ffmpeg").args(args).output().expect("ffmpeg");
+            assert_eq!(String::from_utf8_lossy(&out.stderr), "");
+            String::from_utf8_lossy(&out.stdout).into_owned()
+        };
+        assert_eq!(decoded(&out), decoded(&path), "{name}");
+    }
+}
+
+/// Transport streams know no edits: what came first in the file they were made of is at 0.
+fn judged_by(film: &Path) -> Case {
+    let first = |stream: &str| packets(film, stream).0.iter().map(|p| p.pts).fold(f64::NAN, f64::min);
+    let film = Some(film.to_path_buf());
+    let zero = first("v:0").min(first("a:0"));
+    Case { tolerance_s: 0.0011, judge_sound: film.clone(), judge: film, zero: Some(zero), keep_priming: true, ..Case::default() }
+}
+
+#[test]
+fn transport_streams_with_h264_hevc_and_several_sounds() {
+    let avc = Some("avc1.640015");
+    let film = clip("plain.mp4", &format!("{FILM} {X264} -t 4"));
+    {
+        let path = clip("film.ts", &format!("-i {} -c copy", film.display()));
+        check_with(&path, Container::MpegTs, avc, AAC, &judged_by(&film));
+    }
+    for (name, args, audio) in [
+        ("ac3.m2ts", "-c:v libx264 -preset veryfast -bf 3 -c:a ac3", "ac-3"),
+        ("ac3.ts", "-c:v libx264 -preset veryfast -bf 3 -c:a ac3", "ac-3"),
+        ("eac3.ts", "-c:v libx264 -preset veryfast -bf 3 -c:a eac3", "ec-3"),
+        ("mp3.ts", "-c:v libx264 -preset veryfast -bf 3 -c:a libmp3lame", "mp3"),
+    ] {
+        let mp4 = clip(&format!("{name}.mp4"), &format!("{FILM} {args}"));
+        let path = clip(name, &format!("-i {} -c copy", mp4.display()));
+        check_with(&path, Container::MpegTs, avc, Some(audio), &judged_by(&mp4));
+    }
+    let hevc = clip("hevc.mp4", &format!("{FILM} -c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=4 -tag:v hvc1 -c:a aac"));
+    let path = clip("hevc.ts", &format!("-i {} -c copy", hevc.display()));
+    let case = Case { letters: true, ..judged_by(&hevc) };
+    check_with(&path, Container::MpegTs, Some("hvc1.1.6.L60.90"), AAC, &case);
 }

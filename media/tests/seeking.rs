@@ -212,3 +212,43 @@ fn a_cache_that_is_full_asks_again_and_plays_on() {
     let total: usize = feeder.played.segments[&track].iter().map(|s| s.bytes.len()).sum();
     assert!(total > file.len() * 9 / 10);
 }
+
+#[test]
+fn a_seek_in_a_transport_stream_finds_the_sync_sample() {
+    let path = clip("long.ts", &format!("{LONG} -bsf:v h264_mp4toannexb"));
+    let most = check_seeks(&path, &[0.0, 5.0, 31.7, 60.0, 107.9, 119.5]);
+    println!("long.ts: at most {} KiB to the picture after a seek", kib(most));
+    assert!(kib(most) <= 4000, "{}", kib(most));
+}
+
+#[test]
+fn a_seek_in_sound_files_lands_near_and_costs_little() {
+    let song = "-stream_loop 3 -i BBB -vn -ac 2";
+    for (name, codec, exact) in [
+        ("long.mp3", "libmp3lame", false),
+        ("long.aac", "aac", false),
+        ("long.flac", "flac", true),
+        ("long.opus", "libopus", true),
+        ("long.ogg", "libvorbis", true),
+        ("long.wav", "pcm_s16le", true),
+        ("long.m4a", "aac", true),
+    ] {
+        let path = clip(name, &format!("{song} -c:a {codec}"));
+        let mut most = 0;
+        for target in [30.0, 77.7, 118.0] {
+            let mut feeder = open(&path);
+            feeder.media.seek((target * 1e6) as u64);
+            let heard = |f: &Feeder| {
+                let segments = f.played.segments.values().flatten().filter(|s| s.generation == 1);
+                segments.clone().any(|s| s.end_us as f64 > target * 1e6)
+            };
+            most = most.max(feed_until(&mut feeder, name, heard));
+            let segments = feeder.played.segments.values().flatten().filter(|s| s.generation == 1);
+            let start = segments.map(|s| s.start_us).min().expect("segments") as f64 / 1e6;
+            let early = if exact { 4.0 } else { 0.2 };
+            assert!(start <= target && target - start < early, "{name}: seek to {target} starts at {start}");
+        }
+        println!("{name}: at most {} KiB to the sound after a seek", kib(most));
+        assert!(kib(most) <= if name.contains("wav") { 640 } else { 512 }, "{name}: {}", kib(most));
+    }
+}

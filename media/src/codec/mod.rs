@@ -5,14 +5,16 @@ mod ac3;
 mod avc;
 mod bits;
 mod hevc;
+mod mpa;
 mod opus;
+pub(crate) mod pcm;
 mod vp9;
 
 pub(crate) use aac::AacConfig;
 pub(crate) use ac3::{ac3_config, eac3_config};
 pub(crate) use avc::{AvcConfig, avc_config, sps_size};
-pub(crate) use bits::{Bits, unescape};
 pub(crate) use hevc::{HevcConfig, hevc_config};
+pub(crate) use mpa::{FrameHeader, adts_header, mp3_header};
 pub(crate) use opus::{dops_from_head, packet_samples as opus_packet_samples};
 pub(crate) use vp9::vpcc_from_frame;
 

@@ -78,10 +78,6 @@ impl Body {
         self.data.len()
     }
 
-    pub(super) fn offset(&self) -> u64 {
-        self.base
-    }
-
     pub(super) fn bytes(&self) -> Bytes {
         self.data.clone()
     }
