@@ -87,9 +87,12 @@ pub(crate) const START_SET_PATIENCE_US: u64 = 600_000;
 pub(crate) const URGENT_MIN_US: u64 = 500_000;
 /// And never more than this.
 pub(crate) const URGENT_MAX_US: u64 = 4_000_000;
-/// Demands nearer than this are soon: while playback is short of blocks nothing later is asked for, so that a seeder's uplink carries the
-/// film forward once instead of the far end of it.
+/// Demands nearer than this are soon: a seeder gives them before what is farther away, so that its uplink carries the film forward
+/// once instead of the far end of it.
 pub(crate) const SOON_US: u64 = 2_500_000;
+/// For so long after a start or a jump, and while blocks are short, nothing that is not soon is asked for: it would only be in the way of
+/// the picture. Longer would leave a seeder idle while those who are behind wait for those ahead.
+pub(crate) const JUMP_US: u64 = 1_500_000;
 /// Demands nearer than this are asked of a seeder with emphasis: there is no time to wait for another viewer's Have.
 pub(crate) const NO_TIME_US: u64 = 150_000;
 /// How long to wait for the peer that a seeder named before asking the seeder again, when it is urgent.

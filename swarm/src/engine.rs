@@ -77,6 +77,8 @@ pub struct Swarm {
     timers: Timers<Timer>,
     /// Nearest deadline first.
     demands: Vec<Demand>,
+    /// When the player last jumped or began.
+    jumped_at: Instant,
     /// Nothing is fetched in the background before this: the player speaks first.
     background_from: Option<Instant>,
     start_set: Vec<(PieceId, Mask)>,
@@ -142,6 +144,7 @@ impl Swarm {
             out: VecDeque::new(),
             timers: Timers::new(),
             demands: Vec::new(),
+            jumped_at: now,
             background_from: None,
             start_set: Vec::new(),
             start_wait: None,

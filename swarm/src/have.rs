@@ -2,7 +2,7 @@
 
 use crate::bits::Bits;
 use crate::wire::{ENTRIES_MAX, Have, Part, Range};
-use baton_content::{PieceId, PieceIndex, Lane};
+use baton_content::{Lane, MANIFEST_LANE, PieceId, PieceIndex};
 use std::collections::BTreeMap;
 
 /// Whole pieces and parts, per lane.
@@ -136,5 +136,7 @@ mod tests {
         assert!(have.set_part(piece_id(1, 5), 0));
         assert_eq!(have.mask(piece_id(1, 5)), 0);
         assert_eq!(have.full_count(), 3);
+        have.add_full(piece_id(0, 0));
+        assert_eq!((have.full_count(), have.full_data_count()), (4, 3));
     }
 }

@@ -84,6 +84,11 @@ fn run(name: &str, crowd: &Crowd) -> Outcome {
         last / 1000,
         if done { "" } else { "  NOT DONE" },
     );
+    if std::env::var("STALLS").is_ok() {
+        for node in 1..world.nodes.len() {
+            println!("  {node}: {:?}", world.nodes[node].player.as_ref().expect("all play").stalled_at);
+        }
+    }
     assert!(done, "{name}: everybody sees and has all of it");
     outcome
 }
@@ -174,7 +179,7 @@ fn trace() {
         world.play(viewer, crowd.rate);
         world.introduce(viewer, &others);
     }
-    world.run_until(7 * SECOND, World::all_complete);
+    world.run_until(10 * SECOND, World::all_complete);
     for node in 1..world.nodes.len() {
         for piece in world.film.piece_ids(1) {
             let has = |node: usize| world.nodes[node].store.get(&piece).map_or(0u64, |blocks| blocks.keys().map(|block| 1u64 << block).sum());

@@ -28,6 +28,7 @@ impl Swarm {
         let old = std::mem::replace(&mut self.demands, demands);
         self.background_from = Some(self.now);
         if self.is_jump(&old) {
+            self.jumped_at = self.now;
             self.drop_old_requests();
         }
         self.moisten();
@@ -157,10 +158,11 @@ impl Swarm {
             self.fetch_urgent(demand);
             hungry = true;
         }
-        let horizon = if hungry { Some(self.now.after(config::SOON_US)) } else { None };
+        let jumping = hungry && self.now.since(self.jumped_at) < config::JUMP_US;
+        let horizon = jumping.then(|| self.now.after(config::SOON_US));
         let conns: Vec<ConnId> = self.up().collect();
         for &conn in &conns {
-            self.fill(conn, &demands, window_us, horizon);
+            self.fill(conn, &demands, window_us, hungry, horizon);
         }
         self.send_asks();
         self.schedule_fetch();
@@ -246,7 +248,7 @@ impl Swarm {
     }
 
     /// Keeps one peer's window full: demands in their order, then the rarest.
-    fn fill(&mut self, conn: ConnId, demands: &[Demand], window_us: u64, horizon: Option<Instant>) {
+    fn fill(&mut self, conn: ConnId, demands: &[Demand], window_us: u64, hungry: bool, horizon: Option<Instant>) {
         let Some(peer) = self.peers.get(&conn) else { return };
         let rtt_us = peer.rtt.least_us();
         // The last quarter of the grant is for what is urgent.
@@ -282,7 +284,7 @@ impl Swarm {
                 return;
             }
         }
-        if horizon.is_none() && self.background_from.is_some_and(|from| from <= self.now) {
+        if !hungry && self.background_from.is_some_and(|from| from <= self.now) {
             self.fill_background(conn, room);
         }
     }

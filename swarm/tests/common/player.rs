@@ -24,6 +24,7 @@ pub struct Player {
     demanded_at: Option<u64>,
     stalled_since: Option<u64>,
     pub stalls: u32,
+    pub stalled_at: Vec<(u64, u64)>,
     pub stalled_us: u64,
     pub finished_at: Option<u64>,
     sought_at: Option<u64>,
@@ -47,6 +48,7 @@ impl Player {
             demanded_at: None,
             stalled_since: None,
             stalls: 0,
+            stalled_at: Vec::new(),
             stalled_us: 0,
             finished_at: None,
             sought_at: None,
@@ -132,6 +134,7 @@ impl Player {
             self.position = next;
             if let Some(since) = self.stalled_since.take() {
                 self.stalled_us += now - since;
+                self.stalled_at.push((since / 1000, (now - since) / 1000));
             }
         } else if self.stalled_since.is_none() {
             self.stalls += 1;
