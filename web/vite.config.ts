@@ -65,7 +65,8 @@ function earlyLoads(): Plugin {
         return [
           ...wasm.map((href) => ({
             tag: 'link',
-            attrs: { rel: 'preload', as: 'fetch', type: 'application/wasm', crossorigin: true, href },
+            // The media query is one that engines without SIMD do not know: a TV of 2021 runs the other build and must not fetch both.
+            attrs: { rel: 'preload', as: 'fetch', type: 'application/wasm', media: '(scripting: enabled)', crossorigin: true, href },
             injectTo: 'head-prepend' as const,
           })),
           ...[...wanted].map((fileName) => ({

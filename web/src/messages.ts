@@ -17,7 +17,7 @@ const again = (retry: number | null): string =>
 const looking = (retry: number | null): string =>
   retry === null ? '' : retry > 0 ? ` Looking again in ${retry} s.` : ' Looking again now.';
 
-const PROBLEMS: Record<ProblemCode, (retry: number | null) => ProblemText> = {
+const PROBLEMS: Record<ProblemCode, (retry: number | null, begun: boolean) => ProblemText> = {
   'bad-link': () => ({
     title: 'This link has a typing error.',
     next: 'A character is wrong or missing. Copy the whole link once more and paste it here.',
@@ -26,9 +26,9 @@ const PROBLEMS: Record<ProblemCode, (retry: number | null) => ProblemText> = {
     title: 'This link was made by another version of Baton.',
     next: 'Reload the page to get the newest version. If that does not help, ask for a new link.',
   }),
-  'nobody-here': (retry) => ({
-    title: 'Nobody who has this is here right now.',
-    next: `Leave this page open: it starts by itself as soon as somebody comes back.${looking(retry)}`,
+  'nobody-here': (retry, begun) => ({
+    title: begun ? 'Nobody who has the rest is here right now.' : 'Nobody who has this is here right now.',
+    next: `Leave this page open: it ${begun ? 'goes on' : 'starts'} by itself as soon as somebody comes back.${looking(retry)}`,
   }),
   'server-lost': (retry) => ({
     title: 'The connection to the server is lost.',
@@ -72,9 +72,9 @@ const PROBLEMS: Record<ProblemCode, (retry: number | null) => ProblemText> = {
   }),
 };
 
-/** The sentences for a problem. `retry`: whole seconds until the next attempt, or null. */
-export function problemText(problem: Problem, retry: number | null): ProblemText {
-  return PROBLEMS[problem.code](retry);
+/** The sentences for a problem. `retry`: whole seconds until the next attempt, or null. `begun`: a part of it is here. */
+export function problemText(problem: Problem, retry: number | null, begun = false): ProblemText {
+  return PROBLEMS[problem.code](retry, begun);
 }
 
 /** Problems after which nothing comes by itself any more. */
@@ -136,6 +136,7 @@ export const messages = {
     stopConfirm: 'Stop sharing? Only you have all of it so far; the link will stop working.',
     onlyHere: 'This link says “localhost”, so it works on this computer only. Start the server with --lan to share it in your house.',
     qr: 'Scan to watch on a phone or TV',
+    qrLocal: 'For this computer: a phone cannot open it',
     files: (name: string, count: number) => (count > 1 ? `${name} and ${plural(count - 1, 'more file', 'more files')}` : name),
     keepOpen: 'Keep this page open',
     hashing: (fraction: number) => `Reading it once for its checksum: ${percent(fraction)}`,
@@ -154,6 +155,7 @@ export const messages = {
       people === 1 ? 'Safe to close: 1 person has it all.' : `Safe to close: ${people} people have it all.`,
     aloneNext: 'If you close this page now, the link stops working.',
     onlyYouNext: 'Keep this page open until somebody has it all.',
+    pausedNext: 'Passing on is paused: until you switch it on again, nobody gets anything from you.',
     safeNext: (people: number) =>
       people === 1
         ? 'The link goes on working without you, as long as that person stays.'
@@ -227,7 +229,7 @@ export const messages = {
     here: 'here and verified',
     sent: 'passed on',
     copies: (n: number) => `${n.toFixed(1)} times its size`,
-    watching: (n: number) => (n === 1 ? 'person connected' : 'people connected'),
+    watching: (n: number) => (n === 0 ? 'nobody connected yet' : plural(n, 'person connected', 'people connected')),
     rejected: (n: number) => `${plural(n, 'block was', 'blocks were')} wrong and thrown away.`,
     role: (peer: PeerStats): string => ROLES[peer.role],
     peerFacts: (peer: PeerStats): string[] => {
@@ -248,6 +250,7 @@ export const messages = {
 const ROLES: Record<PeerStats['role'], string> = {
   publisher: 'Publisher',
   viewer: 'Viewer',
-  seeder: 'Seeder',
+  // The lane beside the name says that this one has it all.
+  seeder: 'Viewer',
   keeper: 'Keeper',
 };

@@ -33,6 +33,11 @@ describe('problems', () => {
 });
 
 describe('may the publisher leave?', () => {
+  it('says that nobody gets anything while passing on is paused', () => {
+    const { safe, next } = safety({ others: 0.34, complete_peers: 0, paused: true });
+    expect([safe, next]).toEqual([false, messages.safe.pausedNext]);
+  });
+
   it('not while the others have only a part', () => {
     const { safe, title } = safety({ others: 0.34, complete_peers: 0 });
     expect([safe, title]).toEqual([false, 'Only you have all of it (others 34 %).']);

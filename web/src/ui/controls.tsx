@@ -121,6 +121,7 @@ function Seek({ now, all, scrub }: { now: number; all: number; scrub: { value: n
         max={all || 1}
         step="any"
         value={now}
+        disabled={all === 0}
         aria-label={messages.player.seek}
         aria-valuetext={messages.player.position(clock(now), clock(all))}
         onInput={onInput}

@@ -45,7 +45,7 @@ function Figures({ stats, share, film }: Required<Props>) {
         </>
       ) : (
         <>
-          <div class="figure figure-offload">
+          <div class={`figure${offload > 0 ? ' figure-offload' : ''}`}>
             <dt>{words.offload}</dt>
             <dd>
               <span data-testid="offload" data-value={offload}>
@@ -61,7 +61,7 @@ function Figures({ stats, share, film }: Required<Props>) {
           </div>
           <Figure value={percent(stats.have)} label={words.here} />
           {film && stats.startup_ms !== null && <Figure value={delay(stats.startup_ms)} label={words.startup} />}
-          {film && <Figure value={String(stats.stalls)} label={words.stalls(stats.stalls)} />}
+          {film && stats.startup_ms !== null && <Figure value={String(stats.stalls)} label={words.stalls(stats.stalls)} />}
         </>
       )}
     </dl>

@@ -16,6 +16,8 @@ export const buffered = signal<Range[]>([]);
 export const volume = signal(1);
 export const muted = signal(false);
 export const hasPicture = signal(false);
+/** There is something to hear and nothing to see. */
+export const soundOnly = signal(false);
 /** Playback wants to go on and has nothing to show. */
 export const waiting = signal(false);
 export const autoplay = signal<Autoplay>('pending');
@@ -100,7 +102,10 @@ function read(): void {
   duration.value = isFinite(video.duration) ? video.duration : 0;
   volume.value = video.volume;
   muted.value = video.muted;
-  if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) hasPicture.value = true;
+  if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) {
+    hasPicture.value = true;
+    soundOnly.value = video.videoWidth === 0;
+  }
   waiting.value = !video.paused && !video.ended && hasPicture.value && video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
   const ranges: Range[] = [];
   for (let i = 0; i < video.buffered.length; i++) ranges.push([video.buffered.start(i), video.buffered.end(i)]);
@@ -117,6 +122,7 @@ function forget(): void {
   if (autoplay.value === 'muted') video.muted = false;
   autoplay.value = 'pending';
   hasPicture.value = false;
+  soundOnly.value = false;
   waiting.value = false;
   buffered.value = [];
   duration.value = 0;

@@ -6,7 +6,7 @@ import { session } from '../session';
 import { Controls } from './controls';
 import { PlayIcon, VolumeIcon } from './icons';
 import { useKeyboard } from './keyboard';
-import { autoplay, fullscreen, hasPicture, paused, seekTo, setMuted, toggleFullscreen, togglePlay, usePlayback, video, waiting } from './playback';
+import { autoplay, fullscreen, hasPicture, paused, seekTo, setMuted, soundOnly, toggleFullscreen, togglePlay, usePlayback, video, waiting } from './playback';
 import { ProblemNote } from './problem';
 import { isFile, meta, problem, viewStats } from './state';
 import { useMediaSession, useWakeLock } from './system';
@@ -20,7 +20,7 @@ export function Player() {
   // A stream that no player shows has its card instead; the stage is gone.
   if (isFile.value && !session.embedded) return null;
 
-  const idle = !awake.value && !paused.value && hasPicture.value;
+  const idle = !awake.value && !paused.value && hasPicture.value && !soundOnly.value;
   return (
     <div
       class={`deck${idle ? ' deck-idle' : ''}${fullscreen.value ? ' deck-full' : ''}`}
@@ -31,6 +31,7 @@ export function Player() {
       onFocusCapture={stir}
     >
       <Picture awake={awake.value} stir={stir} doze={doze} />
+      {soundOnly.value && <Sound />}
       <Overlay />
       {hasPicture.value && <Controls stir={stir} />}
     </div>
@@ -106,7 +107,7 @@ function Loading() {
   return (
     <div class="loading">
       <Runner />
-      <p class="loading-text" {...(session.embedded ? { 'data-testid': 'status', role: 'status' } : {})}>
+      <p class="loading-text" data-testid="status" role="status">
         {text}
       </p>
       {slow && <p class="loading-slow">{messages.watch.slow}</p>}
@@ -128,6 +129,14 @@ function Buffering() {
     </div>
   );
 }
+
+/** In place of a picture. */
+const Sound = () => (
+  <div class="overlay overlay-through sound" aria-hidden="true">
+    <VolumeIcon />
+    <p>{meta.value?.title}</p>
+  </div>
+);
 
 /** A baton on its lane. */
 const Runner = () => (

@@ -5,7 +5,7 @@ import { messages, problemText } from '../messages';
 import { PasteLink } from './paste-link';
 
 export function ProblemNote({ problem, where }: { problem: Problem; where: 'stage' | 'bar' | 'page' }) {
-  const text = problemText(problem, useCountdown(problem));
+  const text = problemText(problem, useCountdown(problem), where === 'bar');
   return (
     <div class={`problem problem-${where}`} data-testid="error" data-code={problem.code} role="alert">
       {where === 'stage' && (
@@ -20,7 +20,7 @@ export function ProblemNote({ problem, where }: { problem: Problem; where: 'stag
       <div class="problem-words">
         <p class="problem-title">{text.title}</p>
         <p class="problem-next">{text.next}</p>
-        {problem.detail && <p class="problem-detail">{problem.detail}</p>}
+        {problem.detail && !SAID.has(problem.code) && <p class="problem-detail">{problem.detail}</p>}
       </div>
       {where !== 'bar' && problem.code === 'bad-link' && <PasteLink />}
       {where !== 'bar' && (problem.code === 'wrong-version' || problem.code === 'server-refused') && (
@@ -31,6 +31,9 @@ export function ProblemNote({ problem, where }: { problem: Problem; where: 'stag
     </div>
   );
 }
+
+/** Their sentences say it all. */
+const SAID = new Set<Problem['code']>(['bad-link', 'nobody-here']);
 
 /** Whole seconds until the next attempt, counted down here between snapshots. */
 function useCountdown(problem: Problem): number | null {

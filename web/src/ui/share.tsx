@@ -103,7 +103,7 @@ function Sharing() {
           <h1 class="name">{words.files(what.name, what.count)}</h1>
           <p class="facts" data-testid="status" role="status">
             {bytes(what.size)}
-            {stats && ` · ${stats.peers.length} ${messages.panels.watching(stats.peers.length)}`}
+            {stats && ` · ${messages.panels.watching(stats.peers.length)}`}
           </p>
         </div>
         <div class="page-actions">
@@ -163,7 +163,7 @@ function LinkCard() {
       {url !== '' && (
         <figure class="qr">
           <Qr text={url} />
-          <figcaption>{words.qr}</figcaption>
+          <figcaption>{local ? words.qrLocal : words.qr}</figcaption>
         </figure>
       )}
     </section>

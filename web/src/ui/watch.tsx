@@ -6,7 +6,7 @@ import { CopyButton } from './copy';
 import { DownloadButton } from './download';
 import { FileCard } from './file-card';
 import { Panels } from './panels-lazy';
-import { fullscreen, hasPicture } from './playback';
+import { fullscreen, hasPicture, waiting } from './playback';
 import { ProblemNote } from './problem';
 import { isFile, link, meta, problem, viewStats } from './state';
 import { PassOnSwitch } from './switch';
@@ -56,15 +56,17 @@ function Facts() {
     what?.duration_s ? clock(what.duration_s) : '',
     what ? bytes(what.size) : '',
   ].filter((fact) => fact !== '');
-  const shownOnStage = !hasPicture.value && problem.value !== null;
+  // Until there is a picture, the stage says it.
+  const onStage = !hasPicture.value && !isFile.value;
+  const phase = stats?.phase ?? 'starting';
   return (
     <p class="facts">
       {facts.map((fact) => (
         <span class="fact">{fact}</span>
       ))}
-      {!shownOnStage && (
+      {!onStage && (
         <span class="fact" data-testid="status" role="status">
-          {words.status(stats?.phase ?? 'starting', what?.playable ?? true)}
+          {waiting.value && !stats?.complete ? words.buffering : words.status(phase, what?.playable ?? true)}
         </span>
       )}
     </p>
