@@ -86,8 +86,14 @@ pub enum ToWorker {
         to: [u8; 32],
         blob: Vec<u8>,
     },
-    /// The person jumped to a place, seconds.
-    Seek { stream: StreamNumber, to_s: f64 },
+    /// The person jumped to a place, seconds; what comes from there carries this generation.
+    Seek {
+        stream: StreamNumber,
+        to_s: f64,
+        generation: u32,
+    },
+    /// The picture of the place that the person last jumped to (or of the beginning) is on the screen.
+    Shown { stream: StreamNumber },
     /// Which tracks this browser takes.
     Select {
         stream: StreamNumber,
@@ -316,6 +322,7 @@ impl ToWorker {
             | ConnectFailed { stream, .. }
             | Introduce { stream, .. }
             | Seek { stream, .. }
+            | Shown { stream }
             | Select { stream, .. }
             | Download { stream, .. }
             | Upload { stream, .. }

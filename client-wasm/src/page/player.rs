@@ -5,7 +5,6 @@
 
 use crate::bridge::{Info, Track, TrackKind};
 use crate::door::{self, Handler};
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -32,7 +31,10 @@ pub enum PlayerNews {
     /// The person jumped to where nothing is buffered.
     Seek {
         to_s: f64,
+        generation: u32,
     },
+    /// The picture of the beginning, or of the last jump, is on the screen.
+    Shown,
     /// Produce until here, seconds.
     Playhead {
         at_s: f64,
@@ -54,7 +56,9 @@ pub struct Player {
     emit: Rc<dyn Fn(VideoEvent)>,
     info: Option<Info>,
     buffers: Vec<Buffer>,
-    /// The media engine counts the same: one more for each seek that it is told of.
+    /// Segments that came before there was a MediaSource to take them.
+    early: Vec<Segment>,
+    /// One more for each jump that the media engine is told of.
     generation: u32,
     playhead_sent: (f64, f64),
     began_ms: f64,
@@ -62,7 +66,7 @@ pub struct Player {
     waiting: bool,
     stalls: u32,
     broken: bool,
-    _first_picture: Option<Closure<dyn FnMut(JsValue, JsValue)>>,
+    pictures: Pictures,
 }
 
 /// A segment on its way into a SourceBuffer.
@@ -105,7 +109,8 @@ impl Player {
         on(&video, "waiting", VideoEvent::Waiting);
         on(&video, "playing", VideoEvent::Playing);
         on(&video, "error", VideoEvent::Broken);
-        let first_picture = watch_first_picture(&video, &mut handlers, emit.clone());
+        let pictures = Pictures::new(&video, &mut handlers, emit.clone());
+        pictures.watch();
         video.set_src(&url);
         Some(Player {
             video,
@@ -115,6 +120,7 @@ impl Player {
             emit,
             info: None,
             buffers: Vec::new(),
+            early: Vec::new(),
             generation: 0,
             playhead_sent: (-1.0, -1.0),
             began_ms,
@@ -122,7 +128,7 @@ impl Player {
             waiting: false,
             stalls: 0,
             broken: false,
-            _first_picture: first_picture,
+            pictures,
         })
     }
 
@@ -160,6 +166,10 @@ impl Player {
     /// Queues a segment.
     pub fn append(&mut self, segment: Segment) -> Vec<PlayerNews> {
         if segment.generation < self.generation {
+            return Vec::new();
+        }
+        if self.buffers.is_empty() && self.early.len() < QUEUE_MAX {
+            self.early.push(segment);
             return Vec::new();
         }
         if let Some(buffer) = self
@@ -214,7 +224,7 @@ impl Player {
             }
             VideoEvent::FirstPicture(at_ms) => {
                 self.startup_ms.get_or_insert(at_ms - self.began_ms);
-                Vec::new()
+                vec![PlayerNews::Shown]
             }
             VideoEvent::Broken => {
                 let what = self.video.error().map(|e| e.message()).unwrap_or_default();
@@ -264,6 +274,9 @@ impl Player {
                 Ok(buffer) => self.add(track, buffer),
                 Err(error) => return self.fail(&door::message(&error)),
             }
+        }
+        for segment in std::mem::take(&mut self.early) {
+            news.extend(self.append(segment));
         }
         // Somebody jumped before there was anything to jump in.
         news.extend(if self.video.current_time() > 0.0 {
@@ -380,8 +393,12 @@ impl Player {
                 let _ = buffer.buffer.abort();
             }
         }
+        self.pictures.watch();
         let mut news = self.pump();
-        news.push(PlayerNews::Seek { to_s });
+        news.push(PlayerNews::Seek {
+            to_s,
+            generation: self.generation,
+        });
         self.playhead_sent = (-1.0, -1.0);
         news.extend(self.playhead());
         news
@@ -461,27 +478,44 @@ fn media_source() -> Option<MediaSource> {
         .map(JsCast::unchecked_into)
 }
 
-/// `requestVideoFrameCallback`, or `loadeddata` where an engine lacks it (Chromium before 83).
-fn watch_first_picture(
-    video: &HtmlVideoElement,
-    handlers: &mut Vec<Handler>,
-    emit: Rc<dyn Fn(VideoEvent)>,
-) -> Option<Closure<dyn FnMut(JsValue, JsValue)>> {
-    let done = Rc::new(Cell::new(false));
-    let request = js_sys::Reflect::get(video, &"requestVideoFrameCallback".into()).ok()?;
-    let Some(request) = request.dyn_ref::<js_sys::Function>() else {
-        handlers.push(Handler::new(video, "loadeddata", move |_| {
-            if !done.replace(true) {
-                emit(VideoEvent::FirstPicture(door::now_ms()));
+/// Says when the next picture is on the screen: `requestVideoFrameCallback`, or `loadeddata` and `seeked` where an engine
+/// lacks it (Chromium before 83).
+struct Pictures {
+    video: HtmlVideoElement,
+    request: Option<js_sys::Function>,
+    closure: Closure<dyn FnMut(JsValue, JsValue)>,
+}
+
+impl Pictures {
+    fn new(
+        video: &HtmlVideoElement,
+        handlers: &mut Vec<Handler>,
+        emit: Rc<dyn Fn(VideoEvent)>,
+    ) -> Pictures {
+        let request = js_sys::Reflect::get(video, &"requestVideoFrameCallback".into());
+        let request: Option<js_sys::Function> = request.ok().and_then(|f| f.dyn_into().ok());
+        if request.is_none() {
+            for name in ["loadeddata", "seeked"] {
+                let emit = emit.clone();
+                handlers.push(Handler::new(video, name, move |_| {
+                    emit(VideoEvent::FirstPicture(door::now_ms()))
+                }));
             }
-        }));
-        return None;
-    };
-    let closure = Closure::<dyn FnMut(JsValue, JsValue)>::new(move |_, _| {
-        emit(VideoEvent::FirstPicture(door::now_ms()));
-    });
-    let _ = request.call1(video, closure.as_ref());
-    Some(closure)
+        }
+        let closure = Closure::new(move |_, _| emit(VideoEvent::FirstPicture(door::now_ms())));
+        Pictures {
+            video: video.clone(),
+            request,
+            closure,
+        }
+    }
+
+    /// Asks for one more callback.
+    fn watch(&self) {
+        if let Some(request) = &self.request {
+            let _ = request.call1(&self.video, self.closure.as_ref());
+        }
+    }
 }
 
 /// How far ahead of the playhead segments are made, seconds: 25 Mbit/s for twenty seconds is 63 MB, well below the

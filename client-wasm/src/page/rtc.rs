@@ -75,6 +75,8 @@ struct Raw {
     pc: RtcPeerConnection,
     control: RtcDataChannel,
     data: RtcDataChannel,
+    /// Its offer, where one is on its way. A second one would have another mid than the template's.
+    offer: Option<js_sys::Promise>,
 }
 
 impl Raw {
@@ -83,7 +85,12 @@ impl Raw {
         let pc = RtcPeerConnection::new_with_configuration(&configuration(ice)).ok()?;
         let control = channel(&pc, "control", 0, true);
         let data = channel(&pc, "data", 1, false);
-        Some(Raw { pc, control, data })
+        Some(Raw {
+            pc,
+            control,
+            data,
+            offer: None,
+        })
     }
 }
 
@@ -119,9 +126,8 @@ impl Rtc {
     /// Makes the first connection before its peer is known: making the certificate takes as long as a round trip.
     pub fn warm_up(&mut self) {
         self.spare = Raw::new(&self.ice);
-        if let Some(spare) = &self.spare {
-            let offer = spare.pc.create_offer();
-            spawn_local(async move { drop(JsFuture::from(offer).await) });
+        if let Some(spare) = &mut self.spare {
+            spare.offer = Some(spare.pc.create_offer());
         }
     }
 
@@ -129,7 +135,7 @@ impl Rtc {
     pub fn set_ice(&mut self, ice: Vec<IceServer>) {
         if let Some(spare) = &self.spare
             && !ice.is_empty()
-            && spare.pc.set_configuration(&configuration(&ice)).is_err()
+            && reconfigure(&spare.pc, &configuration(&ice)).is_err()
         {
             self.spare = None;
         }
@@ -239,6 +245,9 @@ impl Rtc {
 
     /// Closes everything.
     pub fn close_all(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            spare.pc.close();
+        }
         for conn in self.connections.keys().copied().collect::<Vec<_>>() {
             self.close(conn);
         }
@@ -342,7 +351,12 @@ impl Rtc {
         local_nonce: [u8; 16],
         remote: Option<Description>,
     ) -> Option<u64> {
-        let Raw { pc, control, data } = self.spare.take().or_else(|| Raw::new(&self.ice))?;
+        let Raw {
+            pc,
+            control,
+            data,
+            offer,
+        } = self.take_raw(remote.is_some())?;
         let conn = self.next_conn;
         self.next_conn += 1;
         let flow = Rc::new(Flow::new(
@@ -360,6 +374,7 @@ impl Rtc {
             pc,
             flow,
             offerer: remote.is_none(),
+            offer,
             local_nonce,
             local: None,
             remote,
@@ -376,6 +391,12 @@ impl Rtc {
         self.connections.insert(conn, connection);
         self.by_peer.insert(peer, conn);
         Some(conn)
+    }
+
+    /// The spare one for an offer of ours; an answer needs one that has not begun to offer.
+    fn take_raw(&mut self, answering: bool) -> Option<Raw> {
+        let spare = if answering { None } else { self.spare.take() };
+        spare.or_else(|| Raw::new(&self.ice))
     }
 
     fn listen(&self, conn: u64, pc: &RtcPeerConnection, flow: &Rc<Flow>) -> Vec<Handler> {
@@ -426,6 +447,7 @@ impl Rtc {
             .connections
             .get_mut(&conn)
             .expect("opened by the caller");
+        let offer = connection.offer.take();
         let pc = connection.pc.clone();
         let remote = connection
             .remote
@@ -433,7 +455,7 @@ impl Rtc {
             .map(|offer| offer.to_remote_sdp().expect("opened blobs are valid"));
         let emit = self.emit.clone();
         spawn_local(async move {
-            match describe(&pc, remote).await {
+            match describe(&pc, offer, remote).await {
                 Ok(sdp) => emit(conn, RtcEvent::Described(sdp)),
                 Err(_) => emit(conn, RtcEvent::Failed),
             }
@@ -526,6 +548,7 @@ struct Connection {
     pc: RtcPeerConnection,
     flow: Rc<Flow>,
     offerer: bool,
+    offer: Option<js_sys::Promise>,
     local_nonce: [u8; 16],
     local: Option<Description>,
     remote: Option<Description>,
@@ -735,8 +758,18 @@ fn configuration(servers: &[IceServer]) -> RtcConfiguration {
     configuration
 }
 
+/// `setConfiguration` with its argument, which web-sys leaves out.
+fn reconfigure(pc: &RtcPeerConnection, configuration: &RtcConfiguration) -> Result<(), JsValue> {
+    let set: js_sys::Function = js_sys::Reflect::get(pc, &"setConfiguration".into())?.dyn_into()?;
+    set.call1(pc, configuration).map(|_| ())
+}
+
 /// Sets our description and returns its SDP; `remote` is the offer's SDP where we answer.
-async fn describe(pc: &RtcPeerConnection, remote: Option<String>) -> Result<String, JsValue> {
+async fn describe(
+    pc: &RtcPeerConnection,
+    offer: Option<js_sys::Promise>,
+    remote: Option<String>,
+) -> Result<String, JsValue> {
     let (kind, created) = match remote {
         Some(offer) => {
             set_remote(pc, RtcSdpType::Offer, &offer).await?;
@@ -745,7 +778,10 @@ async fn describe(pc: &RtcPeerConnection, remote: Option<String>) -> Result<Stri
                 JsFuture::from(pc.create_answer()).await?,
             )
         }
-        None => (RtcSdpType::Offer, JsFuture::from(pc.create_offer()).await?),
+        None => (
+            RtcSdpType::Offer,
+            JsFuture::from(offer.unwrap_or_else(|| pc.create_offer())).await?,
+        ),
     };
     let text = js_sys::Reflect::get(&created, &"sdp".into())?
         .as_string()

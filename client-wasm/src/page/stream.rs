@@ -372,7 +372,17 @@ impl PageStream {
         };
         for news in f(player) {
             match news {
-                PlayerNews::Seek { to_s } => tell(&self.worker, &ToWorker::Seek { stream, to_s }),
+                PlayerNews::Seek { to_s, generation } => {
+                    tell(
+                        &self.worker,
+                        &ToWorker::Seek {
+                            stream,
+                            to_s,
+                            generation,
+                        },
+                    );
+                }
+                PlayerNews::Shown => tell(&self.worker, &ToWorker::Shown { stream }),
                 PlayerNews::Playhead { at_s, until_s } => {
                     tell_playhead(&self.worker, stream, at_s, until_s)
                 }

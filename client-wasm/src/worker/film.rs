@@ -1,8 +1,8 @@
 //! Where swarm and media meet: what the player needs becomes demands, blocks become segments.
 
-use super::Door;
 use super::store::Store;
 use super::viewer::Keys;
+use super::{Door, now};
 use crate::bridge::{self, HOT_SEGMENT, Problem, ProblemCode, StreamNumber, ToPage};
 use crate::door;
 use baton_content::{BlockIndex, Entry, Mask, PieceId};
@@ -19,6 +19,10 @@ pub struct Film {
     media: Media,
     /// What the player waits for and is not here.
     missing: BTreeMap<PieceId, Mask>,
+    /// The page's number for what is produced now, and the media engine's number from which on it counts.
+    generation: (u32, u32),
+    /// Until the picture is on the screen, or this time is past, only what it needs is fetched: more would compete with it.
+    hold_until: Option<Instant>,
     /// Something changed: ask the media engine again.
     stale: bool,
     over: bool,
@@ -33,15 +37,32 @@ impl Film {
             door,
             media,
             missing: BTreeMap::new(),
+            generation: (0, 0),
+            hold_until: Some(hold()),
             stale: true,
             over: false,
         }
     }
 
-    /// The person jumped.
-    pub fn seek(&mut self, to_s: f64) {
+    /// The person jumped; the page counts what comes from there as `generation`.
+    pub fn seek(&mut self, to_s: f64, generation: u32) {
         self.media.seek(micros(to_s));
+        self.generation = (generation, self.media.generation());
+        self.hold_until = Some(hold());
         self.stale = true;
+    }
+
+    /// The picture is on the screen: read on.
+    pub fn shown(&mut self) {
+        self.hold_until = None;
+        self.stale = true;
+    }
+
+    /// A picture that is never shown (a hidden tab) must not hold up the film.
+    pub fn tick(&mut self) {
+        if self.hold_until.is_some_and(|until| now() >= until) {
+            self.shown();
+        }
     }
 
     /// Which tracks the browser takes.
@@ -68,7 +89,7 @@ impl Film {
     /// Gives the media engine everything that it wants and that is here; what is not becomes the swarm's demands.
     pub fn pump(
         &mut self,
-        now: Instant,
+        at: Instant,
         entry: &Entry,
         store: &Store,
         keys: &mut Keys,
@@ -83,7 +104,10 @@ impl Film {
             let mut fed = false;
             wanted.clear();
             for demand in &demands {
-                let deadline = Instant(now.0 + demand.in_us);
+                if self.hold_until.is_some() && demand.in_us > HOLD_AHEAD_US {
+                    continue;
+                }
+                let deadline = Instant(at.0 + demand.in_us);
                 for (piece, mask) in entry.blocks(demand.range.clone()) {
                     let have = store.have(piece).and(mask);
                     fed |= self.feed(entry, store, keys, piece, have);
@@ -146,22 +170,22 @@ impl Film {
                         duration_us,
                     });
                 }
-                Output::Init { track, bytes } => {
-                    self.segment(track, self.media.generation(), &bytes)
-                }
+                Output::Init { track, bytes } => self.segment(track, u32::MAX, &bytes),
                 Output::Segment {
                     track,
                     bytes,
                     generation,
                     ..
                 } => self.segment(track, generation, &bytes),
-                Output::EndOfTrack { track, generation } => {
+                Output::EndOfTrack { track, generation } if generation >= self.generation.1 => {
+                    let (stream, generation) = (self.number, self.generation.0);
                     self.door.tell(&ToPage::TrackEnded {
-                        stream: self.number,
+                        stream,
                         track: track.0,
                         generation,
                     });
                 }
+                Output::EndOfTrack { .. } => {}
                 Output::Unsupported { reason } => {
                     self.end(ProblemCode::UnsupportedMedia, why(reason).into())
                 }
@@ -170,13 +194,17 @@ impl Film {
         }
     }
 
+    /// Sends a segment to the page under the page's number, unless it is from before the last jump.
     fn segment(&self, track: TrackId, generation: u32, bytes: &[u8]) {
+        if generation < self.generation.1 {
+            return;
+        }
         let buffer = door::buffer(bytes);
         let message = [
             HOT_SEGMENT.into(),
             self.number.into(),
             track.0.into(),
-            generation.into(),
+            self.generation.0.into(),
             buffer.clone(),
         ];
         self.door.post(&message, &Array::of1(&buffer));
@@ -212,6 +240,11 @@ fn bridged(info: baton_media::Info) -> bridge::Info {
     }
 }
 
+/// When a picture that has not been shown is no longer waited for.
+fn hold() -> Instant {
+    Instant(now().0 + HOLD_US)
+}
+
 fn micros(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1e6) as u64
 }
@@ -224,3 +257,8 @@ fn why(reason: Reason) -> &'static str {
         Reason::Encrypted => "encrypted",
     }
 }
+
+/// How long the picture may take before reading on matters more, microseconds.
+const HOLD_US: u64 = 2_500_000;
+/// How much of the film is fetched before its picture is on the screen, microseconds.
+const HOLD_AHEAD_US: u64 = 1_500_000;

@@ -219,6 +219,9 @@ impl WorkerStream {
 
     /// Numbers for the page, if they changed.
     pub fn tick(&mut self) {
+        if let Side::Viewer(viewer) = &mut self.side {
+            viewer.tick();
+        }
         // The engine's clock stands still between inputs: without this, rates would stay up after the last byte.
         self.input(Input::Clock {
             unix_now_s: door::unix_s(),

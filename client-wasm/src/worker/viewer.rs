@@ -152,7 +152,12 @@ impl Viewer {
                 self.attached = Some(mp3_in_mp4);
                 self.start_film();
             }
-            ToWorker::Seek { to_s, .. } => self.with_film(|film| film.seek(to_s)),
+            ToWorker::Seek {
+                to_s, generation, ..
+            } => {
+                self.with_film(|film| film.seek(to_s, generation));
+            }
+            ToWorker::Shown { .. } => self.with_film(Film::shown),
             ToWorker::Select { tracks, .. } => self.with_film(|film| film.select(&tracks)),
             ToWorker::Download { request, .. } if self.complete => self.download(request),
             ToWorker::Download { request, .. } => self.downloads.push(request),
@@ -163,6 +168,11 @@ impl Viewer {
     /// Where the viewer is.
     pub fn playhead(&mut self, at_s: f64, until_s: f64) {
         self.with_film(|film| film.playhead(at_s, until_s));
+    }
+
+    /// Four times a second: time alone may have changed what is wanted.
+    pub fn tick(&mut self) {
+        self.with_film(Film::tick);
     }
 
     pub fn add_stats(&self, stats: &mut Stats) {
