@@ -122,7 +122,7 @@ impl Cache {
 
 /// `ranges` sorted, with those that touch or leave at most `gap` bytes between them made one.
 pub(crate) fn merged(mut ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
-    ranges.sort_by_key(|r| r.start);
+    ranges.sort_unstable_by_key(|r| r.start);
     let mut out: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match out.last_mut() {

@@ -96,6 +96,11 @@ pub(crate) struct Ahead {
     pub time_us: u64,
 }
 
+/// By time, then place: the one sort that all demuxers share (each further one costs 3 KB of WASM).
+pub(crate) fn sort_by_time(list: &mut [Ahead]) {
+    list.sort_unstable_by_key(|a| (a.time_us, a.range.start));
+}
+
 /// How far to look ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Horizon {

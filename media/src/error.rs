@@ -2,14 +2,25 @@
 
 use std::fmt;
 
-/// A broken or hostile file: what, in which box or element, at which byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{fault} in {path} at byte {offset}")]
-pub struct MediaError {
+/// A broken or hostile file: what, in which box or element, at which byte. Boxed, because every read may return one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} in {} at byte {}", self.0.fault, self.0.path, self.0.offset)]
+pub struct MediaError(Box<Place>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
     pub fault: Fault,
     pub path: Path,
     /// From the beginning of the file.
     pub offset: u64,
+}
+
+impl std::ops::Deref for MediaError {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +56,7 @@ impl Path {
 
     /// The path one level further in; past [`DEPTH`] the outer levels stay and the inner are left out.
     #[must_use]
+    #[inline(never)]
     pub(crate) fn child(mut self, id: u32) -> Path {
         if let Some(slot) = self.parts.get_mut(usize::from(self.len)) {
             *slot = id;
@@ -53,8 +65,10 @@ impl Path {
         self
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn error(self, fault: Fault, offset: u64) -> MediaError {
-        MediaError { fault, path: self, offset }
+        MediaError(Box::new(Place { fault, path: self, offset }))
     }
 }
 

@@ -34,6 +34,6 @@ mod source;
 mod ts;
 mod types;
 
-pub use error::{Fault, MediaError, Path};
+pub use error::{Fault, MediaError, Path, Place};
 pub use media::Media;
 pub use types::{Container, Demand, Info, Kind, Output, Reason, Support, Track, TrackId};

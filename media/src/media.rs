@@ -1,7 +1,7 @@
 //! The engine: what is open, what is produced, what is demanded.
 
 use crate::cache::{Cache, merged};
-use crate::demux::{Ahead, Demuxer, Horizon};
+use crate::demux::{Ahead, Demuxer, Horizon, sort_by_time};
 use crate::producer::Producer;
 use crate::source::{Source, Stop};
 use crate::{Demand, Info, Kind, Output, Reason, Support, Track, TrackId, formats};
@@ -101,10 +101,12 @@ impl Media {
     /// generation at the playhead; leaving one out does not.
     pub fn select(&mut self, tracks: &[TrackId]) {
         let State::Open(demuxer) = &self.state else { return };
-        let mut slots: Vec<usize> = tracks.iter().map(|t| t.0 as usize).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        slots.retain(|slot| demuxer.streams().get(*slot).is_some_and(|s| s.codec.is_some()));
+        let mut slots: Vec<usize> = Vec::new();
+        for slot in tracks.iter().map(|t| t.0 as usize) {
+            if !slots.contains(&slot) && demuxer.streams().get(slot).is_some_and(|s| s.codec.is_some()) {
+                slots.push(slot);
+            }
+        }
         let mut added = false;
         self.producers.retain(|p| slots.contains(&p.slot));
         for slot in slots {
@@ -165,7 +167,7 @@ impl Media {
             let in_us = ahead.time_us.saturating_sub(self.playhead_us);
             for range in self.cache.missing(ahead.range.clone()) {
                 for range in without(range, &claimed) {
-                    out.push(Demand { range: range.clone(), in_us });
+                    out.push(Ahead { range: range.clone(), time_us: in_us });
                     claimed.push(range);
                 }
             }
@@ -173,8 +175,8 @@ impl Media {
                 claimed = merged(claimed, 0);
             }
         }
-        out.sort_by_key(|d| d.in_us);
-        out
+        sort_by_time(&mut out);
+        out.into_iter().map(|a| Demand { range: a.range, in_us: a.time_us }).collect()
     }
 
     /// In order, until `None`.
@@ -290,9 +292,15 @@ impl Media {
                 Err(_) => return (State::Open(demuxer), false),
             }
         }
-        let mut order: Vec<usize> = (0..self.producers.len()).collect();
-        order.sort_by_key(|i| self.producers[*i].reached_us);
-        for i in order {
+        // The track that is furthest behind goes first. Few tracks: no sort.
+        for i in 1..self.producers.len() {
+            for j in (1..=i).rev() {
+                if self.producers[j].reached_us < self.producers[j - 1].reached_us {
+                    self.producers.swap(j, j - 1);
+                }
+            }
+        }
+        for i in 0..self.producers.len() {
             match self.pump(&mut *demuxer, i) {
                 Ok(true) => {
                     self.plan_stale = true;

@@ -38,6 +38,7 @@ impl<'a> Source<'a> {
     }
 
     /// Exactly `range`; past the file's end it is truncated, which `path` is blamed for.
+    #[inline(never)]
     pub(crate) fn get(&self, range: Range<u64>, path: Path) -> Result<Bytes, Stop> {
         if range.end > self.len || range.start > range.end {
             return Err(path.error(Fault::Truncated, range.start).into());
@@ -49,6 +50,7 @@ impl<'a> Source<'a> {
 
     /// At least `min` bytes at `at`, more (up to `want`) where that costs no copy; at the end of the file fewer, even
     /// none. When they are missing, `want` bytes are asked for at once: one round trip instead of several.
+    #[inline(never)]
     pub(crate) fn peek(&self, at: u64, min: u64, want: u64) -> Result<Bytes, Stop> {
         let min_end = at.saturating_add(min).min(self.len);
         let want_end = at.saturating_add(want.max(min)).min(self.len);

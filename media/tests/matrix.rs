@@ -87,6 +87,49 @@ fn mp4(name: &str, args: &str, video: Option<&str>, audio: Option<&str>) {
     check(&clip(name, args), Container::Mp4, video, audio);
 }
 
+/// A box rewritten: what `change` returns replaces the body of every box of that kind.
+fn rewrite(data: &[u8], change: &dyn Fn(&[u8; 4], &[u8]) -> Option<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = data;
+    while let Some(size) = rest.first_chunk::<4>().map(|b| u32::from_be_bytes(*b) as usize) {
+        let (this, after) = rest.split_at(size);
+        let kind: &[u8; 4] = this[4..8].try_into().expect("four bytes");
+        let (header, body) = change(kind, &this[8..]).unwrap_or_else(|| {
+            let inside = matches!(kind, b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl");
+            let body = if inside { rewrite(&this[8..], change) } else { this[8..].to_vec() };
+            ([&(body.len() as u32 + 8).to_be_bytes()[..], kind].concat(), body)
+        });
+        out.extend_from_slice(&header);
+        out.extend_from_slice(&body);
+        rest = after;
+    }
+    out
+}
+
+#[test]
+fn mp4_with_wide_sizes_and_offsets_and_an_open_end() {
+    let plain = clip("copy-end.mp4", "-t 6 -i BBB -c copy");
+    // ffmpeg leaves eight bytes before mdat for exactly this.
+    let wide = rewrite(&read(&plain), &|kind, body| match kind {
+        b"free" => Some((Vec::new(), Vec::new())),
+        b"mdat" => Some(([&1u32.to_be_bytes()[..], b"mdat", &(body.len() as u64 + 16).to_be_bytes()].concat(), body.to_vec())),
+        b"stco" => {
+            let words = body[8..].chunks(4).flat_map(|w| [&[0; 4], w].concat());
+            let new: Vec<u8> = body[..8].iter().copied().chain(words).collect();
+            Some(([&(new.len() as u32 + 8).to_be_bytes()[..], b"co64"].concat(), new))
+        }
+        _ => None,
+    });
+    let path = scratch("wide.mp4");
+    std::fs::write(&path, wide).expect("writable");
+    check(&path, Container::Mp4, Some("avc1.64001E"), AAC);
+    let plain = clip("copy-start.mp4", "-t 6 -i BBB -c copy -movflags +faststart");
+    let open = rewrite(&read(&plain), &|kind, body| (kind == b"mdat").then(|| (b"\0\0\0\0mdat".to_vec(), body.to_vec())));
+    let path = scratch("open.mp4");
+    std::fs::write(&path, open).expect("writable");
+    check(&path, Container::Mp4, Some("avc1.64001E"), AAC);
+}
+
 const AAC: Option<&str> = Some("mp4a.40.2");
 
 #[test]

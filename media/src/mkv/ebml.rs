@@ -70,6 +70,8 @@ impl Body {
         Body { data, pos: 0, base, path }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn error(&self, fault: Fault) -> MediaError {
         self.path.error(fault, self.base + self.pos as u64)
     }
@@ -78,10 +80,12 @@ impl Body {
         self.data.len()
     }
 
+    #[inline(never)]
     pub(super) fn bytes(&self) -> Bytes {
         self.data.clone()
     }
 
+    #[inline(never)]
     pub(super) fn child(&mut self) -> Result<Option<(u32, Body)>, MediaError> {
         let rest = &self.data[self.pos..];
         if rest.is_empty() {
@@ -101,6 +105,7 @@ impl Body {
     }
 
     /// Unsigned, big-endian, 0 to 8 bytes.
+    #[inline(never)]
     pub(super) fn number(&self) -> Result<u64, MediaError> {
         match self.data.len() {
             0..=8 => Ok(self.data.iter().fold(0, |v, b| v << 8 | u64::from(*b))),
@@ -108,6 +113,7 @@ impl Body {
         }
     }
 
+    #[inline(never)]
     pub(super) fn float(&self) -> Result<f64, MediaError> {
         match &self.data[..] {
             [] => Ok(0.0),
@@ -118,6 +124,7 @@ impl Body {
     }
 
     /// Up to the first zero byte; what is not UTF-8 is replaced. At most 256 bytes: names, not novels.
+    #[inline(never)]
     pub(super) fn text(&self) -> String {
         let end = self.data.iter().position(|b| *b == 0).unwrap_or(self.data.len()).min(256);
         String::from_utf8_lossy(&self.data[..end]).into_owned()

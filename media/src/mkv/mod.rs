@@ -8,7 +8,7 @@ mod ids;
 mod seek;
 
 use crate::codec::{Codec, ac3_config, eac3_config, opus_packet_samples, vpcc_from_frame};
-use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, rescale, ticks, us};
+use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, rescale, sort_by_time, ticks, us};
 use crate::error::{Fault, Path};
 use crate::mp4::{BUCKET_US, GAP, sequential, zero_us};
 use crate::cache::merged;
@@ -22,8 +22,9 @@ use seek::{Index, Seeking};
 
 /// Blocks looked at for the first frame of every track before we start without the missing ones: some two seconds.
 const FIRST_BLOCKS: usize = 256;
-/// Frames that may wait for the other track: past this much of the film the others have to be played first.
-const WAIT_US: i64 = 10_000_000;
+/// Frames that may wait for the other track: past this much of the film the others have to be played first. Only
+/// places are kept, no bytes.
+const WAIT_US: i64 = 60_000_000;
 /// The same in frames, whatever their times claim.
 const WAIT_FRAMES: usize = 16_384;
 
@@ -330,7 +331,7 @@ impl Demuxer for Matroska {
                 reached = reached.max(Some(time_us));
             }
         }
-        known.sort_by_key(|a| a.time_us);
+        sort_by_time(&mut known);
         let mut out: Vec<Ahead> = Vec::new();
         let mut bytes = 0;
         for bucket in known.chunk_by(|a, b| a.time_us / BUCKET_US == b.time_us / BUCKET_US) {

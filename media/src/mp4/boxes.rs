@@ -63,10 +63,13 @@ impl Body {
         self.data.len() - self.pos
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn error(&self, fault: Fault) -> MediaError {
         self.path.error(fault, self.offset())
     }
 
+    #[inline(never)]
     pub(crate) fn take(&mut self, len: usize) -> Result<Bytes, MediaError> {
         if len > self.left() {
             return Err(self.error(Fault::Truncated));
@@ -77,6 +80,7 @@ impl Body {
     }
 
     /// `count` entries of `size` bytes each.
+    #[inline(never)]
     pub(crate) fn table(&mut self, count: u32, size: usize) -> Result<Bytes, MediaError> {
         match (count as usize).checked_mul(size) {
             Some(len) => self.take(len),
@@ -90,8 +94,13 @@ impl Body {
         out
     }
 
+    #[inline(never)]
     pub(crate) fn skip(&mut self, len: usize) -> Result<(), MediaError> {
-        self.take(len).map(drop)
+        if len > self.left() {
+            return Err(self.error(Fault::Truncated));
+        }
+        self.pos += len;
+        Ok(())
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], MediaError> {
@@ -104,34 +113,41 @@ impl Body {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn u8(&mut self) -> Result<u8, MediaError> {
         self.array::<1>().map(|b| b[0])
     }
 
+    #[inline(never)]
     pub(crate) fn u16(&mut self) -> Result<u16, MediaError> {
         self.array().map(u16::from_be_bytes)
     }
 
+    #[inline(never)]
     pub(crate) fn u32(&mut self) -> Result<u32, MediaError> {
         self.array().map(u32::from_be_bytes)
     }
 
+    #[inline(never)]
     pub(crate) fn u64(&mut self) -> Result<u64, MediaError> {
         self.array().map(u64::from_be_bytes)
     }
 
     /// Version and flags of a full box.
+    #[inline(never)]
     pub(crate) fn full(&mut self) -> Result<(u8, u32), MediaError> {
         let word = self.u32()?;
         Ok(((word >> 24) as u8, word & 0xff_ffff))
     }
 
     /// 64 bits in version 1, 32 before.
+    #[inline(never)]
     pub(crate) fn sized(&mut self, version: u8) -> Result<u64, MediaError> {
         if version == 1 { self.u64() } else { self.u32().map(u64::from) }
     }
 
     /// The next box inside; `None` at the end. A few stray bytes at the end (QuickTime's zero terminator) are no box.
+    #[inline(never)]
     pub(crate) fn child(&mut self) -> Result<Option<(u32, Body)>, MediaError> {
         if self.left() < 8 {
             self.pos = self.data.len();
@@ -154,6 +170,7 @@ impl Body {
     }
 
     /// The first child of a kind, from here on; leaves this body where it is.
+    #[inline(never)]
     pub(crate) fn find(&self, kind: u32) -> Result<Option<Body>, MediaError> {
         let mut inside = self.clone();
         while let Some((found, body)) = inside.child()? {
@@ -165,6 +182,7 @@ impl Body {
     }
 
     /// As `find`, but the box must be there.
+    #[inline(never)]
     pub(crate) fn need(&self, kind: u32) -> Result<Body, MediaError> {
         self.find(kind)?.ok_or_else(|| self.path.child(kind).error(Fault::Missing, self.base))
     }

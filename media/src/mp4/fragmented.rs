@@ -6,7 +6,7 @@ use super::index::{self, INDEX_MAX};
 use super::moov::Movie;
 use super::progressive::{BUCKET_US, GAP, SETTLE_US, zero_us};
 use crate::cache::merged;
-use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, Timeline, ticks, us};
+use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, Timeline, sort_by_time, ticks, us};
 use crate::error::{Fault, Path};
 use crate::probe::{NEAR_BYTES, Probe};
 use crate::source::{Source, Stop};
@@ -559,7 +559,7 @@ impl Demuxer for Fragmented {
             }
             reached_us = reached_us.min(last);
         }
-        known.sort_by_key(|a| a.time_us);
+        sort_by_time(&mut known);
         let mut out: Vec<Ahead> = Vec::new();
         let mut bytes = 0;
         for bucket in known.chunk_by(|a, b| a.time_us / BUCKET_US == b.time_us / BUCKET_US) {

@@ -47,6 +47,9 @@ fn video(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaEr
     let config = |kind: &[u8; 4]| entry.need(id(kind)).map(|mut b| b.rest());
     stream.codec = match &kind.to_be_bytes() {
         b"avc1" | b"avc3" => Some(Codec::Avc { config: config(b"avcC")?, in_band: kind == id(b"avc3") }),
+        // Dolby Vision over a plain base layer plays as that.
+        b"dvh1" | b"dvhe" => entry.find(id(b"hvcC"))?.map(|mut b| Codec::Hevc { config: b.rest(), in_band: false }),
+        b"dva1" | b"dvav" => entry.find(id(b"avcC"))?.map(|mut b| Codec::Avc { config: b.rest(), in_band: false }),
         b"hvc1" | b"hev1" => Some(Codec::Hevc { config: config(b"hvcC")?, in_band: kind == id(b"hev1") }),
         b"av01" => Some(Codec::Av1 { config: config(b"av1C")? }),
         b"vp09" => {

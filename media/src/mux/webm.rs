@@ -110,16 +110,19 @@ fn block(b: &mut Vec<u8>, at: i16, flags: u8, data: &[u8]) {
 }
 
 /// Id and size, the latter always in eight bytes.
+#[inline(never)]
 fn element(b: &mut Vec<u8>, id: &[u8], size: usize) {
     b.extend_from_slice(id);
     b.extend_from_slice(&(size as u64 | 1 << 56).to_be_bytes());
 }
 
+#[inline(never)]
 fn binary(b: &mut Vec<u8>, id: &[u8], data: &[u8]) {
     element(b, id, data.len());
     b.extend_from_slice(data);
 }
 
+#[inline(never)]
 fn number(b: &mut Vec<u8>, id: &[u8], value: u64) {
     binary(b, id, &value.to_be_bytes());
 }
