@@ -34,7 +34,13 @@ fn main() {
                 Output::Init { track, bytes } => {
                     open += 1;
                     let mime = &media.info().expect("ready").tracks[track.0 as usize].mime;
-                    let ending = if mime.contains("webm") { "webm" } else if mime == "audio/mpeg" { "mp3" } else { "mp4" };
+                    let ending = if mime.contains("webm") {
+                        "webm"
+                    } else if mime == "audio/mpeg" {
+                        "mp3"
+                    } else {
+                        "mp4"
+                    };
                     tracks.insert(track.0, (ending.into(), vec![bytes]));
                 }
                 Output::Segment { track, bytes, start_us, end_us, .. } => {
@@ -59,13 +65,17 @@ fn main() {
             continue;
         }
         for demand in demands.into_iter().take(16) {
-            let (start, end) = (demand.range.start as usize, demand.range.end.min(demand.range.start + (1 << 20)) as usize);
+            let (start, end) =
+                (demand.range.start as usize, demand.range.end.min(demand.range.start + (1 << 20)) as usize);
             fed += end - start;
             media.handle_bytes(start as u64, file.slice(start..end));
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!("first segment after {first:?} (time, bytes); {fed} bytes in, {made} out, {:.0} MB/s", fed as f64 / seconds / 1e6);
+    eprintln!(
+        "first segment after {first:?} (time, bytes); {fed} bytes in, {made} out, {:.0} MB/s",
+        fed as f64 / seconds / 1e6
+    );
     for (track, (ending, parts)) in tracks {
         let name = format!("{path}.track{track}.{ending}");
         let mut out = std::fs::File::create(&name).expect("writable");

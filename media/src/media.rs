@@ -311,19 +311,18 @@ impl Media {
             }
         }
         let source = Source::new(&self.cache, self.len);
-        match demuxer.extras(&source) {
-            Err(Stop::Need(range)) => self.needs.push(Ahead { range, time_us: self.playhead_us.saturating_add(EXTRAS_US) }),
-            // Only seeking would have been helped.
-            Err(_) | Ok(()) => {}
+        // An error there would only have helped seeking.
+        if let Err(Stop::Need(range)) = demuxer.extras(&source) {
+            self.needs.push(Ahead { range, time_us: self.playhead_us.saturating_add(EXTRAS_US) });
         }
         let known = demuxer.duration_us();
         let mut told = false;
-        if let (Some(info), Some(duration)) = (&mut self.info, known) {
-            if info.duration_us != known {
-                info.duration_us = known;
-                self.outputs.push_back(Output::Duration(duration));
-                told = true;
-            }
+        if let (Some(info), Some(duration)) = (&mut self.info, known)
+            && info.duration_us != known
+        {
+            info.duration_us = known;
+            self.outputs.push_back(Output::Duration(duration));
+            told = true;
         }
         (State::Open(demuxer), told)
     }

@@ -35,7 +35,8 @@ impl Probe {
     ) -> Result<(u64, i64), Stop> {
         loop {
             let (low, high) = (self.low, self.high);
-            if self.steps >= STEPS_MAX || high.0.saturating_sub(low.0) <= self.near || self.target_us - low.1 <= NEAR_US {
+            if self.steps >= STEPS_MAX || high.0.saturating_sub(low.0) <= self.near || self.target_us - low.1 <= NEAR_US
+            {
                 return Ok(low);
             }
             let at = self.middle();

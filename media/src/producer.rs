@@ -89,7 +89,10 @@ impl Producer {
         let long = us(sample.dts as i64, scale) - self.start_us();
         let split = self.stream.kind == Kind::Video && sample.sync && long >= SPLIT_US;
         let full = !self.batch.is_empty()
-            && (split || long >= SEGMENT_US || self.batch.len() >= SEGMENT_SAMPLES || self.batch_bytes + sample.data.len() > SEGMENT_BYTES);
+            && (split
+                || long >= SEGMENT_US
+                || self.batch.len() >= SEGMENT_SAMPLES
+                || self.batch_bytes + sample.data.len() > SEGMENT_BYTES);
         let out = if full { self.flush(generation) } else { None };
         self.reached_us = us((sample.dts + u64::from(sample.duration)) as i64, scale);
         self.batch_bytes += sample.data.len();
@@ -145,6 +148,13 @@ impl Producer {
         let start = samples.iter().map(|s| s.pts).min()?;
         let end = samples.iter().map(|s| s.pts + u64::from(s.duration)).max()?;
         let at = |ticks: u64| us(ticks as i64, scale).max(0) as u64;
-        Some(Output::Segment { track: self.track(), bytes, start_us: at(start), end_us: at(end), random_access, generation })
+        Some(Output::Segment {
+            track: self.track(),
+            bytes,
+            start_us: at(start),
+            end_us: at(end),
+            random_access,
+            generation,
+        })
     }
 }

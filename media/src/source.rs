@@ -1,8 +1,8 @@
 //! How a demuxer reads: it asks, and stops where bytes are missing, to be called again when they are here.
 
+use crate::MediaError;
 use crate::cache::{Cache, merged};
 use crate::error::{Fault, Path};
-use crate::MediaError;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::ops::Range;

@@ -17,7 +17,10 @@ fn seeds() -> Vec<(&'static str, Bytes)> {
         ("tiny-frag.mp4", format!("{TINY} {X264} -movflags +frag_keyframe+empty_moov+default_base_moof")),
         ("tiny-sidx.mp4", format!("{TINY} {X264} -movflags +frag_keyframe+empty_moov+global_sidx+skip_trailer")),
         ("tiny-bare.mp4", format!("{TINY} {X264} -movflags +frag_keyframe+empty_moov+separate_moof+skip_trailer")),
-        ("tiny.mov", format!("{TINY} -c:v libx265 -preset ultrafast -x265-params log-level=error -tag:v hvc1 -c:a aac")),
+        (
+            "tiny.mov",
+            format!("{TINY} -c:v libx265 -preset ultrafast -x265-params log-level=error -tag:v hvc1 -c:a aac"),
+        ),
         ("tiny.mkv", format!("{TINY} {X264}")),
         ("tiny-flac.mkv", format!("{TINY} -c:v libx265 -preset ultrafast -x265-params log-level=error -c:a flac")),
         ("tiny-vp9.webm", format!("{TINY} -c:v libvpx-vp9 {VPX} -c:a libopus -b:a 16k")),
@@ -98,7 +101,10 @@ fn what_is_no_film_is_told_apart_from_what_is_broken() {
     assert_eq!(outcome(b"PK\x03\x04 a zip"), Output::Unsupported { reason: Reason::NotMedia });
     assert_eq!(outcome(b"x"), Output::Unsupported { reason: Reason::NotMedia });
     let Output::Failed(error) = outcome(b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\x08mdat") else { panic!("not refused") };
-    assert_eq!((error.fault, error.to_string()), (Fault::Missing, "a required part is missing in moov at byte 24".into()));
+    assert_eq!(
+        (error.fault, error.to_string()),
+        (Fault::Missing, "a required part is missing in moov at byte 24".into())
+    );
     let Output::Failed(error) = outcome(b"\0\0\0\x10ftypisom\0\0\0\0\0\0\xff\xffmoov") else { panic!("not refused") };
     assert_eq!(error.to_string(), "ends too early in moov at byte 24");
     let empty = Media::new(0, None, Support::default()).poll_output();
@@ -137,6 +143,9 @@ fn a_hole_in_the_middle_is_passed_over() {
         assert!(feeder.played.failed.is_none(), "{name}: {:?}", feeder.played.failed);
         let longest = feeder.played.segments.values().filter_map(|s| s.last()).map(|s| s.end_us).max();
         let duration = feeder.played.info.as_ref().and_then(|i| i.duration_us).or(feeder.played.duration_us);
-        assert!(longest.expect("segments") + 500_000 > duration.expect("a duration"), "{name}: {longest:?} {duration:?}");
+        assert!(
+            longest.expect("segments") + 500_000 > duration.expect("a duration"),
+            "{name}: {longest:?} {duration:?}"
+        );
     }
 }

@@ -40,9 +40,16 @@ fn check_with(path: &Path, container: Container, video: Option<&str>, audio: Opt
     let (source_video, _) = packets(judge, "v:0");
     let (source_audio, _) = packets(case.judge_sound.as_deref().unwrap_or(path), "a:0");
     let first = |list: &[Packet]| list.iter().filter(|p| !p.discard).map(|p| p.pts).fold(f64::NAN, f64::min);
-    let heard = source_audio.iter().find(|p| p.pts + p.duration.max(0.001) > 0.0005).map_or(f64::NAN, |p| p.pts.max(0.0));
+    let heard =
+        source_audio.iter().find(|p| p.pts + p.duration.max(0.001) > 0.0005).map_or(f64::NAN, |p| p.pts.max(0.0));
     // The film's zero: the first picture, or the sound if that comes earlier.
-    let zero = if let Some(zero) = case.zero { zero } else if video.is_some() { first(&source_video).min(if audio.is_some() { heard } else { f64::NAN }) } else { heard };
+    let zero = if let Some(zero) = case.zero {
+        zero
+    } else if video.is_some() {
+        first(&source_video).min(if audio.is_some() { heard } else { f64::NAN })
+    } else {
+        heard
+    };
     if let Some(codec) = video {
         let track = played.first(Kind::Video).expect("a video track");
         assert_eq!(info.tracks[track.0 as usize].codec, codec);
@@ -51,12 +58,23 @@ fn check_with(path: &Path, container: Container, video: Option<&str>, audio: Opt
     if let Some(codec) = audio {
         let track = played.first(Kind::Audio).expect("an audio track");
         assert_eq!(info.tracks[track.0 as usize].codec, codec);
-        let source: Vec<Packet> = source_audio.into_iter().filter(|p| case.keep_priming || p.pts + p.duration.max(0.001) - zero > 0.0005).collect();
+        let source: Vec<Packet> = source_audio
+            .into_iter()
+            .filter(|p| case.keep_priming || p.pts + p.duration.max(0.001) - zero > 0.0005)
+            .collect();
         compare(path, &feeder.played, track, "a:0", &source, zero, case);
     }
 }
 
-fn compare(path: &Path, played: &Played, track: baton_media::TrackId, stream: &str, source: &[Packet], zero: f64, case: &Case) {
+fn compare(
+    path: &Path,
+    played: &Played,
+    track: baton_media::TrackId,
+    stream: &str,
+    source: &[Packet],
+    zero: f64,
+    case: &Case,
+) {
     let mime = &played.info.as_ref().expect("ready").tracks[track.0 as usize].mime;
     let name = path.file_name().expect("a name").to_string_lossy().into_owned();
     let out = scratch(&format!("{name}.{}.{}", track.0, if mime.contains("webm") { "webm" } else { "mp4" }));
@@ -77,7 +95,10 @@ fn compare(path: &Path, played: &Played, track: baton_media::TrackId, stream: &s
         }
         let (is, should) = (times[i], source.pts - zero);
         let stretched = i == 0 || source.discard || (case.keep_priming && case.zero.is_none() && i == 1);
-        assert!(stretched || (is - should).abs() <= case.tolerance_s, "{name} {stream} #{i}: at {is}, should be {should}");
+        assert!(
+            stretched || (is - should).abs() <= case.tolerance_s,
+            "{name} {stream} #{i}: at {is}, should be {should}"
+        );
         assert!(!stretched || is < 0.05, "{name} {stream} #{i}: at {is}");
     }
     assert_eq!(ours.len(), source.len(), "{name} {stream}");
@@ -87,8 +108,10 @@ fn mp4(name: &str, args: &str, video: Option<&str>, audio: Option<&str>) {
     check(&clip(name, args), Container::Mp4, video, audio);
 }
 
-/// A box rewritten: what `change` returns replaces the body of every box of that kind.
-fn rewrite(data: &[u8], change: &dyn Fn(&[u8; 4], &[u8]) -> Option<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
+/// A box's header and body, or `None` to leave it as it is.
+type Change<'a> = &'a dyn Fn(&[u8; 4], &[u8]) -> Option<(Vec<u8>, Vec<u8>)>;
+
+fn rewrite(data: &[u8], change: Change) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = data;
     while let Some(size) = rest.first_chunk::<4>().map(|b| u32::from_be_bytes(*b) as usize) {
@@ -112,7 +135,9 @@ fn mp4_with_wide_sizes_and_offsets_and_an_open_end() {
     // ffmpeg leaves eight bytes before mdat for exactly this.
     let wide = rewrite(&read(&plain), &|kind, body| match kind {
         b"free" => Some((Vec::new(), Vec::new())),
-        b"mdat" => Some(([&1u32.to_be_bytes()[..], b"mdat", &(body.len() as u64 + 16).to_be_bytes()].concat(), body.to_vec())),
+        b"mdat" => {
+            Some(([&1u32.to_be_bytes()[..], b"mdat", &(body.len() as u64 + 16).to_be_bytes()].concat(), body.to_vec()))
+        }
         b"stco" => {
             let words = body[8..].chunks(4).flat_map(|w| [&[0; 4], w].concat());
             let new: Vec<u8> = body[..8].iter().copied().chain(words).collect();
@@ -124,7 +149,8 @@ fn mp4_with_wide_sizes_and_offsets_and_an_open_end() {
     std::fs::write(&path, wide).expect("writable");
     check(&path, Container::Mp4, Some("avc1.64001E"), AAC);
     let plain = clip("copy-start.mp4", "-t 6 -i BBB -c copy -movflags +faststart");
-    let open = rewrite(&read(&plain), &|kind, body| (kind == b"mdat").then(|| (b"\0\0\0\0mdat".to_vec(), body.to_vec())));
+    let open =
+        rewrite(&read(&plain), &|kind, body| (kind == b"mdat").then(|| (b"\0\0\0\0mdat".to_vec(), body.to_vec())));
     let path = scratch("open.mp4");
     std::fs::write(&path, open).expect("writable");
     check(&path, Container::Mp4, Some("avc1.64001E"), AAC);
@@ -144,7 +170,12 @@ fn mp4_with_moov_at_the_end() {
 
 #[test]
 fn mp4_with_deep_b_frames() {
-    mp4("b.mp4", &format!("{FILM} -c:v libx264 -preset veryfast -bf 8 -b_strategy 2 -g 60 -c:a aac"), Some("avc1.640015"), AAC);
+    mp4(
+        "b.mp4",
+        &format!("{FILM} -c:v libx264 -preset veryfast -bf 8 -b_strategy 2 -g 60 -c:a aac"),
+        Some("avc1.640015"),
+        AAC,
+    );
 }
 
 #[test]
@@ -170,19 +201,31 @@ fn mp4_with_sound_that_comes_late() {
     let args = format!("{FILM} {X264} -t 4 DIR-less").replace(" DIR-less", "");
     let film = clip("plain.mp4", &args);
     let film = film.display();
-    mp4("late-sound.mp4", &format!("-i {film} -itsoffset 0.7 -i {film} -map 0:v -map 1:a -c copy"), Some("avc1.640015"), AAC);
-    mp4("late-picture.mp4", &format!("-itsoffset 0.5 -i {film} -i {film} -map 0:v -map 1:a -c copy"), Some("avc1.640015"), AAC);
+    mp4(
+        "late-sound.mp4",
+        &format!("-i {film} -itsoffset 0.7 -i {film} -map 0:v -map 1:a -c copy"),
+        Some("avc1.640015"),
+        AAC,
+    );
+    mp4(
+        "late-picture.mp4",
+        &format!("-itsoffset 0.5 -i {film} -i {film} -map 0:v -map 1:a -c copy"),
+        Some("avc1.640015"),
+        AAC,
+    );
 }
 
 #[test]
 fn mp4_with_variable_frame_rate() {
-    let args = format!("-t 5 -i BBB -vf scale=320:180,select='not(mod(n\\,5))+lt(mod(n\\,40)\\,11)' -vsync vfr {X264} -ac 2");
+    let args =
+        format!("-t 5 -i BBB -vf scale=320:180,select='not(mod(n\\,5))+lt(mod(n\\,40)\\,11)' -vsync vfr {X264} -ac 2");
     mp4("vfr.mp4", &args, Some("avc1.64000C"), AAC);
 }
 
 #[test]
 fn mp4_with_hevc() {
-    let args = format!("{FILM} -c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=4 -tag:v hvc1 -c:a aac");
+    let args =
+        format!("{FILM} -c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=4 -tag:v hvc1 -c:a aac");
     mp4("hevc.mp4", &args, Some("hvc1.1.6.L60.90"), AAC);
 }
 
@@ -194,7 +237,8 @@ fn mp4_with_av1_and_opus() {
 
 #[test]
 fn mp4_with_vp9_and_flac() {
-    let args = "-ss 2 -t 4 -i BBB -vf scale=320:180 -ac 2 -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -c:a flac -strict -2";
+    let args =
+        "-ss 2 -t 4 -i BBB -vf scale=320:180 -ac 2 -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -c:a flac -strict -2";
     mp4("vp9.mp4", args, Some("vp09.00.11.08"), Some("flac"));
 }
 
@@ -233,7 +277,12 @@ fn fragmented_by_key_frame_by_time_and_by_track() {
     let avc = "avc1.640015";
     fragmented("frag-key.mp4", &format!("{copy} +frag_keyframe+empty_moov+default_base_moof"), avc, "mp4a.40.2");
     fragmented("frag-old.mp4", &format!("{copy} +frag_keyframe+empty_moov"), avc, "mp4a.40.2");
-    fragmented("frag-sidx.mp4", &format!("{copy} +frag_keyframe+empty_moov+default_base_moof+global_sidx"), avc, "mp4a.40.2");
+    fragmented(
+        "frag-sidx.mp4",
+        &format!("{copy} +frag_keyframe+empty_moov+default_base_moof+global_sidx"),
+        avc,
+        "mp4a.40.2",
+    );
     fragmented("frag-time.mp4", &format!("{copy} +empty_moov -frag_duration 300000"), avc, "mp4a.40.2");
     fragmented("frag-apart.mp4", &format!("{copy} +frag_keyframe+empty_moov+separate_moof"), avc, "mp4a.40.2");
     fragmented("frag-dash.mp4", &format!("{copy} +dash+frag_keyframe+empty_moov+skip_trailer"), avc, "mp4a.40.2");
@@ -255,8 +304,18 @@ const VPX: &str = "-deadline realtime -cpu-used 8 -b:v 300k -g 48";
 fn webm_with_vp9_and_opus() {
     let film = "-ss 2 -t 5 -i BBB -vf scale=320:180 -ac 2";
     mkv("vp9.webm", &format!("{film} -c:v libvpx-vp9 {VPX} -c:a libopus"), Some("vp09.00.11.08"), Some("opus"));
-    mkv("vp9-front.webm", &format!("{film} -c:v libvpx-vp9 {VPX} -c:a libopus -cues_to_front 1"), Some("vp09.00.11.08"), Some("opus"));
-    mkv("vp9-live.webm", &format!("{film} -c:v libvpx-vp9 {VPX} -c:a libopus -live 1 -cluster_time_limit 700"), Some("vp09.00.11.08"), Some("opus"));
+    mkv(
+        "vp9-front.webm",
+        &format!("{film} -c:v libvpx-vp9 {VPX} -c:a libopus -cues_to_front 1"),
+        Some("vp09.00.11.08"),
+        Some("opus"),
+    );
+    mkv(
+        "vp9-live.webm",
+        &format!("{film} -c:v libvpx-vp9 {VPX} -c:a libopus -live 1 -cluster_time_limit 700"),
+        Some("vp09.00.11.08"),
+        Some("opus"),
+    );
 }
 
 #[test]
@@ -274,7 +333,12 @@ fn webm_with_av1() {
 #[test]
 fn matroska_with_h264_gets_its_decode_times_back() {
     mkv("h264.mkv", &format!("{FILM} {X264}"), Some("avc1.640015"), AAC);
-    mkv("h264-b8.mkv", &format!("{FILM} -c:v libx264 -preset veryfast -bf 8 -b_strategy 2 -g 60 -c:a ac3"), Some("avc1.640015"), Some("ac-3"));
+    mkv(
+        "h264-b8.mkv",
+        &format!("{FILM} -c:v libx264 -preset veryfast -bf 8 -b_strategy 2 -g 60 -c:a ac3"),
+        Some("avc1.640015"),
+        Some("ac-3"),
+    );
     mkv("copy.mkv", "-t 6 -i BBB -c copy", Some("avc1.64001E"), AAC);
 }
 
@@ -308,7 +372,12 @@ fn mp3_and_adts_files() {
     check_with(&path, Container::Mp3, None, Some("mp3"), &delayed());
     let path = clip("song-vbr.mp3", &format!("{SONG} -c:a libmp3lame -q:a 4 -id3v2_version 3"));
     check_with(&path, Container::Mp3, None, Some("mp3"), &delayed());
-    sound("song-bare.mp3", &format!("{SONG} -c:a libmp3lame -b:a 96k -ar 22050 -write_xing 0 -id3v2_version 0"), Container::Mp3, "mp3");
+    sound(
+        "song-bare.mp3",
+        &format!("{SONG} -c:a libmp3lame -b:a 96k -ar 22050 -write_xing 0 -id3v2_version 0"),
+        Container::Mp3,
+        "mp3",
+    );
     // ffprobe shows ADTS frames with their headers: the same song in MP4 is the judge.
     let m4a = clip("song.m4a", &format!("{SONG} -c:a aac"));
     let adts = clip("song.aac", &format!("-i {} -c copy", m4a.display()));
@@ -342,7 +411,9 @@ fn wav_files_become_flac_with_the_same_samples() {
         let out = scratch(&format!("{name}.mp4"));
         feeder.played.write(track, &out);
         let decoded = |path: &Path| {
-            let args = ["-v", "error", "-i", &path.to_string_lossy(), "-f", "md5", "-c:a", &format!("pcm_{format}le"), "-"].map(str::to_string);
+            let args =
+                ["-v", "error", "-i", &path.to_string_lossy(), "-f", "md5", "-c:a", &format!("pcm_{format}le"), "-"]
+                    .map(str::to_string);
             let out = std::process::Command::new("ffmpeg").args(args).output().expect("ffmpeg");
             assert_eq!(String::from_utf8_lossy(&out.stderr), "");
             String::from_utf8_lossy(&out.stdout).into_owned()
@@ -356,7 +427,14 @@ fn judged_by(film: &Path) -> Case {
     let first = |stream: &str| packets(film, stream).0.iter().map(|p| p.pts).fold(f64::NAN, f64::min);
     let film = Some(film.to_path_buf());
     let zero = first("v:0").min(first("a:0"));
-    Case { tolerance_s: 0.0011, judge_sound: film.clone(), judge: film, zero: Some(zero), keep_priming: true, ..Case::default() }
+    Case {
+        tolerance_s: 0.0011,
+        judge_sound: film.clone(),
+        judge: film,
+        zero: Some(zero),
+        keep_priming: true,
+        ..Case::default()
+    }
 }
 
 #[test]
@@ -377,7 +455,10 @@ fn transport_streams_with_h264_hevc_and_several_sounds() {
         let path = clip(name, &format!("-i {} -c copy", mp4.display()));
         check_with(&path, Container::MpegTs, avc, Some(audio), &judged_by(&mp4));
     }
-    let hevc = clip("hevc.mp4", &format!("{FILM} -c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=4 -tag:v hvc1 -c:a aac"));
+    let hevc = clip(
+        "hevc.mp4",
+        &format!("{FILM} -c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=4 -tag:v hvc1 -c:a aac"),
+    );
     let path = clip("hevc.ts", &format!("-i {} -c copy", hevc.display()));
     let case = Case { letters: true, ..judged_by(&hevc) };
     check_with(&path, Container::MpegTs, Some("hvc1.1.6.L60.90"), AAC, &case);

@@ -48,7 +48,9 @@ fn check_seeks(path: &Path, targets: &[f64]) -> u64 {
         feeder.media.seek((target * 1e6) as u64);
         let blocks = feed_until(&mut feeder, "seeking", |f| has_picture(f, 1));
         most = most.max(blocks);
-        if std::env::var_os("VERBOSE").is_some() { println!("{target}: {} KiB", kib(blocks)); }
+        if std::env::var_os("VERBOSE").is_some() {
+            println!("{target}: {} KiB", kib(blocks));
+        }
         let track = feeder.played.first(Kind::Video).expect("a video track");
         let first = feeder.played.segments[&track].iter().find(|s| s.generation == 1).expect("a segment").clone();
         let key = source.iter().rfind(|p| p.key && p.pts - zero <= target + 1e-6).unwrap_or(&source[0]);
@@ -199,7 +201,10 @@ fn segments_grow_from_one_sample_and_stay_short() {
 #[test]
 fn a_cache_that_is_full_asks_again_and_plays_on() {
     // 30 s at 30 Mbit/s and more do not fit into 32 MiB.
-    let path = clip("heavy.mp4", "-f lavfi -i nullsrc=s=640x360:d=6,geq=random(1)*255:128:128 -c:v libx264 -preset ultrafast -qp 10 -g 25");
+    let path = clip(
+        "heavy.mp4",
+        "-f lavfi -i nullsrc=s=640x360:d=6,geq=random(1)*255:128:128 -c:v libx264 -preset ultrafast -qp 10 -g 25",
+    );
     let file = read(&path);
     assert!(file.len() > 40 << 20, "{}", file.len());
     let mut feeder = Feeder::new(file.clone());

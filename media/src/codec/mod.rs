@@ -18,33 +18,55 @@ pub(crate) use mpa::{FrameHeader, adts_header, mp3_header};
 pub(crate) use opus::{dops_from_head, packet_samples as opus_packet_samples};
 pub(crate) use vp9::vpcc_from_frame;
 
-use bytes::Bytes;
 use crate::{Kind, Support};
+use bytes::Bytes;
 use std::fmt::Write;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Codec {
     /// `avcC` (ISO/IEC 14496-15 §5.3.3); `in_band`: parameter sets also in the samples (`avc3`).
-    Avc { config: Bytes, in_band: bool },
+    Avc {
+        config: Bytes,
+        in_band: bool,
+    },
     /// `hvcC` (§8.3.3); `in_band`: `hev1`.
-    Hevc { config: Bytes, in_band: bool },
+    Hevc {
+        config: Bytes,
+        in_band: bool,
+    },
     /// `av1C` (AV1-ISOBMFF §2.3).
-    Av1 { config: Bytes },
+    Av1 {
+        config: Bytes,
+    },
     /// `vpcC` without its version and flags (VP9-ISOBMFF).
-    Vp9 { config: Bytes },
+    Vp9 {
+        config: Bytes,
+    },
     Vp8,
     /// AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1).
-    Aac { config: Bytes },
+    Aac {
+        config: Bytes,
+    },
     Mp3,
     /// `dOps` payload.
-    Opus { config: Bytes },
+    Opus {
+        config: Bytes,
+    },
     /// FLAC metadata blocks, STREAMINFO first (the payload of `dfLa` after version and flags).
-    Flac { config: Bytes },
+    Flac {
+        config: Bytes,
+    },
     /// The three headers laced as in Matroska's CodecPrivate.
-    Vorbis { config: Bytes },
+    Vorbis {
+        config: Bytes,
+    },
     /// `dac3`, `dec3` payloads (ETSI TS 102 366 annex F).
-    Ac3 { config: Bytes },
-    Eac3 { config: Bytes },
+    Ac3 {
+        config: Bytes,
+    },
+    Eac3 {
+        config: Bytes,
+    },
 }
 
 /// How a stream is packed for MediaSource.

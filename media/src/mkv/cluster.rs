@@ -92,7 +92,7 @@ fn lace(kind: u8, data: &[u8]) -> Option<(Vec<u32>, usize)> {
         }
         2 => {
             let left = data.len() - at;
-            return (left % count == 0).then(|| (vec![(left / count) as u32; count], at));
+            return left.is_multiple_of(count).then(|| (vec![(left / count) as u32; count], at));
         }
         _ => {
             for i in 1..count {
@@ -100,7 +100,8 @@ fn lace(kind: u8, data: &[u8]) -> Option<(Vec<u32>, usize)> {
                 at += len;
                 let value = value? as i64;
                 // Differences are stored with half their range added.
-                let size = if i == 1 { value } else { i64::from(*sizes.last()?) + value - ((1i64 << (7 * len - 1)) - 1) };
+                let size =
+                    if i == 1 { value } else { i64::from(*sizes.last()?) + value - ((1i64 << (7 * len - 1)) - 1) };
                 sizes.push(u32::try_from(size).ok()?);
             }
         }
@@ -151,10 +152,10 @@ impl Reader {
     }
 
     fn step(&mut self, source: &Source) -> Result<Step, Stop> {
-        if let Some(cluster) = self.cluster {
-            if cluster.end.is_some_and(|end| self.at >= end) {
-                self.cluster = None;
-            }
+        if let Some(cluster) = self.cluster
+            && cluster.end.is_some_and(|end| self.at >= end)
+        {
+            self.cluster = None;
         }
         let Some(found) = element(source, self.at, self.end, AHEAD)? else { return Ok(Step::End) };
         let path = Path::root().child(SEGMENT);

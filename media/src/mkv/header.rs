@@ -115,7 +115,8 @@ impl Header {
                     if end - found.body > HEADER_MAX {
                         return Err(path.child(found.id).error(Fault::TooLarge, found.start).into());
                     }
-                    let body = Body::new(source.get(found.body..end, path.child(found.id))?, found.body, path.child(found.id));
+                    let body =
+                        Body::new(source.get(found.body..end, path.child(found.id))?, found.body, path.child(found.id));
                     match found.id {
                         // A broken SeekHead costs only the Cues.
                         SEEK_HEAD => drop(self.seek_head(body, &mut seeks)),
@@ -139,7 +140,8 @@ impl Header {
         }
         self.first_cluster = cluster.ok_or_else(|| path.child(CLUSTER).error(Fault::Missing, at.min(source.len)))?;
         self.cues = self.cues.or(seeks.iter().find(|(id, _)| *id == CUES).map(|(_, at)| *at));
-        self.duration_us = ticks.filter(|t: &f64| t.is_finite() && *t > 0.0).map(|t| (t * self.scale as f64 / 1000.0) as u64);
+        self.duration_us =
+            ticks.filter(|t: &f64| t.is_finite() && *t > 0.0).map(|t| (t * self.scale as f64 / 1000.0) as u64);
         for track in &mut self.tracks {
             track.stream.timeline = Default::default();
         }
@@ -222,7 +224,9 @@ fn track(mut entry: Body, encrypted: &mut bool) -> Result<Option<TrackEntry>, Me
                 }
             }
             FLAG_DEFAULT => stream.default = value.number()? != 0,
-            DEFAULT_DURATION => out.default_duration_ns = Some(value.number()?).filter(|d| (1..10_000_000_000).contains(d)),
+            DEFAULT_DURATION => {
+                out.default_duration_ns = Some(value.number()?).filter(|d| (1..10_000_000_000).contains(d))
+            }
             NAME => stream.name = Some(value.text()),
             LANGUAGE | LANGUAGE_BCP47 => stream.language = Some(value.text()).filter(|l| l != "und" && !l.is_empty()),
             CODEC_ID => codec_id = value.text(),
@@ -265,8 +269,8 @@ fn video(mut body: Body, stream: &mut Stream) -> Result<(), MediaError> {
     // Pixels, centimetres, inches or a ratio: the shape is the same.
     if unit <= 3 && shown.0 > 0 && shown.1 > 0 {
         let (across, down) = (shown.0 * stream.height, shown.1.saturating_mul(stream.width));
-        let common = divisor(across, down);
-        if common > 0 {
+        let common = divisor(across, down).max(1);
+        if across > 0 && down > 0 {
             stream.pixel_aspect = (across / common, down / common);
         }
     }

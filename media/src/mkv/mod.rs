@@ -7,11 +7,11 @@ mod header;
 mod ids;
 mod seek;
 
+use crate::cache::merged;
 use crate::codec::{Codec, ac3_config, eac3_config, opus_packet_samples, vpcc_from_frame};
 use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, rescale, sort_by_time, ticks, us};
 use crate::error::{Fault, Path};
 use crate::mp4::{BUCKET_US, GAP, sequential, zero_us};
-use crate::cache::merged;
 use crate::source::{Source, Stop};
 use crate::{Container, Kind, Reason};
 use bytes::{Bytes, BytesMut};
@@ -221,7 +221,13 @@ impl Track {
     }
 
     /// How far apart the frames of one laced block are.
-    fn lace_step(&self, source: &Source, block: &cluster::Block, frames: &[(u64, u32)], scale: u64) -> Result<i64, Stop> {
+    fn lace_step(
+        &self,
+        source: &Source,
+        block: &cluster::Block,
+        frames: &[(u64, u32)],
+        scale: u64,
+    ) -> Result<i64, Stop> {
         if frames.len() < 2 {
             return Ok(0);
         }
@@ -305,7 +311,13 @@ impl Demuxer for Matroska {
                 let track = &mut self.tracks[slot];
                 track.clock.pop(&timed);
                 let pts = if track.entry.stream.kind == Kind::Audio { timed.dts } else { timed.frame.pts };
-                return Ok(Some(Sample { dts: timed.dts, pts, duration: timed.duration, sync: timed.frame.sync, data }));
+                return Ok(Some(Sample {
+                    dts: timed.dts,
+                    pts,
+                    duration: timed.duration,
+                    sync: timed.frame.sync,
+                    data,
+                }));
             }
             if self.ended {
                 return Ok(None);

@@ -43,7 +43,10 @@ pub(super) struct Seeking {
 enum State {
     Find,
     /// Reading on from a cluster for the last sync sample before the target.
-    Read { from: u64, found: bool },
+    Read {
+        from: u64,
+        found: bool,
+    },
 }
 
 impl Index {
@@ -190,12 +193,13 @@ impl Matroska {
             Err(Stop::Broken(_)) => None,
             Err(stop) => return Err(stop),
         };
-        if let Some((cues, cues_end)) = cues.and_then(|c| Some((c, c.end?))) {
-            if cues_end <= source.len && cues_end - cues.body <= HEADER_MAX {
-                let path = Path::root().child(SEGMENT).child(CUES);
-                let body = Body::new(source.get(cues.body..cues_end, path)?, cues.body, path);
-                let _ = self.parse_cues(body);
-            }
+        if let Some((cues, cues_end)) = cues.and_then(|c| Some((c, c.end?)))
+            && cues_end <= source.len
+            && cues_end - cues.body <= HEADER_MAX
+        {
+            let path = Path::root().child(SEGMENT).child(CUES);
+            let body = Body::new(source.get(cues.body..cues_end, path)?, cues.body, path);
+            let _ = self.parse_cues(body);
         }
         self.index.cues = None;
         Ok(())

@@ -2,6 +2,7 @@
 
 pub(crate) mod boxes;
 mod fragment;
+mod fragment_seek;
 mod fragmented;
 mod index;
 mod moov;
@@ -17,8 +18,8 @@ use boxes::{Body, TopBox, id, top_box};
 use fragmented::Fragmented;
 pub(crate) use fragmented::sequential;
 use moov::Movie;
-pub(crate) use progressive::{BUCKET_US, GAP, SETTLE_US, zero_us};
 use progressive::Progressive;
+pub(crate) use progressive::{BUCKET_US, GAP, SETTLE_US, zero_us};
 
 /// The first read: the whole index of a short file, or the headers up to `mdat`, in one round trip.
 const HEAD: u64 = 64 << 10;

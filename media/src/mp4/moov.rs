@@ -178,10 +178,10 @@ fn defaults(mvex: Option<&Body>, number: u32) -> Defaults {
     };
     let Some(mut inside) = mvex.cloned() else { return Defaults::default() };
     while let Ok(Some((kind, body))) = inside.child() {
-        if kind == id(b"trex") {
-            if let Ok(Some(found)) = read(body) {
-                return found;
-            }
+        if kind == id(b"trex")
+            && let Ok(Some(found)) = read(body)
+        {
+            return found;
         }
     }
     Defaults::default()

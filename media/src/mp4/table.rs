@@ -87,9 +87,9 @@ impl SampleTable {
             Sizes::Words(words) => word(words, index as usize),
             Sizes::Small(4, b) => u32::from(b.get(index as usize / 2).map_or(0, |v| v >> (4 - index % 2 * 4) & 15)),
             Sizes::Small(8, b) => u32::from(b.get(index as usize).copied().unwrap_or(0)),
-            Sizes::Small(_, b) => b.get(index as usize * 2..index as usize * 2 + 2).map_or(0, |v| {
-                u32::from(u16::from_be_bytes([v[0], v[1]]))
-            }),
+            Sizes::Small(_, b) => b
+                .get(index as usize * 2..index as usize * 2 + 2)
+                .map_or(0, |v| u32::from(u16::from_be_bytes([v[0], v[1]]))),
         }
     }
 

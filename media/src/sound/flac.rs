@@ -1,13 +1,13 @@
 //! FLAC files (RFC 9639): frames carry their number, but not their length; checksums tell where they end.
 
 use super::{Frame, Frames, SoundFile, stream};
+use crate::Container;
 use crate::codec::pcm::{crc8, crc16};
 use crate::codec::{Codec, flac_info};
 use crate::demux::{Demuxer, us};
 use crate::error::{Fault, Path};
 use crate::probe::{NEAR_BYTES, Probe};
 use crate::source::{Source, Stop};
-use crate::Container;
 
 /// Asked for at once.
 const AHEAD: u64 = 64 << 10;
@@ -158,7 +158,10 @@ impl Frames for Flac {
             let next = self.find(source, self.searched.1, limit)?.map_or(limit, |(next, _)| next);
             let data = source.get(start..next, Path::root())?;
             let sum = data.last_chunk::<2>().map(|b| u16::from_be_bytes(*b));
-            if sum == Some(crc16(&data[..data.len().saturating_sub(2)])) || next >= limit || self.searched.2 >= FALSE_ENDS_MAX {
+            if sum == Some(crc16(&data[..data.len().saturating_sub(2)]))
+                || next >= limit
+                || self.searched.2 >= FALSE_ENDS_MAX
+            {
                 let position = Some(self.position(&found));
                 return Ok(Some(Frame { data, samples: found.samples, next, position }));
             }
@@ -174,9 +177,8 @@ impl Frames for Flac {
             Some((_, probe)) => probe,
             None => Probe::new(time(position), (self.first, 0), (self.end, total), NEAR_BYTES / 4),
         };
-        let done = probe.run(|from, to| {
-            Ok(self.find(source, from, to)?.map(|(at, header)| (at, time(self.position(&header)))))
-        });
+        let done = probe
+            .run(|from, to| Ok(self.find(source, from, to)?.map(|(at, header)| (at, time(self.position(&header))))));
         let low = match done {
             Ok(low) => low,
             Err(stop) => {

@@ -1,11 +1,11 @@
 //! MP3 and ADTS files: frames that only their headers delimit, with ID3 around them.
 
 use super::{Frame, Frames, SoundFile, stream};
+use crate::Container;
 use crate::codec::{Codec, FrameHeader, adts_header, mp3_header};
 use crate::demux::{Demuxer, Stream};
 use crate::error::{Fault, Path};
 use crate::source::{Source, Stop};
-use crate::Container;
 use bytes::Bytes;
 
 /// Asked for at once.
@@ -125,7 +125,12 @@ fn first_frame(source: &Source, begin: u64) -> Result<(u64, Layout, FrameHeader)
                 let Some(header) = layout.header(&window[i..]) else { continue };
                 let next = i + header.size as usize;
                 let last = at + next as u64 >= source.len;
-                if last || window.get(next..).and_then(|w| layout.header(w)).is_some_and(|h| h.sample_rate == header.sample_rate) {
+                if last
+                    || window
+                        .get(next..)
+                        .and_then(|w| layout.header(w))
+                        .is_some_and(|h| h.sample_rate == header.sample_rate)
+                {
                     return Ok((at + i as u64, layout, header));
                 }
             }
@@ -193,7 +198,8 @@ impl Frames for Mpeg {
             let window = source.peek(at, 4096, AHEAD)?;
             let found = (0..window.len()).find(|&i| {
                 let header = window.get(i..).and_then(|w| self.layout.header(w));
-                header.is_some_and(|h| window.get(i + h.size as usize..).is_some_and(|w| self.layout.header(w).is_some()))
+                header
+                    .is_some_and(|h| window.get(i + h.size as usize..).is_some_and(|w| self.layout.header(w).is_some()))
             });
             match found {
                 Some(i) => return Ok((at + i as u64, position)),
@@ -238,11 +244,11 @@ impl Xing {
             take(&mut rest, 4)?;
         }
         // LAME's extension: 21 bytes of other things, then twelve bits each of delay and padding.
-        if let Some(&[a, b, c]) = rest.get(21..24).and_then(|d| d.first_chunk::<3>()) {
-            if rest.first().is_some_and(u8::is_ascii_alphabetic) {
-                out.delay = Some(u16::from(a) << 4 | u16::from(b) >> 4);
-                out.padding = (i64::from(b & 15) << 8 | i64::from(c)).saturating_sub(DECODER_DELAY).max(0);
-            }
+        if let Some(&[a, b, c]) = rest.get(21..24).and_then(|d| d.first_chunk::<3>())
+            && rest.first().is_some_and(u8::is_ascii_alphabetic)
+        {
+            out.delay = Some(u16::from(a) << 4 | u16::from(b) >> 4);
+            out.padding = (i64::from(b & 15) << 8 | i64::from(c)).saturating_sub(DECODER_DELAY).max(0);
         }
         Some(out)
     }

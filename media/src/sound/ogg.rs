@@ -81,7 +81,11 @@ impl Page {
 enum Kind {
     Opus,
     /// Block sizes, and of each mode whether it is long.
-    Vorbis { blocks: [u32; 2], modes: Vec<bool>, mode_bits: u32 },
+    Vorbis {
+        blocks: [u32; 2],
+        modes: Vec<bool>,
+        mode_bits: u32,
+    },
     Flac,
 }
 
@@ -157,7 +161,9 @@ fn header_packets(first: &[u8]) -> usize {
     match first {
         [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', ..] => 2,
         [1, b'v', b'o', b'r', b'b', b'i', b's', ..] => 3,
-        [0x7f, b'F', b'L', b'A', b'C', _, _, high, low, ..] => 1 + usize::from(u16::from_be_bytes([*high, *low])).max(1),
+        [0x7f, b'F', b'L', b'A', b'C', _, _, high, low, ..] => {
+            1 + usize::from(u16::from_be_bytes([*high, *low])).max(1)
+        }
         _ => 0,
     }
 }
@@ -262,7 +268,9 @@ impl Ogg {
         }
         let mut packets = Vec::new();
         for (part, ends) in found.parts(&data) {
-            let whole = if self.partial.is_empty() { part } else {
+            let whole = if self.partial.is_empty() {
+                part
+            } else {
                 self.partial.extend_from_slice(&part);
                 if ends { std::mem::take(&mut self.partial).into() } else { Bytes::new() }
             };

@@ -34,7 +34,12 @@ pub(crate) fn open(source: &Source) -> Result<Box<dyn Demuxer>, Stop> {
         let size = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
         let body = at + 8;
         match &[a, b, c, d] {
-            b"fmt " => pcm = Some(format(&source.get(body..body + size.min(40), path)?).ok_or(Stop::Refuse(Reason::NoPlayableTrack))?),
+            b"fmt " => {
+                pcm = Some(
+                    format(&source.get(body..body + size.min(40), path)?)
+                        .ok_or(Stop::Refuse(Reason::NoPlayableTrack))?,
+                )
+            }
             b"ds64" => {
                 let sizes = source.get(body..body + 16, path)?;
                 wide_data = sizes[8..16].first_chunk::<8>().map(|b| u64::from_le_bytes(*b));

@@ -97,10 +97,10 @@ fn program(source: &Source, layout: Layout) -> Result<(Vec<Stream>, Vec<Track>),
         let Some(packet) = packet.filter(|p| p.start) else { continue };
         if packet.pid == 0 {
             map = map.or(packet::program_map_pid(&packet.payload));
-        } else if Some(packet.pid) == map {
-            if let Some(entries) = packet::program_map(&packet.payload) {
-                return Ok(entries.into_iter().take(STREAMS_MAX).map(Track::new).unzip());
-            }
+        } else if Some(packet.pid) == map
+            && let Some(entries) = packet::program_map(&packet.payload)
+        {
+            return Ok(entries.into_iter().take(STREAMS_MAX).map(Track::new).unzip());
         }
     }
     Err(Path::root().error(Fault::Missing, at.min(source.len)).into())
@@ -150,7 +150,11 @@ impl Transport {
     fn read_start(&mut self, source: &Source) -> Result<(), Stop> {
         let coded = |s: &Stream| s.kind != Kind::Text;
         while self.at < START_MAX && !self.ended {
-            let waiting = self.streams.iter().zip(&self.tracks).any(|(s, t)| coded(s) && t.ready.is_empty() && known(t.entry.kind));
+            let waiting = self
+                .streams
+                .iter()
+                .zip(&self.tracks)
+                .any(|(s, t)| coded(s) && t.ready.is_empty() && known(t.entry.kind));
             if !waiting {
                 break;
             }
@@ -158,11 +162,11 @@ impl Transport {
         }
         for (stream, track) in self.streams.iter_mut().zip(&mut self.tracks) {
             track.learning = false;
-            if stream.kind == Kind::Video {
-                if let Some((codec, width, height, aspect)) = track.sets.describe() {
-                    (stream.codec, stream.width, stream.height) = (Some(codec), width, height);
-                    stream.pixel_aspect = aspect;
-                }
+            if stream.kind == Kind::Video
+                && let Some((codec, width, height, aspect)) = track.sets.describe()
+            {
+                (stream.codec, stream.width, stream.height) = (Some(codec), width, height);
+                stream.pixel_aspect = aspect;
             }
             match track.ready.front() {
                 Some(first) => stream.timeline = Timeline { first_dts: first.dts, first_pts: first.pts, preroll: None },
@@ -365,7 +369,8 @@ fn frame(kind: StreamKind, data: &[u8], stream: &mut Stream) -> Option<(usize, u
 
 /// ETSI TS 102 366 table 4.13.
 fn ac3_size(data: &[u8]) -> Option<usize> {
-    const KILOBITS: [usize; 19] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640];
+    const KILOBITS: [usize; 19] =
+        [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640];
     let code = data.get(4)?;
     let kilobits = *KILOBITS.get(usize::from(code & 63) / 2)?;
     Some(match code >> 6 {
@@ -401,7 +406,9 @@ impl Demuxer for Transport {
             // The last one lasts until the next one begins.
             if ready.len() > 1 || (self.ended && !ready.is_empty()) {
                 let usual = RATE / 25;
-                return Ok(ready.pop_front().map(|s| Sample { duration: if s.duration == 0 { usual } else { s.duration }, ..s }));
+                return Ok(ready
+                    .pop_front()
+                    .map(|s| Sample { duration: if s.duration == 0 { usual } else { s.duration }, ..s }));
             }
             if self.ended {
                 return Ok(None);

@@ -24,7 +24,13 @@ pub fn clip(name: &str, args: &str) -> PathBuf {
     let half = dir.join(format!("{stem}-{:08x}.{}.part.{ending}", tag as u32, std::process::id()));
     let args: Vec<String> = args
         .split_whitespace()
-        .map(|a| if a == "BBB" { film.to_string_lossy().into_owned() } else { a.replace("DIR/", &format!("{}/", dir.display())) })
+        .map(|a| {
+            if a == "BBB" {
+                film.to_string_lossy().into_owned()
+            } else {
+                a.replace("DIR/", &format!("{}/", dir.display()))
+            }
+        })
         .collect();
     let out = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-y"])
@@ -170,7 +176,8 @@ impl Feeder {
     }
 
     pub fn done(&self) -> bool {
-        self.played.failed.is_some() || (!self.played.inits.is_empty() && self.played.ended.len() >= self.played.inits.len())
+        self.played.failed.is_some()
+            || (!self.played.inits.is_empty() && self.played.ended.len() >= self.played.inits.len())
     }
 
     pub fn hand(&mut self, block: u64) {
