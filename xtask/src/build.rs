@@ -3,7 +3,7 @@
 use crate::stamp::Inputs;
 use crate::{npm, run, wasm};
 use anyhow::Result;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How the server is compiled. The WASM is always optimised.
 #[derive(Clone, Copy, PartialEq)]
@@ -61,7 +61,7 @@ pub fn web() -> Result<bool> {
         })
 }
 
-/// The server, with `web/dist` inside. Cargo knows by itself whether there is anything to do.
+/// The server, with `web/dist` inside, and the command line. Cargo knows by itself whether there is anything to do.
 fn server(profile: Profile) -> Result<bool> {
     let dist = run::root().join("target/dist");
     std::fs::create_dir_all(&dist)?;
@@ -69,7 +69,7 @@ fn server(profile: Profile) -> Result<bool> {
     cargo
         .args(["build", "--quiet"])
         .args(NATIVE)
-        .args(["--bin", "baton-server"]);
+        .args(["--bin", "baton-server", "--bin", "baton"]);
     if profile == Profile::Release {
         cargo.arg("--release");
     }
@@ -79,13 +79,19 @@ fn server(profile: Profile) -> Result<bool> {
     } else {
         "debug"
     };
-    let built = run::target().join(folder).join("baton-server");
-    let product = dist.join("baton-server");
+    let built = run::target().join(folder);
+    let server = copy(&built, &dist, "baton-server", "server")?;
+    Ok(copy(&built, &dist, "baton", "command-line")? || server)
+}
+
+/// Copies a program to `target/dist` unless it is there already.
+fn copy(from: &Path, dist: &Path, name: &str, stamp: &str) -> Result<bool> {
+    let (built, product) = (from.join(name), dist.join(name));
     Inputs::new("copy")
         .file(&built)?
-        .unless_done("server", &[&product], || {
+        .unless_done(stamp, &[&product], || {
             // Not over a file that runs ("text file busy"): a new one takes its name.
-            let fresh = dist.join("baton-server.new");
+            let fresh = dist.join(format!("{name}.new"));
             std::fs::copy(&built, &fresh)?;
             Ok(std::fs::rename(&fresh, &product)?)
         })

@@ -1,0 +1,172 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Passes streams on: shares files by a link, fetches links, keeps streams alive. No server ever holds or can read them.
+#[derive(Debug, Parser)]
+#[command(name = "baton", version, after_help = "Exit codes and examples: docs/cli.md")]
+pub struct Cli {
+    /// One JSON object per line instead of words and bars.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Share files or folders; prints the link at once.
+    Seed(Seed),
+    /// Fetch what a link names, verified and resumable.
+    Get(Get),
+    /// Keep streams alive from their tickets, without being able to read them.
+    Keep(Keep),
+    /// What is behind a link, who has it, and who is near.
+    Info(Info),
+}
+
+/// What all peers take.
+#[derive(Clone, Debug, Args)]
+pub struct Net {
+    /// Signalling server, as http(s)://host[:port]; more than one for safety.
+    #[arg(long, env = "BATON_SERVER", value_delimiter = ',')]
+    pub server: Vec<String>,
+    /// Most upload per second: 500K, 2M, 1G bytes.
+    #[arg(long, value_parser = size)]
+    pub upload: Option<u64>,
+    /// Stop uploading after so much.
+    #[arg(long, value_parser = size)]
+    pub total: Option<u64>,
+    /// Local address for peer connections [default: all interfaces]
+    #[arg(long)]
+    pub bind: Vec<IpAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct Seed {
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub net: Net,
+    /// Keep the signing key here, so that the same link survives restarts. With --watch: a folder of keys.
+    #[arg(long)]
+    pub key: Option<PathBuf>,
+    /// Also print a keeper's ticket.
+    #[arg(long)]
+    pub ticket: bool,
+    /// The stream is over after this long: 90s, 30m, 12h, 7d.
+    #[arg(long, value_parser = duration)]
+    pub expires: Option<Duration>,
+    /// Share each film of the folder by a link of its own, new ones as they appear, and write feed.xml and feed.json.
+    #[arg(long)]
+    pub watch: bool,
+    /// Where --watch writes its feeds [default: the folder]
+    #[arg(long)]
+    pub feed: Option<PathBuf>,
+    /// No QR code on a terminal.
+    #[arg(long)]
+    pub no_qr: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Get {
+    pub link: String,
+    /// File or folder to make, or a folder to put it into [default: here, under its own name]
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub net: Net,
+    /// Write the bytes to standard output, in order, for a player.
+    #[arg(long)]
+    pub stdout: bool,
+    /// Serve it at a local HTTP address with Range while it comes.
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:0")]
+    pub serve: Option<SocketAddr>,
+    /// Go on seeding when it is done.
+    #[arg(long)]
+    pub seed: bool,
+    /// Give up when nothing came for this long.
+    #[arg(long, value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct Keep {
+    /// Tickets, or files with one ticket per line.
+    #[arg(required = true)]
+    pub tickets: Vec<String>,
+    #[command(flatten)]
+    pub net: Net,
+    /// Most disk space for all streams together.
+    #[arg(long, value_parser = size, default_value = "10G")]
+    pub space: u64,
+    /// Where to keep them.
+    #[arg(long, default_value = "baton-kept", env = "BATON_KEEP_DIR")]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Info {
+    pub link: String,
+    #[command(flatten)]
+    pub net: Net,
+    /// Give up after this long.
+    #[arg(long, value_parser = duration, default_value = "15s")]
+    pub timeout: Duration,
+}
+
+/// `500K`, `2M`, `1.5G`, `1T` or plain bytes; powers of 1024.
+pub fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim().trim_end_matches(['B', 'b']).trim_end_matches('i');
+    let (number, scale) = match text.chars().last().map(|c| c.to_ascii_uppercase()) {
+        Some('K') => (&text[..text.len() - 1], 1u64 << 10),
+        Some('M') => (&text[..text.len() - 1], 1 << 20),
+        Some('G') => (&text[..text.len() - 1], 1 << 30),
+        Some('T') => (&text[..text.len() - 1], 1 << 40),
+        _ => (text, 1),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| "a size is like 500K, 2M or 10G".to_string())?;
+    if !number.is_finite() || number < 0.0 {
+        return Err("a size is not negative".into());
+    }
+    Ok((number * scale as f64) as u64)
+}
+
+/// `90s`, `30m`, `12h`, `7d`, or plain seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let fault = || "a time is like 90s, 30m, 12h or 7d".to_string();
+    let text = text.trim();
+    let (number, scale) = match text.chars().last() {
+        Some('s') => (&text[..text.len() - 1], 1u64),
+        Some('m') => (&text[..text.len() - 1], 60),
+        Some('h') => (&text[..text.len() - 1], 3600),
+        Some('d') => (&text[..text.len() - 1], 86_400),
+        _ => (text, 1),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)).ok_or_else(fault)?;
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_read_as_people_write_them() {
+        assert_eq!(size("500K"), Ok(512_000));
+        assert_eq!(size("1.5GiB"), Ok(3 << 29));
+        assert_eq!(size("12"), Ok(12));
+        assert!(size("-1").is_err() && size("x").is_err() && size("").is_err());
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert!(duration("99999999999999999999d").is_err() && duration("é").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

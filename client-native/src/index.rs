@@ -1,0 +1,311 @@
+//! The crash-safe index of a block store: an append-only log of small checked records.
+//!
+//! `"batonix1" | publisher 32 | swarm 32`, then records `kind 1 | length 4 | payload | first 4 bytes of BLAKE3 of all before`.
+//! A record is written after the bytes it speaks of. What a crash tore off at the end is cut away when the index is opened;
+//! what the disk lost all the same is found when a block is verified on its way out: the index only claims.
+
+use baton_content::{BlockIndex, Header, Lane, Mask, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// What is in a store.
+pub struct Index {
+    file: File,
+    buffer: Vec<u8>,
+    pieces: BTreeMap<PieceId, (Header, Mask)>,
+    /// Sealed blocks of the manifest lane, which are kept right here.
+    small: BTreeMap<(PieceId, BlockIndex), VerifiedBlock>,
+    head: Option<SignedHead>,
+}
+
+/// Why an index cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    #[error("{path} cannot be read or written: {error}")]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{path} belongs to another stream")]
+    OtherStream { path: PathBuf },
+    #[error("{path} is no index of Baton's")]
+    NotAnIndex { path: PathBuf },
+    #[error("{path} is in use by another Baton")]
+    InUse { path: PathBuf },
+}
+
+impl Index {
+    /// Opens the index of a stream, or begins one. Only one process at a time has it.
+    pub fn open(path: &Path, publisher: &PublisherId, swarm: &SwarmId) -> Result<Index, IndexError> {
+        let fault = |error| IndexError::Io { path: path.into(), error };
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fault)?;
+        if file.try_lock().is_err() {
+            return Err(IndexError::InUse { path: path.into() });
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(fault)?;
+        let begin = [&FORMAT[..], &publisher.0, &swarm.0].concat();
+        let (pieces, small) = (BTreeMap::new(), BTreeMap::new());
+        let mut index = Index { file, buffer: Vec::new(), pieces, small, head: None };
+        if bytes.len() < begin.len() && begin.starts_with(&bytes) {
+            index.file.set_len(0).map_err(fault)?;
+            io::Seek::rewind(&mut index.file).map_err(fault)?;
+            index.file.write_all(&begin).map_err(fault)?;
+            return Ok(index);
+        }
+        if !bytes.starts_with(&FORMAT) {
+            return Err(IndexError::NotAnIndex { path: path.into() });
+        }
+        if !bytes.starts_with(&begin) {
+            return Err(IndexError::OtherStream { path: path.into() });
+        }
+        let mut at = begin.len();
+        while let Some((kind, payload, next)) = record(&bytes, at) {
+            index.replay(kind, payload, publisher, swarm);
+            at = next;
+        }
+        index.file.set_len(at as u64).map_err(fault)?;
+        io::Seek::seek(&mut index.file, io::SeekFrom::Start(at as u64)).map_err(fault)?;
+        Ok(index)
+    }
+
+    /// What is claimed to be here, for `Swarm::new`.
+    pub fn have(&self) -> Vec<(Header, Mask)> {
+        self.pieces.values().filter(|(_, mask)| !mask.is_empty()).cloned().collect()
+    }
+
+    /// A piece's header and the blocks that are here.
+    pub fn piece(&self, piece: PieceId) -> Option<(&Header, Mask)> {
+        self.pieces.get(&piece).map(|(header, mask)| (header, *mask))
+    }
+
+    /// The pieces from the lowest on.
+    pub fn pieces(&self) -> impl Iterator<Item = (PieceId, Mask)> {
+        self.pieces.iter().map(|(piece, (_, mask))| (*piece, *mask))
+    }
+
+    /// Bytes of blocks that are here.
+    pub fn bytes(&self) -> u64 {
+        let piece = |(header, mask): &(Header, Mask)| mask.iter().map(|b| header.block_len(b) as u64).sum::<u64>();
+        self.pieces.values().map(piece).sum()
+    }
+
+    /// The highest head seen.
+    pub fn head(&self) -> Option<&SignedHead> {
+        self.head.as_ref()
+    }
+
+    /// A block of the manifest lane.
+    pub fn small(&self, piece: PieceId, block: BlockIndex) -> Option<&VerifiedBlock> {
+        self.small.get(&(piece, block))
+    }
+
+    /// Notes a higher head.
+    pub fn set_head(&mut self, head: SignedHead) {
+        self.push(HEAD, &[head.bytes()]);
+        self.head = Some(head);
+    }
+
+    /// Notes a block whose bytes have been written elsewhere.
+    pub fn add(&mut self, header: &Header, block: BlockIndex) {
+        let known = self.pieces.get(&header.id()).is_some_and(|(old, _)| old.same_core(header));
+        if !known {
+            self.push(HEADER, &[header.bytes()]);
+            self.pieces.insert(header.id(), (header.clone(), Mask::EMPTY));
+        }
+        let (_, mask) = self.pieces.get_mut(&header.id()).expect("inserted above");
+        if !mask.contains(block) {
+            mask.insert(block);
+            self.push_mask(MASK, header.id(), Mask::of(block));
+        }
+    }
+
+    /// Keeps a header alone: what a publisher has signed.
+    pub fn add_header(&mut self, header: &Header) {
+        self.push(HEADER, &[header.bytes()]);
+        self.pieces.entry(header.id()).or_insert((header.clone(), Mask::EMPTY));
+    }
+
+    /// Keeps a block of the manifest lane, bytes and all.
+    pub fn add_small(&mut self, block: VerifiedBlock) {
+        self.add(block.header(), block.block());
+        let piece = block.piece();
+        let place = [&piece.lane.0.to_le_bytes()[..], &piece.index.0.to_le_bytes(), &[block.block().0]].concat();
+        self.push(BLOCK, &[&place, block.bytes()]);
+        self.small.insert((piece, block.block()), block);
+    }
+
+    /// Notes blocks that are no longer here.
+    pub fn remove(&mut self, piece: PieceId, gone: Mask) {
+        if let Some((_, mask)) = self.pieces.get_mut(&piece) {
+            *mask = mask.without(gone);
+            self.push_mask(GONE, piece, gone);
+        }
+    }
+
+    /// Writes out what was noted once it is worth a write.
+    pub fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes out what was noted.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.file.write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    fn push_mask(&mut self, kind: u8, piece: PieceId, mask: Mask) {
+        self.push(kind, &[&piece.lane.0.to_le_bytes(), &piece.index.0.to_le_bytes(), &mask.0.to_le_bytes()]);
+    }
+
+    fn push(&mut self, kind: u8, parts: &[&[u8]]) {
+        let start = self.buffer.len();
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.buffer.push(kind);
+        self.buffer.extend((len as u32).to_le_bytes());
+        for part in parts {
+            self.buffer.extend_from_slice(part);
+        }
+        let check = check(&self.buffer[start..]);
+        self.buffer.extend(check);
+    }
+
+    /// A record that no longer makes sense (a later version's, a header that does not verify) is passed over.
+    fn replay(&mut self, kind: u8, payload: &[u8], publisher: &PublisherId, swarm: &SwarmId) {
+        match kind {
+            HEADER => {
+                if let Ok(header) = Header::parse(Bytes::copy_from_slice(payload), publisher, swarm) {
+                    self.pieces.insert(header.id(), (header, Mask::EMPTY));
+                }
+            }
+            MASK | GONE => {
+                let Some((piece, rest)) = read_piece(payload) else { return };
+                let (Some((header, mask)), Ok(bits)) = (self.pieces.get_mut(&piece), rest.try_into()) else { return };
+                let bits = Mask(u64::from_le_bytes(bits)).and(header.full_mask());
+                *mask = if kind == MASK { mask.or(bits) } else { mask.without(bits) };
+            }
+            HEAD => {
+                if let Ok(head) = SignedHead::parse(Bytes::copy_from_slice(payload), publisher, swarm)
+                    && self.head.as_ref().is_none_or(|old| head.supersedes(old))
+                {
+                    self.head = Some(head);
+                }
+            }
+            BLOCK => {
+                let Some((piece, [block, bytes @ ..])) = read_piece(payload) else { return };
+                let (Some((header, _)), block) = (self.pieces.get(&piece), BlockIndex(*block)) else { return };
+                if let Ok(verified) = header.verify(block, Bytes::copy_from_slice(bytes)) {
+                    self.small.insert((piece, block), verified);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        // Nothing can be done about a disk that is gone; the log stays readable.
+        let _ = self.flush();
+    }
+}
+
+fn read_piece(payload: &[u8]) -> Option<(PieceId, &[u8])> {
+    let (lane, rest) = payload.split_first_chunk::<2>()?;
+    let (index, rest) = rest.split_first_chunk::<4>()?;
+    let lane = Lane(u16::from_le_bytes(*lane));
+    Some((PieceId::new(lane, u32::from_le_bytes(*index)), rest))
+}
+
+/// The record at `at` and where the next one begins; `None` where the log ends or is torn.
+fn record(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
+    let (head, rest) = bytes.get(at..)?.split_first_chunk::<5>()?;
+    let [kind, len @ ..] = *head;
+    let len = u32::from_le_bytes(len) as usize;
+    if len > RECORD_MAX {
+        return None;
+    }
+    let payload = rest.get(..len)?;
+    let end = at + 5 + len;
+    let stored = bytes.get(end..end + 4)?;
+    (check(&bytes[at..end]) == stored).then_some((kind, payload, end + 4))
+}
+
+fn check(bytes: &[u8]) -> [u8; 4] {
+    let hash = blake3::hash(bytes);
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    [a, b, c, d]
+}
+
+const FORMAT: [u8; 8] = *b"batonix1";
+const HEADER: u8 = 1;
+const MASK: u8 = 2;
+const GONE: u8 = 3;
+const HEAD: u8 = 4;
+const BLOCK: u8 = 5;
+/// Noted and not written: what a kill costs is fetched again, some hundred blocks.
+const BUFFER_BYTES: usize = 8 * 1024;
+/// The longest record is a block of 16 KiB; a head is below 10 KiB.
+const RECORD_MAX: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use baton_content::{ContentKey, PieceFlags, PieceIndex, PieceMeta, PublisherKey, seal};
+
+    fn header(key: &PublisherKey, index: u32) -> Header {
+        let lane = Lane(1);
+        let meta = PieceMeta {
+            swarm: SwarmId([7; 32]),
+            epoch: 0,
+            lane,
+            index: PieceIndex(index),
+            flags: PieceFlags::NONE,
+            media_time_us: 0,
+        };
+        seal(&ContentKey::from_random([3; 32]).lane_key(lane), key, meta, &mut vec![index as u8; 40_000])
+    }
+
+    #[test]
+    fn an_index_torn_anywhere_keeps_what_was_whole_before_the_tear() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("index");
+        let key = PublisherKey::from_seed([1; 32]);
+        let (publisher, swarm) = (key.id(), SwarmId([7; 32]));
+        let mut index = Index::open(&path, &publisher, &swarm).expect("a new index");
+        for piece in 0..3 {
+            for block in 0..3 {
+                index.add(&header(&key, piece), BlockIndex(block));
+            }
+        }
+        drop(index);
+        let whole = std::fs::read(&path).expect("it was written");
+        let mut before = 0;
+        for cut in (0..=whole.len()).step_by(7).chain([whole.len()]) {
+            std::fs::write(&path, &whole[..cut]).expect("a torn copy");
+            let mut index = Index::open(&path, &publisher, &swarm).expect("a torn index opens");
+            let blocks: usize = index.have().iter().map(|(_, mask)| mask.count()).sum();
+            assert!(blocks >= before, "a longer log has no fewer blocks");
+            before = blocks;
+            index.add(&header(&key, 9), BlockIndex(0));
+            drop(index);
+            let index = Index::open(&path, &publisher, &swarm).expect("it goes on after the tear");
+            assert_eq!(index.piece(PieceId::new(Lane(1), 9)).map(|(_, mask)| mask.count()), Some(1));
+        }
+        assert_eq!(before, 9);
+    }
+
+    #[test]
+    fn an_index_of_another_stream_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("index");
+        let publisher = PublisherKey::from_seed([1; 32]).id();
+        drop(Index::open(&path, &publisher, &SwarmId([7; 32])).expect("a new index"));
+        let other = Index::open(&path, &publisher, &SwarmId([8; 32]));
+        assert!(matches!(other, Err(IndexError::OtherStream { .. })));
+    }
+}

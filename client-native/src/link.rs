@@ -1,0 +1,331 @@
+//! One connection's task: makes the RTCPeerConnection, reads both channels, writes what it is told.
+//!
+//! Back-pressure both ways. Out: the `webrtc` crate's `send` queues without end, so the engine gets credit for what left
+//! `outstanding_bytes()` only. In: a message waits for the session's bounded inbox, and meanwhile the crate's own
+//! event queue and then SCTP's receive window fill, which slows the sender down.
+
+use baton_signal_protocol::{IceCandidate, IceServer};
+use baton_swarm::{Channel, ConnId, Path};
+use bytes::{Bytes, BytesMut};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
+    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+};
+use rtc::ice::mdns::MulticastDnsMode;
+
+/// What to make.
+pub struct Setup {
+    pub conn: ConnId,
+    /// The SDP of the offer to answer; `None` to make one.
+    pub offer: Option<String>,
+    pub ice: Vec<IceServer>,
+    pub bind: Vec<IpAddr>,
+    pub commands: mpsc::UnboundedReceiver<Command>,
+    pub events: mpsc::Sender<(ConnId, LinkEvent)>,
+}
+
+/// What to do.
+pub enum Command {
+    /// The answer's SDP.
+    Answer(String),
+    /// Further addresses of the other side.
+    Candidates(Vec<IceCandidate>),
+    Send(Channel, Bytes),
+    /// Close after a moment, so that what was sent last arrives.
+    Close,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// Our description is set; this is its SDP.
+    Described(String),
+    /// One more local candidate.
+    Candidate(String),
+    /// Both channels are open.
+    Opened(Path),
+    Received(Channel, Bytes),
+    /// Bytes in all that may be sent, as `Input::Writable` counts them.
+    Credit(u64),
+    /// A channel closed, the transport failed, or the handshake took too long.
+    Gone,
+}
+
+/// Starts the task.
+pub fn spawn(setup: Setup) {
+    tokio::spawn(async move {
+        let (conn, events) = (setup.conn, setup.events.clone());
+        // Which step failed is of no use to anybody: the other side may be gone, or lie.
+        let _ = run(setup).await;
+        let _ = events.send((conn, LinkEvent::Gone)).await;
+    });
+}
+
+struct Handler {
+    conn: ConnId,
+    events: mpsc::Sender<(ConnId, LinkEvent)>,
+    failed: std::sync::Mutex<Option<oneshot::Sender<()>>>,
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        if let Ok(init) = event.candidate.to_json() {
+            // The crate's driver calls this: it must not wait for our inbox. A lost candidate costs only itself.
+            let _ = self.events.try_send((self.conn, LinkEvent::Candidate(init.candidate)));
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        if matches!(state, RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed)
+            && let Ok(mut failed) = self.failed.lock()
+            && let Some(failed) = failed.take()
+        {
+            let _ = failed.send(());
+        }
+    }
+}
+
+/// Everything that `?` passes up ends the connection; whose fault it was cannot be told from here.
+type Ended = Box<dyn std::error::Error + Send + Sync>;
+
+async fn run(setup: Setup) -> Result<(), Ended> {
+    let Setup { conn, offer, ice, bind, mut commands, events } = setup;
+    let deadline = Instant::now() + HANDSHAKE;
+    let (failed_tx, mut failed) = oneshot::channel();
+    let handler = Handler { conn, events: events.clone(), failed: std::sync::Mutex::new(Some(failed_tx)) };
+    let pc: Arc<dyn PeerConnection> = Arc::new(build(&ice, &bind, handler).await?);
+    let closer = Closer(Some(pc.clone()));
+    let control = channel(&*pc, "control", 0, true).await?;
+    let data = channel(&*pc, "data", 1, false).await?;
+
+    let mut remote_known = offer.is_some();
+    let local = match offer {
+        Some(sdp) => {
+            pc.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
+            pc.create_answer(None).await?
+        }
+        None => pc.create_offer(None).await?,
+    };
+    let sdp = local.sdp.clone();
+    events.send((conn, LinkEvent::Described(sdp))).await?;
+    pc.set_local_description(local).await?;
+
+    let (opened_tx, mut opened) = mpsc::channel(2);
+    let mut readers = tokio::task::JoinSet::new();
+    // Messages of a channel that opened first wait until the engine knows of the connection.
+    let (announce, announced) = tokio::sync::watch::channel(false);
+    for (kind, channel) in [(Channel::Control, &control), (Channel::Data, &data)] {
+        readers.spawn(read(conn, kind, channel.clone(), opened_tx.clone(), announced.clone(), events.clone()));
+    }
+    drop(opened_tx);
+
+    let mut early = Vec::new();
+    let mut open_channels = 0;
+    while open_channels < 2 {
+        tokio::select! {
+            command = timeout_at(deadline, commands.recv()) => match command? {
+                Some(Command::Answer(sdp)) => {
+                    pc.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
+                    remote_known = true;
+                    add_candidates(&*pc, std::mem::take(&mut early)).await;
+                }
+                Some(Command::Candidates(more)) if remote_known => add_candidates(&*pc, more).await,
+                Some(Command::Candidates(more)) => early.extend(more),
+                Some(Command::Send(..)) => {}
+                Some(Command::Close) | None => return Ok(()),
+            },
+            one = opened.recv() => {
+                one.ok_or("a channel closed before it opened")?;
+                open_channels += 1;
+            }
+            _ = &mut failed => return Ok(()),
+        }
+    }
+    events.send((conn, LinkEvent::Opened(find_path(&*pc).await))).await?;
+    let _ = announce.send(true);
+    let ended = pump(conn, &mut commands, &*pc, &[control, data], &events, &mut failed, &mut readers).await;
+    closer.close().await;
+    ended
+}
+
+/// Writes until it is told to stop, or somebody else did.
+async fn pump(
+    conn: ConnId,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    pc: &dyn PeerConnection,
+    channels: &[Arc<dyn DataChannel>; 2],
+    events: &mpsc::Sender<(ConnId, LinkEvent)>,
+    failed: &mut oneshot::Receiver<()>,
+    readers: &mut tokio::task::JoinSet<()>,
+) -> Result<(), Ended> {
+    let (mut sent, mut reported) = (0u64, 0u64);
+    let mut waiting = true;
+    loop {
+        let look_again = Instant::now() + CREDIT_INTERVAL;
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Send(channel, bytes)) => {
+                    sent += bytes.len() as u64;
+                    channels[usize::from(channel == Channel::Data)].send(BytesMut::from(bytes)).await?;
+                    waiting = true;
+                    continue;
+                }
+                Some(Command::Candidates(more)) => add_candidates(pc, more).await,
+                Some(Command::Answer(_)) => {}
+                Some(Command::Close) | None => {
+                    drain(channels).await;
+                    return Ok(());
+                }
+            },
+            () = sleep_until(look_again), if waiting => {}
+            _ = readers.join_next() => return Ok(()),
+            _ = &mut *failed => return Ok(()),
+        }
+        let outstanding = outstanding(channels).await?;
+        waiting = outstanding > 0;
+        // Absolute: what was sent, less what still waits, plus the window. A lost report is made good by the next.
+        let credit = (sent + SEND_WINDOW).saturating_sub(outstanding);
+        if credit >= reported + SEND_WINDOW / 8 {
+            reported = credit;
+            // Not awaited: a full inbox would keep us from sending, and the next look says it again.
+            if events.try_send((conn, LinkEvent::Credit(credit))).is_err() {
+                reported = 0;
+                waiting = true;
+            }
+        }
+    }
+}
+
+async fn read(
+    conn: ConnId,
+    kind: Channel,
+    channel: Arc<dyn DataChannel>,
+    opened: mpsc::Sender<()>,
+    mut announced: tokio::sync::watch::Receiver<bool>,
+    events: mpsc::Sender<(ConnId, LinkEvent)>,
+) {
+    while let Some(event) = channel.poll().await {
+        match event {
+            DataChannelEvent::OnOpen => {
+                if opened.send(()).await.is_err() {
+                    return;
+                }
+            }
+            DataChannelEvent::OnMessage(message) => {
+                if announced.wait_for(|announced| *announced).await.is_err() {
+                    return;
+                }
+                // A text message is nothing that Baton speaks: as an empty one, the engine refuses it with the reason.
+                let bytes = if message.is_string { Bytes::new() } else { message.data.freeze() };
+                if events.send((conn, LinkEvent::Received(kind, bytes))).await.is_err() {
+                    return;
+                }
+            }
+            DataChannelEvent::OnClose | DataChannelEvent::OnClosing => return,
+            _ => {}
+        }
+    }
+}
+
+async fn build(ice: &[IceServer], bind: &[IpAddr], handler: Handler) -> Result<impl PeerConnection + use<>, Ended> {
+    let servers = ice.iter().map(|server| RTCIceServer {
+        urls: server.urls.clone(),
+        username: server.username.clone().unwrap_or_default(),
+        credential: server.credential.clone().unwrap_or_default(),
+    });
+    let configuration = RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build();
+    // Candidates are addresses, never mDNS names: a browser that hides its own still reaches ours.
+    let settings = SettingEngineBuilder::new()
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_include_loopback_candidate(bind.iter().any(IpAddr::is_loopback));
+    Ok(PeerConnectionBuilder::new()
+        .with_configuration(configuration)
+        .with_setting_engine(settings.build())
+        .with_handler(Arc::new(handler))
+        .with_udp_addrs(bind.iter().map(|ip| std::net::SocketAddr::new(*ip, 0)).collect())
+        .build()
+        .await?)
+}
+
+async fn channel(pc: &dyn PeerConnection, label: &str, id: u16, ordered: bool) -> Result<Arc<dyn DataChannel>, Ended> {
+    let init = RTCDataChannelInit { ordered, negotiated: Some(id), ..Default::default() };
+    Ok(pc.create_data_channel(label, Some(init)).await?)
+}
+
+/// A candidate that cannot be used (a family that we lack, say) costs only itself.
+async fn add_candidates(pc: &dyn PeerConnection, candidates: Vec<IceCandidate>) {
+    for candidate in candidates {
+        let init = RTCIceCandidateInit {
+            candidate: candidate.to_line(),
+            sdp_mid: Some("0".into()),
+            sdp_mline_index: Some(0),
+            ..Default::default()
+        };
+        let _ = pc.add_ice_candidate(init).await;
+    }
+}
+
+async fn outstanding(channels: &[Arc<dyn DataChannel>; 2]) -> Result<u64, Ended> {
+    let [control, data] = channels;
+    Ok((control.outstanding_bytes().await? + data.outstanding_bytes().await?) as u64)
+}
+
+/// Waits until what was sent is acknowledged, but not for long.
+async fn drain(channels: &[Arc<dyn DataChannel>; 2]) {
+    let deadline = Instant::now() + LINGER;
+    while Instant::now() < deadline && outstanding(channels).await.is_ok_and(|bytes| bytes > 0) {
+        sleep_until(Instant::now() + CREDIT_INTERVAL).await;
+    }
+}
+
+/// Whether the chosen pair is relayed.
+async fn find_path(pc: &dyn PeerConnection) -> Path {
+    use webrtc::peer_connection::{RTCStatsReportEntry, StatsSelector};
+    let report = pc.get_stats(std::time::Instant::now(), StatsSelector::None).await;
+    let relay = report.candidate_pairs().filter(|pair| pair.nominated).any(|pair| {
+        [&pair.local_candidate_id, &pair.remote_candidate_id].into_iter().any(|id| match report.get(id) {
+            Some(RTCStatsReportEntry::LocalCandidate(c)) | Some(RTCStatsReportEntry::RemoteCandidate(c)) => {
+                format!("{:?}", c.candidate_type).eq_ignore_ascii_case("relay")
+            }
+            _ => false,
+        })
+    });
+    if relay { Path::Relay } else { Path::Direct }
+}
+
+/// Closes the connection however its task ends.
+struct Closer(Option<Arc<dyn PeerConnection>>);
+
+impl Closer {
+    async fn close(mut self) {
+        if let Some(pc) = self.0.take() {
+            let _ = pc.close().await;
+        }
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        if let (Some(pc), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                let _ = pc.close().await;
+            });
+        }
+    }
+}
+
+/// How much may wait in a connection's channels, bytes: a fast path stays busy, and a cancel still matters.
+const SEND_WINDOW: u64 = 1 << 20;
+/// How often to look at what has left while something waits: 1 MiB per 4 ms are 250 MB/s.
+const CREDIT_INTERVAL: Duration = Duration::from_millis(4);
+/// How long a connection may take to open: as in the browser.
+const HANDSHAKE: Duration = Duration::from_secs(12);
+/// How long a closing connection may go on delivering.
+const LINGER: Duration = Duration::from_millis(300);

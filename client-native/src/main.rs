@@ -1,0 +1,31 @@
+//! `baton`: the command line (docs/cli.md).
+
+use baton_client_native::{args::Cli, command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    // Several rustls providers may be compiled in; the first to be named is the process's.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("baton: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(command::run(cli));
+    // Threads that still read a disk must not hold the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            if !json {
+                eprintln!("baton: {exit}");
+            }
+            ExitCode::from(exit.code)
+        }
+    }
+}

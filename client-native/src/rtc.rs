@@ -1,0 +1,303 @@
+//! Connections to peers: offers and answers as sealed blobs, SDP from a template, two negotiated channels.
+//!
+//! The same rules as in the browser (client-wasm/src/page/rtc.rs): a foreign SDP is never applied, glare is won by the smaller
+//! PeerId, and what belongs to another session is dropped. One task per connection (`link.rs`) owns what blocks.
+
+use crate::link::{self, Command, LinkEvent};
+use baton_content::PeerId;
+use baton_signal_protocol::blob::{self, Route};
+use baton_signal_protocol::{Description, IceCandidate, IceServer, Signal};
+use baton_swarm::{Binding, Channel, ConnId, Path};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use tokio::sync::mpsc;
+
+/// What the session has to do about what happened.
+#[derive(Debug)]
+pub enum RtcNews {
+    /// Send this blob, through the server or a neighbour.
+    Signal { to: PeerId, blob: Vec<u8> },
+    /// Both channels are open.
+    Connected { conn: ConnId, peer: PeerId, binding: Binding, path: Path },
+    /// It ended.
+    Disconnected { conn: ConnId },
+    /// It never came to be.
+    Failed { peer: PeerId },
+}
+
+/// Who we are in this swarm, and the key that blobs are sealed with.
+#[derive(Clone)]
+pub struct Identity {
+    pub swarm: [u8; 32],
+    pub signalling_key: [u8; 32],
+    pub peer_seed: [u8; 32],
+    pub peer: PeerId,
+}
+
+/// All connections of one stream.
+pub struct Rtc {
+    identity: Identity,
+    ice: Vec<IceServer>,
+    bind: Vec<IpAddr>,
+    connections: BTreeMap<ConnId, Connection>,
+    by_peer: BTreeMap<PeerId, ConnId>,
+    next_conn: u64,
+    connections_max: usize,
+    events: mpsc::Sender<(ConnId, LinkEvent)>,
+}
+
+/// One connection from the first offer to its end.
+struct Connection {
+    peer: PeerId,
+    commands: mpsc::UnboundedSender<Command>,
+    offerer: bool,
+    local_nonce: [u8; 16],
+    local: Option<Description>,
+    remote: Option<Description>,
+    /// Ours, not yet sent.
+    found: Vec<IceCandidate>,
+    candidates_seen: usize,
+    connected: bool,
+}
+
+impl Connection {
+    /// The nonce of the offer that began this session, which names it.
+    fn offer_nonce(&self) -> [u8; 16] {
+        match &self.remote {
+            Some(offer) if !self.offerer => offer.session_nonce,
+            _ => self.local_nonce,
+        }
+    }
+}
+
+impl Rtc {
+    /// No connections yet. `bind`: local addresses to use, unspecified ones for every interface of their family.
+    pub fn new(
+        identity: Identity,
+        bind: Vec<IpAddr>,
+        connections_max: usize,
+        events: mpsc::Sender<(ConnId, LinkEvent)>,
+    ) -> Rtc {
+        let (connections, by_peer) = (BTreeMap::new(), BTreeMap::new());
+        Rtc { identity, ice: Vec::new(), bind, connections, by_peer, next_conn: 1, connections_max, events }
+    }
+
+    /// STUN and TURN servers for connections made from now on.
+    pub fn set_ice(&mut self, ice: Vec<IceServer>) {
+        self.ice = ice;
+    }
+
+    /// Starts a connection to a peer. One that is there, or on its way, is left alone.
+    pub fn connect(&mut self, peer: PeerId) -> Vec<RtcNews> {
+        if self.by_peer.contains_key(&peer) || peer == self.identity.peer {
+            return Vec::new();
+        }
+        if self.connections.len() >= self.connections_max {
+            return vec![RtcNews::Failed { peer }];
+        }
+        self.open(peer, None);
+        Vec::new()
+    }
+
+    /// Takes a blob in. One that does not open, or belongs to nothing, is dropped: the server may send what it likes.
+    pub fn handle_blob(&mut self, from: PeerId, bytes: &[u8]) -> Vec<RtcNews> {
+        let id = &self.identity;
+        let route = Route { swarm: id.swarm, from: from.0, to: id.peer.0 };
+        let session = self.by_peer.get(&from).and_then(|c| self.connections.get(c)).map(Connection::offer_nonce);
+        match blob::open(&route, &id.signalling_key, session.as_ref(), bytes) {
+            Ok(Signal::Offer(offer)) => return self.offered(from, offer),
+            Ok(Signal::Answer { description, .. }) => self.answered(from, description),
+            Ok(Signal::Candidates { candidates, .. }) => self.more_candidates(from, candidates),
+            Err(_) => {}
+        }
+        Vec::new()
+    }
+
+    /// The server does not know this peer any more.
+    pub fn gone(&mut self, peer: PeerId) -> Vec<RtcNews> {
+        match self.by_peer.get(&peer).copied() {
+            Some(conn) if self.connections.get(&conn).is_some_and(|c| !c.connected) => self.lost(conn),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes in what happened on a connection; messages and credit go to the engine without passing here.
+    pub fn handle(&mut self, conn: ConnId, event: LinkEvent) -> Vec<RtcNews> {
+        match event {
+            LinkEvent::Described(sdp) => self.described(conn, &sdp),
+            LinkEvent::Candidate(line) => self.found_candidate(conn, &line),
+            LinkEvent::Opened(path) => self.opened(conn, path),
+            LinkEvent::Gone => self.lost(conn),
+            LinkEvent::Received(..) | LinkEvent::Credit(_) => Vec::new(),
+        }
+    }
+
+    /// Puts a message on a channel. The queue is bounded by the credit that the engine was given.
+    pub fn send(&self, conn: ConnId, channel: Channel, bytes: Bytes) {
+        if let Some(connection) = self.connections.get(&conn) {
+            // A task that has ended says so by its own event.
+            let _ = connection.commands.send(Command::Send(channel, bytes));
+        }
+    }
+
+    /// Closes a connection once what is queued has had time to leave.
+    pub fn close(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.remove(&conn) {
+            self.by_peer.remove(&connection.peer);
+            let _ = connection.commands.send(Command::Close);
+        }
+    }
+
+    /// Closes everything.
+    pub fn close_all(&mut self) {
+        for conn in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.close(conn);
+        }
+    }
+
+    fn lost(&mut self, conn: ConnId) -> Vec<RtcNews> {
+        let Some(connection) = self.connections.remove(&conn) else { return Vec::new() };
+        self.by_peer.remove(&connection.peer);
+        let _ = connection.commands.send(Command::Close);
+        vec![match connection.connected {
+            true => RtcNews::Disconnected { conn },
+            false => RtcNews::Failed { peer: connection.peer },
+        }]
+    }
+
+    /// Glare: of two offers that cross, the one of the smaller PeerId stands.
+    fn offered(&mut self, from: PeerId, offer: Description) -> Vec<RtcNews> {
+        let mut news = Vec::new();
+        if let Some(&conn) = self.by_peer.get(&from)
+            && let Some(connection) = self.connections.get(&conn)
+        {
+            if connection.remote.as_ref().is_some_and(|remote| remote.session_nonce == offer.session_nonce) {
+                return news; // The same offer again, by another way.
+            }
+            if !connection.connected && connection.offerer && self.identity.peer < from {
+                return news;
+            }
+            if connection.connected {
+                news.extend(self.lost(conn)); // It came back before we noticed that it was gone.
+            } else {
+                self.close(conn);
+            }
+        }
+        if self.connections.len() < self.connections_max {
+            self.open(from, Some(offer));
+        }
+        news
+    }
+
+    fn answered(&mut self, from: PeerId, answer: Description) {
+        let Some(connection) = self.by_peer.get(&from).and_then(|conn| self.connections.get_mut(conn)) else { return };
+        if !connection.offerer || connection.remote.is_some() {
+            return;
+        }
+        let Ok(sdp) = answer.to_remote_sdp() else { return };
+        connection.remote = Some(answer);
+        let _ = connection.commands.send(Command::Answer(sdp));
+    }
+
+    fn more_candidates(&mut self, from: PeerId, more: Vec<IceCandidate>) {
+        let Some(connection) = self.by_peer.get(&from).and_then(|conn| self.connections.get_mut(conn)) else { return };
+        if connection.candidates_seen + more.len() > CANDIDATES_MAX {
+            return;
+        }
+        connection.candidates_seen += more.len();
+        let _ = connection.commands.send(Command::Candidates(more));
+    }
+
+    fn open(&mut self, peer: PeerId, remote: Option<Description>) {
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let (commands, inbox) = mpsc::unbounded_channel();
+        // An opened blob is valid, so its SDP can be made.
+        let offer = remote.as_ref().and_then(|offer| offer.to_remote_sdp().ok());
+        link::spawn(link::Setup {
+            conn,
+            offer,
+            ice: self.ice.clone(),
+            bind: self.bind.clone(),
+            commands: inbox,
+            events: self.events.clone(),
+        });
+        let connection = Connection {
+            peer,
+            commands,
+            offerer: remote.is_none(),
+            local_nonce: crate::random(),
+            local: None,
+            remote,
+            found: Vec::new(),
+            candidates_seen: 0,
+            connected: false,
+        };
+        self.connections.insert(conn, connection);
+        self.by_peer.insert(peer, conn);
+    }
+
+    fn described(&mut self, conn: ConnId, text: &str) -> Vec<RtcNews> {
+        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
+        let Ok(description) = Description::from_local_sdp(text, connection.local_nonce) else { return self.lost(conn) };
+        connection.local = Some(description.clone());
+        let signal = match connection.offerer {
+            true => Signal::Offer(description),
+            false => Signal::Answer { offer_nonce: connection.offer_nonce(), description },
+        };
+        let mut news = self.signal(conn, &signal);
+        news.extend(self.flush_candidates(conn));
+        news
+    }
+
+    fn found_candidate(&mut self, conn: ConnId, line: &str) -> Vec<RtcNews> {
+        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
+        let Ok(Some(candidate)) = IceCandidate::parse(line) else { return Vec::new() };
+        if connection.found.len() < CANDIDATES_MAX {
+            connection.found.push(candidate);
+        }
+        self.flush_candidates(conn)
+    }
+
+    /// Sends the candidates found since the last time; none before our description, which they would overtake.
+    fn flush_candidates(&mut self, conn: ConnId) -> Vec<RtcNews> {
+        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
+        let Some(local) = &connection.local else { return Vec::new() };
+        let mut candidates = std::mem::take(&mut connection.found);
+        candidates.retain(|candidate| !local.candidates.contains(candidate));
+        if candidates.is_empty() {
+            return Vec::new();
+        }
+        let offer_nonce = connection.offer_nonce();
+        self.signal(conn, &Signal::Candidates { offer_nonce, candidates, last: false })
+    }
+
+    fn opened(&mut self, conn: ConnId, path: Path) -> Vec<RtcNews> {
+        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
+        let (Some(local), Some(remote)) = (&connection.local, &connection.remote) else { return Vec::new() };
+        connection.connected = true;
+        let binding = Binding {
+            local_nonce: connection.local_nonce,
+            remote_nonce: remote.session_nonce,
+            local_fingerprint: local.fingerprint,
+            remote_fingerprint: remote.fingerprint,
+            offerer: connection.offerer,
+        };
+        vec![RtcNews::Connected { conn, peer: connection.peer, binding, path }]
+    }
+
+    /// A signal that our own limits refuse (a host with fifty addresses) is not sent.
+    fn signal(&self, conn: ConnId, signal: &Signal) -> Vec<RtcNews> {
+        let id = &self.identity;
+        let Some(connection) = self.connections.get(&conn) else { return Vec::new() };
+        let to = connection.peer;
+        match blob::seal(&id.swarm, &to.0, &id.signalling_key, &id.peer_seed, crate::random(), signal) {
+            Ok(blob) => vec![RtcNews::Signal { to, blob }],
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// Candidates per peer. Real hosts have about ten.
+const CANDIDATES_MAX: usize = 40;

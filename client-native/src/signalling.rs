@@ -1,0 +1,256 @@
+//! The signalling socket: joins, comes back by itself with jitter, and carries sealed blobs.
+//!
+//! One task; the session writes to it and hears from it. Several servers (a link may name more than one) are tried in turn.
+
+use baton_content::{PeerKey, SwarmKey};
+use baton_signal_protocol::{
+    ClientMessage, DecodeError, Join, Refusal, Report, SERVER_MESSAGE_MAX, SUBPROTOCOL, ServerMessage,
+};
+use futures_util::{SinkExt, StreamExt};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+/// What the session hears.
+#[derive(Debug)]
+pub enum SignalEvent {
+    /// A Welcome, candidates, a blob, or that somebody is gone.
+    Server(ServerMessage),
+    /// The socket is gone; the task goes on trying. The reason, where the server gave one.
+    Lost(Option<Refusal>),
+}
+
+/// What the session says.
+#[derive(Debug)]
+pub enum SignalCommand {
+    Relay { to: [u8; 32], blob: Vec<u8> },
+    More,
+    Report { completeness_permille: u16, free_slots: u8 },
+    /// Say goodbye and end.
+    Leave,
+}
+
+/// One swarm's place at its servers.
+pub struct Signalling {
+    /// Origins, `http(s)://host[:port]`.
+    pub servers: Vec<String>,
+    pub swarm: SwarmKey,
+    pub peer: PeerKey,
+    pub commands: mpsc::UnboundedReceiver<SignalCommand>,
+    pub events: mpsc::UnboundedSender<SignalEvent>,
+    report: Report,
+    clock_offset_s: i64,
+    outbox: Vec<ClientMessage>,
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How one connection to a server ended.
+enum End {
+    /// The session wants no more.
+    Left,
+    /// Come back after this long; `None` means by the usual backoff.
+    Lost { refusal: Option<Refusal>, retry: Option<Duration>, joined: bool },
+}
+
+impl Signalling {
+    pub fn new(
+        servers: Vec<String>,
+        swarm: SwarmKey,
+        peer: PeerKey,
+        commands: mpsc::UnboundedReceiver<SignalCommand>,
+        events: mpsc::UnboundedSender<SignalEvent>,
+    ) -> Signalling {
+        let report = Report { completeness_permille: 0, free_slots: 0, spare_upload_kbit: 0 };
+        Signalling { servers, swarm, peer, commands, events, report, clock_offset_s: 0, outbox: Vec::new() }
+    }
+
+    /// Runs until told to leave, or until the session is gone.
+    pub async fn run(mut self) {
+        let mut attempt = 0u32;
+        let mut place = 0;
+        loop {
+            let Some(origin) = self.servers.get(place % self.servers.len().max(1)).cloned() else { return };
+            let (refusal, retry) = match self.once(&origin).await {
+                End::Left => return,
+                End::Lost { refusal, retry, joined } => {
+                    if joined {
+                        attempt = 0;
+                    } else {
+                        place += 1;
+                    }
+                    (refusal, retry)
+                }
+            };
+            if self.events.send(SignalEvent::Lost(refusal)).is_err() {
+                return;
+            }
+            // Full jitter on an exponential backoff, so that a server that comes back is not trampled.
+            let ceiling = RETRY_MAX.min(RETRY_FIRST * (1 << attempt.min(6)));
+            let wait = retry.map_or(ceiling / 2 + jitter(ceiling / 2), |wait| wait.min(RETRY_REFUSED) + jitter(RETRY_FIRST / 2));
+            attempt += 1;
+            if self.wait(wait).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next attempt; true when told to leave.
+    async fn wait(&mut self, wait: Duration) -> bool {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return false,
+                command = self.commands.recv() => match command {
+                    None | Some(SignalCommand::Leave) => return true,
+                    Some(command) => {
+                        if let Some(message) = self.message(command) && self.outbox.len() < OUTBOX_MAX {
+                            self.outbox.push(message);
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    async fn once(&mut self, origin: &str) -> End {
+        let lost = |joined| End::Lost { refusal: None, retry: None, joined };
+        let Some((mut socket, host)) = connect(origin).await else { return lost(false) };
+        if send(&mut socket, &ClientMessage::Join(self.join(&host))).await.is_err() {
+            return lost(false);
+        }
+        let mut patience = CONNECT_PATIENCE;
+        let mut joined = false;
+        loop {
+            tokio::select! {
+                // A socket that stands but says nothing for twice its keepalive is a lost one.
+                heard = timeout(patience, socket.next()) => {
+                    let message = match heard {
+                        Ok(Some(Ok(Message::Binary(bytes)))) => match ServerMessage::decode(&bytes) {
+                            Ok(message) => message,
+                            Err(DecodeError::UnknownKind(_)) => continue,
+                            Err(_) => return lost(joined),
+                        },
+                        Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
+                        _ => return lost(joined),
+                    };
+                    match message {
+                        ServerMessage::Refused { reason: Refusal::Clock, server_unix_s, .. } => {
+                            self.clock_offset_s = (server_unix_s as i64).wrapping_sub(crate::unix_s() as i64);
+                            return End::Lost { refusal: None, retry: Some(Duration::ZERO), joined };
+                        }
+                        ServerMessage::Refused { reason, retry_ms, .. } => {
+                            let retry = retry_ms.map_or(RETRY_REFUSED, |ms| Duration::from_millis(ms.into()));
+                            return End::Lost { refusal: Some(reason), retry: Some(retry), joined };
+                        }
+                        ServerMessage::GoingAway { retry_ms } => {
+                            let retry = Some(Duration::from_millis(retry_ms.into()));
+                            return End::Lost { refusal: None, retry, joined };
+                        }
+                        ServerMessage::Alive => {}
+                        message => {
+                            if let ServerMessage::Welcome { keepalive_s, .. } = &message {
+                                patience = Duration::from_secs(u64::from(*keepalive_s).max(1) * 2);
+                                joined = true;
+                                for waiting in std::mem::take(&mut self.outbox) {
+                                    if send(&mut socket, &waiting).await.is_err() {
+                                        return lost(true);
+                                    }
+                                }
+                            }
+                            if self.events.send(SignalEvent::Server(message)).is_err() {
+                                return End::Left;
+                            }
+                        }
+                    }
+                }
+                command = self.commands.recv() => {
+                    let Some(message) = command.and_then(|command| match command {
+                        SignalCommand::Leave => None,
+                        other => Some(self.message(other)),
+                    }) else {
+                        let _ = send(&mut socket, &ClientMessage::Leave).await;
+                        let _ = timeout(LEAVE_PATIENCE, socket.close(None)).await;
+                        return End::Left;
+                    };
+                    let Some(message) = message else { continue };
+                    if !joined {
+                        self.outbox.truncate(OUTBOX_MAX);
+                        self.outbox.push(message);
+                    } else if send(&mut socket, &message).await.is_err() {
+                        return lost(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a command says on the wire; `None` for a report that changes nothing.
+    fn message(&mut self, command: SignalCommand) -> Option<ClientMessage> {
+        Some(match command {
+            SignalCommand::Relay { to, blob } => ClientMessage::Relay { to, blob },
+            SignalCommand::More => ClientMessage::More,
+            SignalCommand::Report { completeness_permille, free_slots } => {
+                let report = Report { completeness_permille, free_slots, spare_upload_kbit: 0 };
+                if report == self.report {
+                    return None;
+                }
+                self.report = report;
+                ClientMessage::Report(report)
+            }
+            SignalCommand::Leave => ClientMessage::Leave,
+        })
+    }
+
+    fn join(&self, host: &str) -> Join {
+        let unix_s = crate::unix_s().saturating_add_signed(self.clock_offset_s);
+        let (swarm, peer) = (self.swarm.id().0, self.peer.id().0);
+        let mut join = Join::new(host, unix_s, swarm, peer, |bytes| self.swarm.sign(bytes), |bytes| self.peer.sign(bytes));
+        join.completeness_permille = self.report.completeness_permille;
+        join.free_slots = self.report.free_slots;
+        join
+    }
+}
+
+/// Opens the socket; with it, the host as the Host header names it, which the Join signs.
+async fn connect(origin: &str) -> Option<(Socket, String)> {
+    let origin = origin.trim_end_matches('/').replacen("http", "ws", 1);
+    let (scheme, host) = origin.split_once("://")?;
+    let default_port = if scheme == "wss" { ":443" } else { ":80" };
+    let host = host.strip_suffix(default_port).unwrap_or(host).to_string();
+    let mut request = format!("{scheme}://{host}/ws").into_client_request().ok()?;
+    request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().ok()?);
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(SERVER_MESSAGE_MAX))
+        .max_frame_size(Some(SERVER_MESSAGE_MAX));
+    let connecting = connect_async_with_config(request, Some(limits), true);
+    let (socket, _) = timeout(CONNECT_PATIENCE, connecting).await.ok()?.ok()?;
+    Some((socket, host))
+}
+
+async fn send(socket: &mut Socket, message: &ClientMessage) -> Result<(), ()> {
+    let sending = socket.send(Message::Binary(message.encode().into()));
+    timeout(CONNECT_PATIENCE, sending).await.map_err(|_| ())?.map_err(|_| ())
+}
+
+/// Between nothing and `most`.
+fn jitter(most: Duration) -> Duration {
+    most.mul_f64(f64::from(u16::from_le_bytes(crate::random())) / 65536.0)
+}
+
+/// First wait after a loss; doubled each time.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// Longest wait: a person still sees it come back.
+const RETRY_MAX: Duration = Duration::from_secs(20);
+/// Longest wait that a refusal may impose.
+const RETRY_REFUSED: Duration = Duration::from_secs(300);
+/// How long a server may take to accept a socket, or a message.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the end of a socket that we leave.
+const LEAVE_PATIENCE: Duration = Duration::from_millis(500);
+/// Messages kept for a server that is away. Offers older than a few seconds are useless anyway.
+const OUTBOX_MAX: usize = 32;

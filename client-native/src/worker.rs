@@ -1,0 +1,168 @@
+//! The disk's thread of one session: does what the engine wants done with files, in order, and answers.
+
+use baton_content::{Header, Mask, PieceId};
+use baton_swarm::{Event, Input, Output};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What the thread is told.
+pub enum Job {
+    /// `Seal`, `Load`, `Store` and `Deliver`; bounded by the engine's own windows.
+    Act(Output),
+    /// A head to persist, completeness, the end.
+    Event(Event),
+    /// Something of the side's own: what its helper threads found, or a wish of another session's.
+    Own(Box<dyn FnOnce(&mut dyn Side) -> Vec<Input> + Send>),
+    /// Nothing more comes.
+    Stop,
+}
+
+/// What it answers.
+pub enum Answer {
+    Inputs(Vec<Input>),
+    News(News),
+}
+
+/// What a session tells whoever started it.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The manifest is known, or there is a newer one.
+    Manifest,
+    /// Everything is here and verified, and the files have their names.
+    Finished,
+    /// How far the plain hash of a publisher's files is, bytes.
+    Hashed { bytes: u64 },
+    /// It cannot go on.
+    Problem(Problem),
+}
+
+/// Why a session cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("a file changed while it was being shared")]
+    FileChanged,
+    #[error("a file cannot be read")]
+    FileUnreadable,
+    #[error("cannot write: {0}")]
+    CannotWrite(String),
+    #[error("this link does not open the stream any more")]
+    NotOpened,
+    #[error("the manifest is broken")]
+    BadManifest,
+    #[error("{0} does not have the BLAKE3 that its publisher named")]
+    WrongHash(String),
+    #[error("the publisher signed two different truths")]
+    Fraud,
+    #[error("the stream has expired")]
+    Expired,
+    #[error("the server refused: {0:?}")]
+    Refused(baton_signal_protocol::Refusal),
+}
+
+/// A publisher's, viewer's or keeper's files.
+pub trait Side: Send {
+    /// Does one thing that the engine wants.
+    fn act(&mut self, output: Output) -> Vec<Input>;
+    /// Takes in news of the engine's.
+    fn event(&mut self, event: Event) -> Vec<Input>;
+    /// Nothing to do for a moment: write out what was only noted.
+    fn idle(&mut self) {}
+    /// For jobs that are the side's own.
+    fn as_any(&mut self) -> &mut dyn std::any::Any;
+}
+
+/// Where a session's jobs go.
+#[derive(Clone)]
+pub struct Worker(Sender<Job>);
+
+impl Worker {
+    pub fn send(&self, job: Job) {
+        // A thread that has ended takes no more jobs, and its session is ending too.
+        let _ = self.0.send(job);
+    }
+
+    /// A job for a side of a known type.
+    pub fn own<S: Side + 'static>(&self, job: impl FnOnce(&mut S) -> Vec<Input> + Send + 'static) {
+        self.send(Job::Own(Box::new(move |side| match side.as_any().downcast_mut::<S>() {
+            Some(side) => job(side),
+            None => Vec::new(),
+        })));
+    }
+}
+
+/// Makes the queue first: a side may want to hand its end to helpers before the thread runs.
+pub fn queue() -> (Worker, Receiver<Job>) {
+    let (jobs, inbox) = channel();
+    (Worker(jobs), inbox)
+}
+
+/// Starts the thread.
+pub fn spawn(mut side: Box<dyn Side>, inbox: Receiver<Job>, answers: UnboundedSender<Answer>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        loop {
+            let job = match inbox.recv_timeout(IDLE) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    side.idle();
+                    match inbox.recv() {
+                        Ok(job) => job,
+                        Err(_) => break,
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let inputs = match job {
+                Job::Act(output) => side.act(output),
+                Job::Event(event) => side.event(event),
+                Job::Own(job) => job(&mut *side),
+                Job::Stop => break,
+            };
+            if !inputs.is_empty() && answers.send(Answer::Inputs(inputs)).is_err() {
+                break;
+            }
+        }
+        side.idle();
+    })
+}
+
+/// Reads the sealed bytes from the first to the last block of `mask` in one go and verifies each.
+///
+/// `read` fills the bytes from an offset in the piece on, sealed. What does not verify is no longer had.
+pub fn load(
+    header: &Header,
+    mask: Mask,
+    read: impl FnOnce(usize, &mut [u8]) -> std::io::Result<()>,
+) -> (Vec<Input>, Mask) {
+    let piece = header.id();
+    let mask = mask.and(header.full_mask());
+    let (Some(first), Some(last)) = (mask.first(), mask.iter().last()) else { return (Vec::new(), Mask::EMPTY) };
+    let start = usize::from(first.0) * baton_content::BLOCK_LEN;
+    let end = usize::from(last.0) * baton_content::BLOCK_LEN + header.block_len(last);
+    let mut bytes = vec![0; end.saturating_sub(start)];
+    if read(start, &mut bytes).is_err() {
+        return (vec![Input::LoadFailed { piece, mask }], mask);
+    }
+    let bytes = bytes::Bytes::from(bytes);
+    let mut inputs = Vec::with_capacity(mask.count());
+    let mut bad = Mask::EMPTY;
+    for block in mask.iter() {
+        let from = usize::from(block.0) * baton_content::BLOCK_LEN - start;
+        match header.verify(block, bytes.slice(from..from + header.block_len(block))) {
+            Ok(block) => inputs.push(Input::Loaded { block }),
+            Err(_) => bad.insert(block),
+        }
+    }
+    if !bad.is_empty() {
+        inputs.push(Input::LoadFailed { piece, mask: bad });
+    }
+    (inputs, bad)
+}
+
+/// Says that none of these can be loaded.
+pub fn load_failed(piece: PieceId, mask: Mask) -> Vec<Input> {
+    vec![Input::LoadFailed { piece, mask }]
+}
+
+/// A queue that was empty for so long is idle.
+const IDLE: Duration = Duration::from_millis(50);
