@@ -43,7 +43,10 @@ impl Bits {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, &word)| ones(word).map(move |bit| at as u32 * 64 + bit))
+        self.words
+            .iter()
+            .enumerate()
+            .flat_map(|(at, &word)| ones(word).map(move |bit| at as u32 * 64 + bit))
     }
 }
 

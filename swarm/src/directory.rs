@@ -41,7 +41,11 @@ impl Directory {
     pub(crate) fn rank(&mut self, peers: Vec<PeerId>) {
         let old = std::mem::take(&mut self.ranked);
         let mut seen = BTreeSet::new();
-        self.ranked = peers.into_iter().chain(old).filter(|peer| seen.insert(*peer)).collect();
+        self.ranked = peers
+            .into_iter()
+            .chain(old)
+            .filter(|peer| seen.insert(*peer))
+            .collect();
         self.bound();
     }
 
@@ -93,7 +97,13 @@ impl Directory {
         let times = self.failures.get(&peer).map_or(0, |failure| failure.times);
         let pause = (RETRY_MIN_US << times.min(5)).min(RETRY_MAX_US);
         let until = now.after(pause + jitter % (pause / 4));
-        self.failures.insert(peer, Failure { times: times + 1, until });
+        self.failures.insert(
+            peer,
+            Failure {
+                times: times + 1,
+                until,
+            },
+        );
     }
 
     /// Whether the last attempts to reach it failed.
@@ -103,25 +113,54 @@ impl Directory {
 
     /// Drops attempts of which nothing was heard.
     pub(crate) fn expire(&mut self, now: Instant, jitter: u64) {
-        let over: Vec<PeerId> = self.connecting.iter().filter(|(_, since)| now.since(**since) >= ATTEMPT_US).map(|(peer, _)| *peer).collect();
+        let over: Vec<PeerId> = self
+            .connecting
+            .iter()
+            .filter(|(_, since)| now.since(**since) >= ATTEMPT_US)
+            .map(|(peer, _)| *peer)
+            .collect();
         for peer in over {
             self.failed(peer, now, jitter);
         }
     }
 
     /// The best candidate to try now; it is being tried from now on.
-    pub(crate) fn next(&mut self, now: Instant, is_connected: impl Fn(&PeerId) -> bool) -> Option<PeerId> {
-        let waits = |peer: &PeerId| self.failures.get(peer).is_some_and(|failure| failure.until > now);
-        let busy = |peer: &PeerId| self.connecting.contains_key(peer) || self.banned.contains(peer) || is_connected(peer);
-        let peer = *self.ranked.iter().find(|peer| !waits(peer) && !busy(peer))?;
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        is_connected: impl Fn(&PeerId) -> bool,
+    ) -> Option<PeerId> {
+        let waits = |peer: &PeerId| {
+            self.failures
+                .get(peer)
+                .is_some_and(|failure| failure.until > now)
+        };
+        let busy = |peer: &PeerId| {
+            self.connecting.contains_key(peer) || self.banned.contains(peer) || is_connected(peer)
+        };
+        let peer = *self
+            .ranked
+            .iter()
+            .find(|peer| !waits(peer) && !busy(peer))?;
         self.connecting.insert(peer, now);
         Some(peer)
     }
 
     /// When to look again.
     pub(crate) fn next_at(&self, is_connected: impl Fn(&PeerId) -> bool) -> Option<Instant> {
-        let pauses = self.failures.iter().filter(|(peer, _)| !self.connecting.contains_key(peer) && !self.banned.contains(peer) && !is_connected(peer)).map(|(_, failure)| failure.until);
-        let attempts = self.connecting.values().map(|since| since.after(ATTEMPT_US));
+        let pauses = self
+            .failures
+            .iter()
+            .filter(|(peer, _)| {
+                !self.connecting.contains_key(peer)
+                    && !self.banned.contains(peer)
+                    && !is_connected(peer)
+            })
+            .map(|(_, failure)| failure.until);
+        let attempts = self
+            .connecting
+            .values()
+            .map(|since| since.after(ATTEMPT_US));
         pauses.chain(attempts).min()
     }
 }
@@ -147,7 +186,10 @@ mod tests {
         let later = Instant(RETRY_MIN_US);
         assert_eq!(directory.next(later, |_| false), Some(peer(1)));
         directory.failed(peer(1), later, 0);
-        assert_eq!(directory.next_at(|_| false), Some(later.after(2 * RETRY_MIN_US)));
+        assert_eq!(
+            directory.next_at(|_| false),
+            Some(later.after(2 * RETRY_MIN_US))
+        );
     }
 
     #[test]

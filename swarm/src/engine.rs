@@ -4,11 +4,14 @@
 //! Invariants: every block here was verified; a block is in exactly one of have, in flight, wanted, unwanted ([`Pieces`]); what a peer
 //! owes or waits for is bounded by grants; ordered maps and one seeded generator only, so that one seed is one run.
 
+mod choose;
 mod connect;
 mod fetch;
 mod gossip;
+mod patience;
 mod receive;
 mod serve;
+mod start;
 mod stats;
 
 use crate::config::{self, Config};
@@ -181,8 +184,17 @@ impl Swarm {
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.now = self.now.max(now);
         match input {
-            Input::Connected { conn, peer, binding, path } => self.connected(conn, peer, binding, path),
-            Input::Received { conn, channel, bytes } => self.received(conn, channel, bytes),
+            Input::Connected {
+                conn,
+                peer,
+                binding,
+                path,
+            } => self.connected(conn, peer, binding, path),
+            Input::Received {
+                conn,
+                channel,
+                bytes,
+            } => self.received(conn, channel, bytes),
             Input::Writable { conn, credit } => self.writable(conn, credit),
             Input::Disconnected { conn } => self.forget(conn, None),
             Input::ConnectFailed { peer } => self.connect_failed(peer),
@@ -198,7 +210,10 @@ impl Swarm {
             Input::Stored { .. } => {}
             Input::StoreFailed { piece, mask } => self.lose(piece, mask.0, false),
             Input::Evicted { piece, mask } => self.lose(piece, mask.0, true),
-            Input::Budget { upload_bytes_per_second, paused } => self.budget(upload_bytes_per_second, paused),
+            Input::Budget {
+                upload_bytes_per_second,
+                paused,
+            } => self.budget(upload_bytes_per_second, paused),
             Input::Clock { unix_now_s } => self.clock(unix_now_s),
             Input::TimedOut => {}
             Input::Leaving => self.stop(Reason::Goodbye),
@@ -244,12 +259,31 @@ impl Swarm {
     pub fn check_invariants(&self) {
         let mut owed: BTreeMap<PieceId, (u64, u64)> = BTreeMap::new();
         for peer in self.peers.values() {
-            let blocks: u32 = peer.down.owed.values().map(|owed| owed.mask.count_ones()).sum();
+            let blocks: u32 = peer
+                .down
+                .owed
+                .values()
+                .map(|owed| owed.mask.count_ones())
+                .sum();
             assert_eq!(blocks, peer.down.owed_blocks, "owed blocks are counted");
-            assert!(peer.down.owed_blocks <= u32::from(u16::MAX), "owed blocks are bounded");
-            assert!(peer.down.pending_bytes <= config::PENDING_PEER_BYTES_MAX, "pending bytes are bounded");
-            assert!(peer.up.waiting_blocks() <= config::REQUESTED_BLOCKS_MAX + 64, "requests are bounded");
-            let asked: u32 = peer.up.asked.values().map(|asked| asked.mask.count_ones()).sum();
+            assert!(
+                peer.down.owed_blocks <= u32::from(u16::MAX),
+                "owed blocks are bounded"
+            );
+            assert!(
+                peer.down.pending_bytes <= config::PENDING_PEER_BYTES_MAX,
+                "pending bytes are bounded"
+            );
+            assert!(
+                peer.up.waiting_blocks() <= config::REQUESTED_BLOCKS_MAX + 64,
+                "requests are bounded"
+            );
+            let asked: u32 = peer
+                .up
+                .asked
+                .values()
+                .map(|asked| asked.mask.count_ones())
+                .sum();
             assert_eq!(asked, peer.up.asked_blocks, "asked blocks are counted");
             for (&piece, entry) in &peer.down.owed {
                 let (once, twice) = owed.entry(piece).or_default();
@@ -258,12 +292,23 @@ impl Swarm {
                 *once |= entry.mask;
             }
         }
-        assert!(self.pending_bytes <= config::PENDING_BYTES_MAX, "pending bytes are bounded in all");
+        assert!(
+            self.pending_bytes <= config::PENDING_BYTES_MAX,
+            "pending bytes are bounded in all"
+        );
         for id in self.pieces.ids() {
             let piece = self.pieces.get(id).expect("listed");
             let (once, twice) = owed.get(&id).copied().unwrap_or_default();
-            assert_eq!(piece.have & piece.in_flight, 0, "a block is had or in flight, {id}");
-            assert_eq!((piece.in_flight, piece.hedged), (once & !piece.have, twice & !piece.have), "in flight is what is owed, {id}");
+            assert_eq!(
+                piece.have & piece.in_flight,
+                0,
+                "a block is had or in flight, {id}"
+            );
+            assert_eq!(
+                (piece.in_flight, piece.hedged),
+                (once & !piece.have, twice & !piece.have),
+                "in flight is what is owed, {id}"
+            );
             assert_eq!(once & piece.have, 0, "nothing had is owed, {id}");
         }
     }
@@ -290,7 +335,11 @@ impl Swarm {
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.up.wire_sent += bytes.len() as u64;
             self.counters.wire_sent_bytes += bytes.len() as u64;
-            self.out.push_back(Output::Send { conn, channel, bytes });
+            self.out.push_back(Output::Send {
+                conn,
+                channel,
+                bytes,
+            });
         }
     }
 
@@ -300,12 +349,20 @@ impl Swarm {
 
     /// Connections whose Hello was accepted.
     fn up(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.peers.values().filter(|peer| peer.is_up()).map(|peer| peer.conn)
+        self.peers
+            .values()
+            .filter(|peer| peer.is_up())
+            .map(|peer| peer.conn)
     }
 
     /// Whether everything that the head names is here and no data lane grows.
     fn is_complete(&self) -> bool {
-        let closed = |head: &SignedHead| head.head().lanes.iter().all(|state| state.lane.0 == 0 || !state.open);
+        let closed = |head: &SignedHead| {
+            head.head()
+                .lanes
+                .iter()
+                .all(|state| state.lane.0 == 0 || !state.open)
+        };
         let whole = self.role == Role::Publisher || self.pieces.all_whole();
         whole && self.pieces.total() > 0 && self.head.as_ref().is_some_and(closed)
     }
@@ -340,7 +397,12 @@ impl Swarm {
     }
 
     fn check_expiry(&mut self) {
-        if self.stopped.is_none() && self.head.as_ref().is_some_and(|head| head.head().is_expired(self.unix_now_s)) {
+        if self.stopped.is_none()
+            && self
+                .head
+                .as_ref()
+                .is_some_and(|head| head.head().is_expired(self.unix_now_s))
+        {
             self.event(Event::Expired);
             self.stop(Reason::Expired);
         }

@@ -1,7 +1,9 @@
 //! The engine's face: everything that happens is an [`Input`], everything to do is an [`Output`].
 
 use crate::timer::Instant;
-use baton_content::{Header, Mask, PeerId, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock};
+use baton_content::{
+    Header, Mask, PeerId, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock,
+};
 use bytes::Bytes;
 
 /// One connection to one peer, numbered by the driver. Never reused; an input for one that is gone is ignored.
@@ -78,9 +80,18 @@ pub struct Demand {
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Both channels to `peer` are open. The engine sends its Hello in answer, at once.
-    Connected { conn: ConnId, peer: PeerId, binding: Binding, path: Path },
+    Connected {
+        conn: ConnId,
+        peer: PeerId,
+        binding: Binding,
+        path: Path,
+    },
     /// A message arrived.
-    Received { conn: ConnId, channel: Channel, bytes: Bytes },
+    Received {
+        conn: ConnId,
+        channel: Channel,
+        bytes: Bytes,
+    },
     /// How many bytes in all, both channels together and counted since `Connected`, the driver takes: bytes that left its
     /// send buffer + what the buffer may hold (256 KiB to 1 MiB). It never shrinks. Control messages are sent (and counted) even
     /// beyond it; they are small. Until the first one the credit is [`crate::Config::initial_credit_bytes`].
@@ -115,7 +126,10 @@ pub enum Input {
     /// These blocks were dropped to make room: no longer had. They are fetched again only when demanded.
     Evicted { piece: PieceId, mask: Mask },
     /// How much may be uploaded. `None`: no limit. Paused: choke everyone, but go on fetching.
-    Budget { upload_bytes_per_second: Option<u64>, paused: bool },
+    Budget {
+        upload_bytes_per_second: Option<u64>,
+        paused: bool,
+    },
     /// The wall clock, for heads that expire.
     Clock { unix_now_s: u64 },
     /// The time of `poll_timeout` came.
@@ -128,7 +142,11 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Send one message.
-    Send { conn: ConnId, channel: Channel, bytes: Bytes },
+    Send {
+        conn: ConnId,
+        channel: Channel,
+        bytes: Bytes,
+    },
     /// Try to connect; answered by `Connected` or `ConnectFailed`.
     Connect { peer: PeerId },
     /// Close this connection (after flushing what was sent). The engine has already forgotten it.
@@ -136,7 +154,10 @@ pub enum Output {
     /// A sealed offer or answer from `from` came through a neighbour: handle it as if from the server.
     Signal { from: PeerId, blob: Bytes },
     /// Tell the server.
-    Report { completeness_permille: u16, free_slots: u8 },
+    Report {
+        completeness_permille: u16,
+        free_slots: u8,
+    },
     /// Publisher: seal this piece and answer `Sealed`. Keep the sealed bytes a while: `Load`s of them follow.
     Seal { piece: PieceId },
     /// Load these blocks and answer `Loaded` for each, or `LoadFailed`.

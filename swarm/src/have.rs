@@ -22,7 +22,9 @@ struct LaneHave {
 impl HaveMap {
     /// The blocks of one piece; all ones for a full piece, however many blocks it has.
     pub(crate) fn mask(&self, piece: PieceId) -> u64 {
-        let Some(lane) = self.lanes.get(&piece.lane) else { return 0 };
+        let Some(lane) = self.lanes.get(&piece.lane) else {
+            return 0;
+        };
         if lane.full.contains(piece.index.0) {
             u64::MAX
         } else if lane.any.contains(piece.index.0) {
@@ -73,24 +75,44 @@ impl HaveMap {
 
     /// Full pieces of the data lanes: all but the manifest.
     pub(crate) fn full_data_count(&self) -> u32 {
-        self.lanes.iter().filter(|&(&lane, _)| lane != MANIFEST_LANE).map(|(_, lane)| lane.full.count()).sum()
+        self.lanes
+            .iter()
+            .filter(|&(&lane, _)| lane != MANIFEST_LANE)
+            .map(|(_, lane)| lane.full.count())
+            .sum()
     }
 
     /// Every full piece.
     pub(crate) fn full_pieces(&self) -> impl Iterator<Item = PieceId> + '_ {
-        self.lanes.iter().flat_map(|(&lane, have)| have.full.iter().map(move |index| PieceId { lane, index: PieceIndex(index) }))
+        self.lanes.iter().flat_map(|(&lane, have)| {
+            have.full.iter().map(move |index| PieceId {
+                lane,
+                index: PieceIndex(index),
+            })
+        })
     }
 
     /// Every part.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (PieceId, u64)> + '_ {
         self.lanes.iter().flat_map(|(&lane, have)| {
-            have.parts.iter().map(move |(&index, &mask)| (PieceId { lane, index: PieceIndex(index) }, mask))
+            have.parts.iter().map(move |(&index, &mask)| {
+                (
+                    PieceId {
+                        lane,
+                        index: PieceIndex(index),
+                    },
+                    mask,
+                )
+            })
         })
     }
 }
 
 /// What is said of `pieces` in as many messages as it takes. `mask` tells all ones for a full piece.
-pub(crate) fn announce(pieces: impl Iterator<Item = PieceId>, mask: impl Fn(PieceId) -> u64) -> Vec<Have> {
+pub(crate) fn announce(
+    pieces: impl Iterator<Item = PieceId>,
+    mask: impl Fn(PieceId) -> u64,
+) -> Vec<Have> {
     let mut messages = Vec::new();
     let mut have = Have::default();
     for piece in pieces {
@@ -98,10 +120,20 @@ pub(crate) fn announce(pieces: impl Iterator<Item = PieceId>, mask: impl Fn(Piec
         match mask(piece) {
             0 => continue,
             u64::MAX => match have.ranges.last_mut() {
-                Some(last) if last.lane == lane && last.first + last.count == index => last.count += 1,
-                _ => have.ranges.push(Range { lane, first: index, count: 1 }),
+                Some(last) if last.lane == lane && last.first + last.count == index => {
+                    last.count += 1
+                }
+                _ => have.ranges.push(Range {
+                    lane,
+                    first: index,
+                    count: 1,
+                }),
             },
-            part => have.parts.push(Part { lane, index, mask: part }),
+            part => have.parts.push(Part {
+                lane,
+                index,
+                mask: part,
+            }),
         }
         if have.ranges.len() + have.parts.len() >= ENTRIES_MAX {
             messages.push(std::mem::take(&mut have));
@@ -129,8 +161,23 @@ mod tests {
         let pieces = (0..7).map(|index| piece_id(1, index));
         let said = announce(pieces, |piece| have.mask(piece));
         let expected = Have {
-            ranges: vec![Range { lane: 1, first: 0, count: 3 }, Range { lane: 1, first: 5, count: 1 }],
-            parts: vec![Part { lane: 1, index: 3, mask: 0b101 }],
+            ranges: vec![
+                Range {
+                    lane: 1,
+                    first: 0,
+                    count: 3,
+                },
+                Range {
+                    lane: 1,
+                    first: 5,
+                    count: 1,
+                },
+            ],
+            parts: vec![Part {
+                lane: 1,
+                index: 3,
+                mask: 0b101,
+            }],
         };
         assert_eq!(said, vec![expected]);
         assert!(have.set_part(piece_id(1, 5), 0));

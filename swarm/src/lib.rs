@@ -38,6 +38,7 @@ pub mod wire;
 pub use config::Config;
 pub use engine::Swarm;
 pub use face::{
-    Binding, Channel, ConnId, Demand, Event, Flood, Input, Output, Path, PeerStats, Reason, Role, Stats, Stream,
+    Binding, Channel, ConnId, Demand, Event, Flood, Input, Output, Path, PeerStats, Reason, Role,
+    Stats, Stream,
 };
 pub use timer::Instant;

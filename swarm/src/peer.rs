@@ -38,7 +38,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(conn: ConnId, id: PeerId, binding: Binding, path: Path, config: &Config, now: Instant) -> Self {
+    pub(crate) fn new(
+        conn: ConnId,
+        id: PeerId,
+        binding: Binding,
+        path: Path,
+        config: &Config,
+        now: Instant,
+    ) -> Self {
         Peer {
             conn,
             id,
@@ -52,8 +59,16 @@ impl Peer {
             have_sent_at: None,
             neighbours: Vec::new(),
             messages: Bucket::new(config::MESSAGES_PER_SECOND, config::MESSAGES_BURST, now),
-            introductions: Bucket::new(1_000_000 / config::INTRODUCTION_INTERVAL_US, config::INTRODUCTIONS_BURST, now),
-            vain: Bucket::new(config::VAIN_BLOCKS_PER_SECOND, config::VAIN_BLOCKS_BURST, now),
+            introductions: Bucket::new(
+                1_000_000 / config::INTRODUCTION_INTERVAL_US,
+                config::INTRODUCTIONS_BURST,
+                now,
+            ),
+            vain: Bucket::new(
+                config::VAIN_BLOCKS_PER_SECOND,
+                config::VAIN_BLOCKS_BURST,
+                now,
+            ),
             rtt: Rtt::default(),
             wire_received: 0,
             down: Download::new(config, now),
@@ -84,7 +99,10 @@ const RTT_WINDOW_US: u64 = 10_000_000;
 
 impl Rtt {
     pub(crate) fn add(&mut self, now: Instant, sample_us: u64) {
-        self.smoothed_us = Some(self.smoothed_us.map_or(sample_us, |old| (old * 7 + sample_us) / 8));
+        self.smoothed_us = Some(
+            self.smoothed_us
+                .map_or(sample_us, |old| (old * 7 + sample_us) / 8),
+        );
         if now.since(self.window_since) >= RTT_WINDOW_US {
             self.least_before_us = self.least_us.take();
             self.window_since = now;
@@ -98,7 +116,11 @@ impl Rtt {
 
     /// The least seen lately, or a guess across a country before anything was.
     pub(crate) fn least_us(&self) -> u64 {
-        self.least_us.into_iter().chain(self.least_before_us).min().unwrap_or(50_000)
+        self.least_us
+            .into_iter()
+            .chain(self.least_before_us)
+            .min()
+            .unwrap_or(50_000)
     }
 }
 
@@ -193,20 +215,34 @@ impl Download {
 
     /// How many more blocks may be asked for.
     pub(crate) fn room(&self, rtt_us: u64) -> u32 {
-        self.window_blocks(rtt_us).min(self.grant).saturating_sub(self.owed_blocks)
+        self.window_blocks(rtt_us)
+            .min(self.grant)
+            .saturating_sub(self.owed_blocks)
     }
 
     /// When a block asked for now is expected to be here.
     pub(crate) fn expected_us(&self, rtt_us: u64, more_blocks: u32) -> u64 {
-        let rate = self.goodput.bytes_per_second().unwrap_or(1_000_000).max(1_000);
+        let rate = self
+            .goodput
+            .bytes_per_second()
+            .unwrap_or(1_000_000)
+            .max(1_000);
         let bytes = u64::from(self.owed_blocks + more_blocks + 1) * baton_content::BLOCK_LEN as u64;
         rtt_us + bytes.saturating_mul(1_000_000) / rate
     }
 
     /// When an urgent block is expected: it overtakes what is not.
     pub(crate) fn expected_urgent_us(&self, rtt_us: u64, more_blocks: u32) -> u64 {
-        let rate = self.goodput.bytes_per_second().unwrap_or(1_000_000).max(1_000);
-        let urgent: u32 = self.owed.values().map(|owed| owed.urgent.count_ones()).sum();
+        let rate = self
+            .goodput
+            .bytes_per_second()
+            .unwrap_or(1_000_000)
+            .max(1_000);
+        let urgent: u32 = self
+            .owed
+            .values()
+            .map(|owed| owed.urgent.count_ones())
+            .sum();
         let bytes = u64::from(urgent + more_blocks + 1) * baton_content::BLOCK_LEN as u64;
         rtt_us + bytes.saturating_mul(1_000_000) / rate
     }
@@ -216,12 +252,17 @@ impl Download {
     }
 
     pub(crate) fn withheld_mask(&self, piece: PieceId) -> u64 {
-        self.withheld.range((piece, None)..).take_while(|((at, _), _)| *at == piece).fold(0, |mask, (_, held)| mask | held.mask)
+        self.withheld
+            .range((piece, None)..)
+            .take_while(|((at, _), _)| *at == piece)
+            .fold(0, |mask, (_, held)| mask | held.mask)
     }
 
     /// Takes blocks off what is owed; which of `mask` were.
     pub(crate) fn settle(&mut self, piece: PieceId, mask: u64) -> u64 {
-        let Some(owed) = self.owed.get_mut(&piece) else { return 0 };
+        let Some(owed) = self.owed.get_mut(&piece) else {
+            return 0;
+        };
         let settled = owed.mask & mask;
         owed.mask &= !settled;
         owed.urgent &= !settled;
@@ -247,7 +288,13 @@ pub(crate) struct Asked {
 
 impl Asked {
     fn remove(&mut self, mask: u64) {
-        for bits in [&mut self.mask, &mut self.urgent, &mut self.soon, &mut self.firm, &mut self.pushed] {
+        for bits in [
+            &mut self.mask,
+            &mut self.urgent,
+            &mut self.soon,
+            &mut self.firm,
+            &mut self.pushed,
+        ] {
             *bits &= !mask;
         }
     }
@@ -323,19 +370,29 @@ impl Upload {
     /// cancel works and yet a link that could carry more shows it. One message always.
     pub(crate) fn under_way_max(&self, rtt_us: u64) -> u64 {
         match self.goodput.bytes_per_second() {
-            Some(rate) => (rate.saturating_mul(rtt_us + 100_000) / 1_000_000 * 3 / 2).clamp(64 * 1024, 16 << 20),
+            Some(rate) => (rate.saturating_mul(rtt_us + 100_000) / 1_000_000 * 3 / 2)
+                .clamp(64 * 1024, 16 << 20),
             None => 256 * 1024 + self.acked * 2,
         }
     }
 
     /// Whether another block message may go.
     pub(crate) fn may_send(&self, rtt_us: u64, len: u64) -> bool {
-        self.wire_sent + len <= self.credit && self.block_bytes - self.acked < self.under_way_max(rtt_us)
+        self.wire_sent + len <= self.credit
+            && self.block_bytes - self.acked < self.under_way_max(rtt_us)
     }
 
     /// Blocks in one message: on a slow link each goes by itself, so that it can be passed on sooner.
     pub(crate) fn blocks_per_message(&self) -> usize {
-        if self.goodput.bytes_per_second().is_some_and(|rate| rate < 400_000) { 1 } else { config::BLOCKS_PER_MESSAGE }
+        if self
+            .goodput
+            .bytes_per_second()
+            .is_some_and(|rate| rate < 400_000)
+        {
+            1
+        } else {
+            config::BLOCKS_PER_MESSAGE
+        }
     }
 
     /// Blocks on their way from the disk or waiting for credit.
@@ -345,7 +402,10 @@ impl Upload {
 
     /// Whether the peer must be sent the header; it is considered sent from now on.
     pub(crate) fn needs_header(&mut self, piece: PieceId) -> bool {
-        self.headers.entry(piece.lane).or_default().insert(piece.index.0)
+        self.headers
+            .entry(piece.lane)
+            .or_default()
+            .insert(piece.index.0)
     }
 
     /// Adds what is asked for. Blocks that are being loaded or sent already are not asked for again.
@@ -383,12 +443,18 @@ impl Upload {
 
     fn ready_mask(&self, piece: PieceId) -> u64 {
         let of_piece = |block: &&VerifiedBlock| block.piece() == piece;
-        self.ready.iter().chain(&self.ready_urgent).filter(of_piece).fold(0, |mask, block| mask | 1 << block.block().0)
+        self.ready
+            .iter()
+            .chain(&self.ready_urgent)
+            .filter(of_piece)
+            .fold(0, |mask, block| mask | 1 << block.block().0)
     }
 
     /// Takes blocks off what is asked for; which of `mask` were.
     pub(crate) fn unask(&mut self, piece: PieceId, mask: u64) -> u64 {
-        let Some(asked) = self.asked.get_mut(&piece) else { return 0 };
+        let Some(asked) = self.asked.get_mut(&piece) else {
+            return 0;
+        };
         let taken = asked.mask & mask;
         asked.remove(taken);
         if asked.mask == 0 {
@@ -413,7 +479,9 @@ impl Upload {
 
 /// Removes bits from a map of masks; which were there.
 pub(crate) fn take_bits(map: &mut BTreeMap<PieceId, u64>, piece: PieceId, mask: u64) -> u64 {
-    let Some(bits) = map.get_mut(&piece) else { return 0 };
+    let Some(bits) = map.get_mut(&piece) else {
+        return 0;
+    };
     let taken = *bits & mask;
     *bits &= !taken;
     if *bits == 0 {

@@ -3,11 +3,11 @@
 //! Order: nearest deadline first; beyond the urgent window what the seeder can give only once and others cannot give at all; in the
 //! background the rarest piece first (BEP 3), from a random place on so that viewers have different ones to trade.
 
+use crate::bits::ones;
 use crate::config;
 use crate::face::ConnId;
 use crate::peer::Peer;
 use crate::pieces::{Pieces, SHELVES};
-use crate::bits::ones;
 use baton_content::{PieceId, PieceIndex};
 use std::collections::BTreeMap;
 
@@ -17,8 +17,14 @@ pub(crate) type Peers = BTreeMap<ConnId, Peer>;
 /// its Have, our Request, the block), within limits.
 pub(crate) fn urgent_window_us(peers: &Peers) -> u64 {
     let rtt = |peer: &Peer| peer.rtt.smoothed_us().unwrap_or(50_000).min(500_000);
-    let longest = peers.values().filter(|peer| peer.is_up()).map(rtt).max().unwrap_or(0);
-    (3 * (2 * longest + config::HAVE_INTERVAL_US)).clamp(config::URGENT_MIN_US, config::URGENT_MAX_US)
+    let longest = peers
+        .values()
+        .filter(|peer| peer.is_up())
+        .map(rtt)
+        .max()
+        .unwrap_or(0);
+    (3 * (2 * longest + config::HAVE_INTERVAL_US))
+        .clamp(config::URGENT_MIN_US, config::URGENT_MAX_US)
 }
 
 /// Whether a peer may be asked for anything at all.
@@ -34,7 +40,9 @@ pub(crate) fn is_useful(peer: &Peer) -> bool {
 /// The blocks of a piece that peers other than the publisher (and `except`) can be counted on for.
 pub(crate) fn others_have(peers: &Peers, except: ConnId, piece: PieceId) -> u64 {
     let counts = |peer: &&Peer| peer.conn != except && !peer.is_publisher() && is_useful(peer);
-    peers.values().filter(counts).fold(0, |mask, peer| mask | peer.has.mask(piece) & !peer.down.withheld_mask(piece))
+    peers.values().filter(counts).fold(0, |mask, peer| {
+        mask | peer.has.mask(piece) & !peer.down.withheld_mask(piece)
+    })
 }
 
 /// What may be asked of a peer out of `missing` when there is no hurry: a publisher is spared what others have, and nobody is asked
@@ -52,18 +60,32 @@ pub(crate) fn unhurried(peers: &Peers, peer: &Peer, piece: PieceId, missing: u64
 
 /// What an urgent request may ask of a peer: not what it has just left to somebody else, unless there is no time for that.
 pub(crate) fn urgent_from(peer: &Peer, piece: PieceId, no_time: bool) -> u64 {
-    let withheld = if no_time || peer.down.withheld.is_empty() { 0 } else { peer.down.withheld_mask(piece) };
+    let withheld = if no_time || peer.down.withheld.is_empty() {
+        0
+    } else {
+        peer.down.withheld_mask(piece)
+    };
     peer.has.mask(piece) & !peer.down.owed_mask(piece) & !withheld
 }
 
 /// Who is expected to deliver some of `missing` soonest, `except` not asked.
-pub(crate) fn soonest(peers: &Peers, piece: PieceId, missing: u64, except: Option<ConnId>, no_time: bool) -> Option<ConnId> {
+pub(crate) fn soonest(
+    peers: &Peers,
+    piece: PieceId,
+    missing: u64,
+    except: Option<ConnId>,
+    no_time: bool,
+) -> Option<ConnId> {
     let score = |peer: &Peer| {
         let expected = peer.down.expected_urgent_us(peer.rtt.least_us(), 0);
         let unproven = if peer.down.received == 0 { 2 } else { 1 };
         let stalled = if peer.down.stalled { 8 } else { unproven };
         // A little later from a viewer is better than from the publisher, whose bytes everybody needs.
-        let spared = if peer.is_publisher() { expected / 2 + 50_000 } else { 0 };
+        let spared = if peer.is_publisher() {
+            expected / 2 + 50_000
+        } else {
+            0
+        };
         expected * stalled + spared
     };
     let can = |peer: &&Peer| {
@@ -72,24 +94,38 @@ pub(crate) fn soonest(peers: &Peers, piece: PieceId, missing: u64, except: Optio
             && peer.down.owed_blocks < peer.down.grant
             && urgent_from(peer, piece, no_time) & missing != 0
     };
-    peers.values().filter(can).min_by_key(|peer| (score(peer), peer.conn)).map(|peer| peer.conn)
+    peers
+        .values()
+        .filter(can)
+        .min_by_key(|peer| (score(peer), peer.conn))
+        .map(|peer| peer.conn)
 }
 
 /// Pieces looked at before a search gives up until something changes: keeps a search short when a peer has much of little use.
 const LOOKS_MAX: u32 = 256;
 
 /// The rarest wanted piece of which a peer can give blocks, and those blocks. `start` shifts where the search begins.
-pub(crate) fn rarest(pieces: &Pieces, peers: &Peers, peer: &Peer, start: u64) -> Option<(PieceId, u64)> {
+pub(crate) fn rarest(
+    pieces: &Pieces,
+    peers: &Peers,
+    peer: &Peer,
+    start: u64,
+) -> Option<(PieceId, u64)> {
     let mut looks = 0;
     for shelf in 0..SHELVES {
         for (lane, count) in pieces.lanes() {
-            let (Some(shelf), Some(any)) = (pieces.shelf(lane, shelf), peer.has.any(lane)) else { continue };
+            let (Some(shelf), Some(any)) = (pieces.shelf(lane, shelf), peer.has.any(lane)) else {
+                continue;
+            };
             let words = (count as usize).div_ceil(64);
             for step in 0..words {
                 let at = (step + start as usize % words) % words;
                 let candidates = shelf.word(at) & any.word(at);
                 for bit in rotated(candidates, start) {
-                    let piece = PieceId { lane, index: PieceIndex(at as u32 * 64 + bit) };
+                    let piece = PieceId {
+                        lane,
+                        index: PieceIndex(at as u32 * 64 + bit),
+                    };
                     let useful = unhurried(peers, peer, piece, pieces.wanted(piece));
                     if useful != 0 {
                         return Some((piece, useful));

@@ -29,7 +29,16 @@ pub(crate) struct Piece {
 
 impl Piece {
     fn new() -> Self {
-        Piece { header: None, full: u64::MAX, have: 0, in_flight: 0, hedged: 0, evicted: 0, copies: 0, shelf: None }
+        Piece {
+            header: None,
+            full: u64::MAX,
+            have: 0,
+            in_flight: 0,
+            hedged: 0,
+            evicted: 0,
+            copies: 0,
+            shelf: None,
+        }
     }
 
     /// Neither had nor on its way.
@@ -68,7 +77,10 @@ pub(crate) struct Pieces {
 
 impl Pieces {
     pub(crate) fn new(background: bool) -> Self {
-        Pieces { background, ..Pieces::default() }
+        Pieces {
+            background,
+            ..Pieces::default()
+        }
     }
 
     /// Makes room for what the head names, up to the limit. Returns the new pieces' ids.
@@ -77,9 +89,15 @@ impl Pieces {
         for state in head.lanes.iter().take(crate::config::LANES_MAX) {
             let table = self.lanes.entry(state.lane).or_default();
             let room = crate::config::PIECES_MAX.saturating_sub(self.total);
-            let count = state.pieces.saturating_sub(table.pieces.len() as u32).min(room);
+            let count = state
+                .pieces
+                .saturating_sub(table.pieces.len() as u32)
+                .min(room);
             for _ in 0..count {
-                new.push(PieceId { lane: state.lane, index: PieceIndex(table.pieces.len() as u32) });
+                new.push(PieceId {
+                    lane: state.lane,
+                    index: PieceIndex(table.pieces.len() as u32),
+                });
                 table.pieces.push(Piece::new());
             }
             self.total += count;
@@ -91,11 +109,17 @@ impl Pieces {
     }
 
     pub(crate) fn get(&self, piece: PieceId) -> Option<&Piece> {
-        self.lanes.get(&piece.lane)?.pieces.get(piece.index.0 as usize)
+        self.lanes
+            .get(&piece.lane)?
+            .pieces
+            .get(piece.index.0 as usize)
     }
 
     fn get_mut(&mut self, piece: PieceId) -> Option<&mut Piece> {
-        self.lanes.get_mut(&piece.lane)?.pieces.get_mut(piece.index.0 as usize)
+        self.lanes
+            .get_mut(&piece.lane)?
+            .pieces
+            .get_mut(piece.index.0 as usize)
     }
 
     pub(crate) fn contains(&self, piece: PieceId) -> bool {
@@ -107,11 +131,18 @@ impl Pieces {
     }
 
     pub(crate) fn lanes(&self) -> impl Iterator<Item = (Lane, u32)> + '_ {
-        self.lanes.iter().map(|(&lane, table)| (lane, table.pieces.len() as u32))
+        self.lanes
+            .iter()
+            .map(|(&lane, table)| (lane, table.pieces.len() as u32))
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = PieceId> + '_ {
-        self.lanes().flat_map(|(lane, count)| (0..count).map(move |index| PieceId { lane, index: PieceIndex(index) }))
+        self.lanes().flat_map(|(lane, count)| {
+            (0..count).map(move |index| PieceId {
+                lane,
+                index: PieceIndex(index),
+            })
+        })
     }
 
     pub(crate) fn total(&self) -> u32 {
@@ -145,7 +176,9 @@ impl Pieces {
     pub(crate) fn set_header(&mut self, header: &Header) -> bool {
         let id = header.id();
         let full = header.full_mask().0;
-        let Some(piece) = self.get_mut(id) else { return false };
+        let Some(piece) = self.get_mut(id) else {
+            return false;
+        };
         if piece.header.is_some() {
             return false;
         }
@@ -204,11 +237,19 @@ impl Pieces {
 
     /// One neighbour more or less has all of the piece.
     pub(crate) fn count_copy(&mut self, id: PieceId, more: bool) {
-        self.change(id, |piece| piece.copies = if more { piece.copies.saturating_add(1) } else { piece.copies.saturating_sub(1) });
+        self.change(id, |piece| {
+            piece.copies = if more {
+                piece.copies.saturating_add(1)
+            } else {
+                piece.copies.saturating_sub(1)
+            }
+        });
     }
 
     fn change(&mut self, id: PieceId, change: impl FnOnce(&mut Piece)) {
-        let Some(piece) = self.get_mut(id) else { return };
+        let Some(piece) = self.get_mut(id) else {
+            return;
+        };
         let before = piece.count();
         change(piece);
         self.account(id, before);
@@ -218,8 +259,16 @@ impl Pieces {
     fn account(&mut self, id: PieceId, before: Count) {
         let piece = self.get_mut(id).expect("it was there a moment ago");
         let after = piece.count();
-        debug_assert_eq!(piece.have & piece.in_flight, 0, "a block is had or in flight");
-        debug_assert_eq!(piece.hedged & !piece.in_flight, 0, "what is asked twice is in flight");
+        debug_assert_eq!(
+            piece.have & piece.in_flight,
+            0,
+            "a block is had or in flight"
+        );
+        debug_assert_eq!(
+            piece.hedged & !piece.in_flight,
+            0,
+            "what is asked twice is in flight"
+        );
         self.have_blocks = self.have_blocks + after.blocks - before.blocks;
         self.have_bytes = self.have_bytes + after.bytes - before.bytes;
         self.whole = self.whole + after.whole - before.whole;
@@ -271,7 +320,11 @@ impl Piece {
     fn count(&self) -> Count {
         let whole = self.is_whole();
         Count {
-            blocks: if whole { 64 } else { u64::from(self.have.count_ones()) },
+            blocks: if whole {
+                64
+            } else {
+                u64::from(self.have.count_ones())
+            },
             bytes: self.have_bytes(),
             whole: u32::from(whole),
             in_flight: self.in_flight.count_ones(),
@@ -282,7 +335,11 @@ impl Piece {
         let Some(header) = &self.header else { return 0 };
         let last = self.full.count_ones().saturating_sub(1);
         let blocks = u64::from((self.have & !(1 << last)).count_ones()) * BLOCK_LEN as u64;
-        let tail = if self.have >> last & 1 == 1 { header.block_len(BlockIndex(last as u8)) as u64 } else { 0 };
+        let tail = if self.have >> last & 1 == 1 {
+            header.block_len(BlockIndex(last as u8)) as u64
+        } else {
+            0
+        };
         blocks + tail
     }
 }

@@ -30,8 +30,14 @@ impl Rate {
     pub(crate) fn bytes_per_second(&self, now: Instant) -> u64 {
         let Some(first) = self.first else { return 0 };
         let oldest = (now.0 / SLOT_US + 1).saturating_sub(SLOTS);
-        let bytes: u64 = (oldest..=self.newest.min(oldest + SLOTS)).filter(|&slot| slot + SLOTS > self.newest).map(|slot| self.slots[(slot % SLOTS) as usize]).sum();
-        let span = now.0.saturating_sub((oldest * SLOT_US).max(first.0)).max(SLOT_US);
+        let bytes: u64 = (oldest..=self.newest.min(oldest + SLOTS))
+            .filter(|&slot| slot + SLOTS > self.newest)
+            .map(|slot| self.slots[(slot % SLOTS) as usize])
+            .sum();
+        let span = now
+            .0
+            .saturating_sub((oldest * SLOT_US).max(first.0))
+            .max(SLOT_US);
         bytes.saturating_mul(1_000_000) / span
     }
 }
@@ -58,7 +64,13 @@ impl Goodput {
         if self.busy_us >= SAMPLE_US {
             let sample = self.bytes.saturating_mul(1_000_000) / self.busy_us;
             // Quick to believe more, slow to believe less.
-            self.per_second = Some(self.per_second.map_or(sample, |old| if sample > old { (old + sample) / 2 } else { (old * 3 + sample) / 4 }));
+            self.per_second = Some(self.per_second.map_or(sample, |old| {
+                if sample > old {
+                    (old + sample) / 2
+                } else {
+                    (old * 3 + sample) / 4
+                }
+            }));
             self.bytes = 0;
             self.busy_us = 0;
         }
@@ -81,7 +93,12 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(per_second: u64, burst: u64, now: Instant) -> Self {
-        Bucket { per_second, burst, millionths: u128::from(burst) * 1_000_000, last: now }
+        Bucket {
+            per_second,
+            burst,
+            millionths: u128::from(burst) * 1_000_000,
+            last: now,
+        }
     }
 
     fn refill(&mut self, now: Instant) {

@@ -30,7 +30,11 @@ impl Rng {
 
     /// A number below `end`; 0 if that is 0.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
-        if end == 0 { 0 } else { ((u128::from(self.next()) * u128::from(end)) >> 64) as u64 }
+        if end == 0 {
+            0
+        } else {
+            ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
+        }
     }
 }
 
@@ -41,7 +45,10 @@ mod tests {
     #[test]
     fn one_seed_gives_one_stream_everywhere() {
         let mut rng = Rng::new(42);
-        assert_eq!([rng.next(), rng.next()], [1_546_998_764_402_558_742, 6_990_951_692_964_543_102]);
+        assert_eq!(
+            [rng.next(), rng.next()],
+            [1_546_998_764_402_558_742, 6_990_951_692_964_543_102]
+        );
         assert!((0..100).all(|_| rng.below(7) < 7));
     }
 }

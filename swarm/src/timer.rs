@@ -27,7 +27,10 @@ pub(crate) struct Timers<T> {
 
 impl<T: Ord + Copy> Timers<T> {
     pub(crate) fn new() -> Self {
-        Timers { by_time: BTreeSet::new(), by_name: BTreeMap::new() }
+        Timers {
+            by_time: BTreeSet::new(),
+            by_name: BTreeMap::new(),
+        }
     }
 
     /// Sets `name` to go off at `at`, wherever it stood before.

@@ -110,7 +110,11 @@ pub struct Part {
 
 impl Part {
     pub fn new(piece: PieceId, mask: Mask) -> Self {
-        Part { lane: piece.lane.0, index: piece.index.0, mask: mask.0 }
+        Part {
+            lane: piece.lane.0,
+            index: piece.index.0,
+            mask: mask.0,
+        }
     }
 
     pub fn piece(&self) -> PieceId {
@@ -120,7 +124,10 @@ impl Part {
 
 /// The id of a piece from its two numbers.
 pub(crate) fn piece_id(lane: u16, index: u32) -> PieceId {
-    PieceId { lane: baton_content::Lane(lane), index: baton_content::PieceIndex(index) }
+    PieceId {
+        lane: baton_content::Lane(lane),
+        index: baton_content::PieceIndex(index),
+    }
 }
 
 /// What is new here: full pieces and parts of pieces, both in addition to what was said before.
@@ -285,15 +292,25 @@ pub enum Message {
 }
 
 fn body<T: for<'a> Deserialize<'a>>(kind: u8, bytes: &[u8]) -> Result<T, WireError> {
-    postcard::take_from_bytes(bytes).map(|(value, _later_fields)| value).map_err(|_| WireError::Body(kind))
+    postcard::take_from_bytes(bytes)
+        .map(|(value, _later_fields)| value)
+        .map_err(|_| WireError::Body(kind))
 }
 
 fn bounded<T>(kind: u8, entries: Vec<T>) -> Result<Vec<T>, WireError> {
-    if entries.len() > ENTRIES_MAX { Err(WireError::TooMany(kind)) } else { Ok(entries) }
+    if entries.len() > ENTRIES_MAX {
+        Err(WireError::TooMany(kind))
+    } else {
+        Ok(entries)
+    }
 }
 
 fn bounded_have(kind: u8, have: Have) -> Result<Have, WireError> {
-    if have.ranges.len() + have.parts.len() > ENTRIES_MAX { Err(WireError::TooMany(kind)) } else { Ok(have) }
+    if have.ranges.len() + have.parts.len() > ENTRIES_MAX {
+        Err(WireError::TooMany(kind))
+    } else {
+        Ok(have)
+    }
 }
 
 impl Message {
@@ -302,7 +319,9 @@ impl Message {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(WireError::TooLong(bytes.len()));
         }
-        let [version, kind, rest @ ..] = &bytes[..] else { return Err(WireError::Short) };
+        let [version, kind, rest @ ..] = &bytes[..] else {
+            return Err(WireError::Short);
+        };
         let kind = *kind;
         if *version != VERSION {
             return Err(WireError::Version(*version));
@@ -370,7 +389,9 @@ impl Message {
 
 fn encode<T: Serialize>(kind: u8, body: &T) -> Bytes {
     let head = vec![VERSION, kind];
-    postcard::to_extend(body, head).expect("a Vec takes everything").into()
+    postcard::to_extend(body, head)
+        .expect("a Vec takes everything")
+        .into()
 }
 
 fn decode_reject(body: RejectBody) -> Reject {
@@ -380,7 +401,11 @@ fn decode_reject(body: RejectBody) -> Reject {
         (3, _) => Refusal::SealFailed,
         _ => Refusal::NotHere,
     };
-    Reject { piece: body.part.piece(), mask: Mask(body.part.mask), refusal }
+    Reject {
+        piece: body.part.piece(),
+        mask: Mask(body.part.mask),
+        refusal,
+    }
 }
 
 fn encode_reject(reject: &Reject) -> RejectBody {
@@ -390,12 +415,21 @@ fn encode_reject(reject: &Reject) -> RejectBody {
         Refusal::AskPeer(peer) => (2, Some(peer.0)),
         Refusal::SealFailed => (3, None),
     };
-    RejectBody { part: Part::new(reject.piece, reject.mask), code, peer }
+    RejectBody {
+        part: Part::new(reject.piece, reject.mask),
+        code,
+        peer,
+    }
 }
 
 /// Writes a block message: version, kind, lane u16, index u32, mask u64, sent_us u32, all little-endian, then the blocks.
-pub fn encode_blocks(piece: PieceId, sent_us: u32, blocks: impl Iterator<Item = (u8, Bytes)>) -> Bytes {
-    let mut out = BytesMut::with_capacity(BLOCK_HEAD_LEN + crate::config::BLOCKS_PER_MESSAGE * BLOCK_LEN);
+pub fn encode_blocks(
+    piece: PieceId,
+    sent_us: u32,
+    blocks: impl Iterator<Item = (u8, Bytes)>,
+) -> Bytes {
+    let mut out =
+        BytesMut::with_capacity(BLOCK_HEAD_LEN + crate::config::BLOCKS_PER_MESSAGE * BLOCK_LEN);
     let mut mask = 0u64;
     out.put_u8(VERSION);
     out.put_u8(kind::BLOCK);
@@ -416,7 +450,10 @@ fn decode_blocks(message: &Bytes) -> Result<Message, WireError> {
     let bad = WireError::BlockLength(message.len());
     let (head, payload) = message.split_at_checked(BLOCK_HEAD_LEN).ok_or(bad)?;
     let number = |at: usize, len: usize| {
-        head[at..at + len].iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte))
+        head[at..at + len]
+            .iter()
+            .rev()
+            .fold(0u64, |n, &byte| n << 8 | u64::from(byte))
     };
     let mask = number(8, 8);
     let count = mask.count_ones() as usize;
@@ -433,7 +470,8 @@ fn decode_blocks(message: &Bytes) -> Result<Message, WireError> {
 }
 
 const _: () = assert!(BLOCKS_PER_PIECE == 64, "a mask is a u64");
-const _: () = assert!(BLOCK_HEAD_LEN + crate::config::BLOCKS_PER_MESSAGE * BLOCK_LEN <= MESSAGE_BYTES_MAX);
+const _: () =
+    assert!(BLOCK_HEAD_LEN + crate::config::BLOCKS_PER_MESSAGE * BLOCK_LEN <= MESSAGE_BYTES_MAX);
 
 /// What the Hello signs: context, swarm, the sender's role (0 made the offer, 1 the answer), then sender's and receiver's PeerId,
 /// nonce and fingerprint in pairs. The role and the order make a reflected Hello worthless.

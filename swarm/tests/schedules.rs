@@ -14,13 +14,35 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Act {
     Run(u64),
-    Join { up: u64, plays: bool, partly: bool },
+    Join {
+        up: u64,
+        plays: bool,
+        partly: bool,
+    },
     Poisoner,
-    Leave { who: usize, politely: bool },
-    Seek { who: usize, to: u64 },
-    Evict { who: usize, piece: u32, mask: u64 },
-    StoreFailed { who: usize, piece: u32, mask: u64 },
-    Pause { who: usize, paused: bool, limit: Option<u64> },
+    Leave {
+        who: usize,
+        politely: bool,
+    },
+    Seek {
+        who: usize,
+        to: u64,
+    },
+    Evict {
+        who: usize,
+        piece: u32,
+        mask: u64,
+    },
+    StoreFailed {
+        who: usize,
+        piece: u32,
+        mask: u64,
+    },
+    Pause {
+        who: usize,
+        paused: bool,
+        limit: Option<u64>,
+    },
     Jitter(u64),
 }
 
@@ -43,7 +65,7 @@ fn play(acts: Vec<Act>, seed: u64) {
     let mut world = World::new(Film::new(3_500_000), seed);
     world.check_every = 1;
     let publisher = world.publisher(Link::new(2_500_000, 5_000_000, 10_000));
-    let mut evicted = vec![false; 64];
+    let mut evicted = [false; 64];
     for act in acts {
         let nodes = world.nodes.len();
         let alive = |world: &World, who: usize| who < world.nodes.len() && world.nodes[who].alive;
@@ -52,7 +74,11 @@ fn play(acts: Vec<Act>, seed: u64) {
             Act::Join { .. } | Act::Poisoner if nodes > 7 => {}
             Act::Join { up, plays, partly } => {
                 let link = Link::new(up, up * 2, 15_000);
-                let who = if partly { world.viewer_with(link, Config::default(), &[1, 3]) } else { world.viewer(link) };
+                let who = if partly {
+                    world.viewer_with(link, Config::default(), &[1, 3])
+                } else {
+                    world.viewer(link)
+                };
                 if plays && !partly {
                     world.play(who, 200_000);
                 }
@@ -60,7 +86,11 @@ fn play(acts: Vec<Act>, seed: u64) {
                 world.introduce(who, &others);
             }
             Act::Poisoner => {
-                let who = world.viewer_with(Link::new(1_000_000, 1_000_000, 5_000), Config::default(), &[0, 1, 2, 3]);
+                let who = world.viewer_with(
+                    Link::new(1_000_000, 1_000_000, 5_000),
+                    Config::default(),
+                    &[0, 1, 2, 3],
+                );
                 world.nodes[who].habit = Habit::Poison;
                 world.introduce(who, &(0..who).collect::<Vec<_>>());
             }
@@ -81,15 +111,33 @@ fn play(acts: Vec<Act>, seed: u64) {
                 evicted[who] = true;
                 let piece = PieceId::new(Lane(1), piece);
                 forget(&mut world, who, piece, mask);
-                world.input(who, Input::Evicted { piece, mask: Mask(mask) });
+                world.input(
+                    who,
+                    Input::Evicted {
+                        piece,
+                        mask: Mask(mask),
+                    },
+                );
             }
             Act::StoreFailed { who, piece, mask } if alive(&world, who) => {
                 let piece = PieceId::new(Lane(1), piece);
                 forget(&mut world, who, piece, mask);
-                world.input(who, Input::StoreFailed { piece, mask: Mask(mask) });
+                world.input(
+                    who,
+                    Input::StoreFailed {
+                        piece,
+                        mask: Mask(mask),
+                    },
+                );
             }
             Act::Pause { who, paused, limit } if alive(&world, who) => {
-                world.input(who, Input::Budget { upload_bytes_per_second: limit, paused });
+                world.input(
+                    who,
+                    Input::Budget {
+                        upload_bytes_per_second: limit,
+                        paused,
+                    },
+                );
             }
             Act::Jitter(us) => world.control_jitter_us = us,
             _ => {}
@@ -100,7 +148,11 @@ fn play(acts: Vec<Act>, seed: u64) {
         let node = &world.nodes[who];
         // Nobody evicts any more; what was evicted is not fetched again by itself.
         if !evicted[who] && node.habit == Habit::Honest {
-            assert!(world.has_everything(who), "node {who}: {:#?}", world.stats(who));
+            assert!(
+                world.has_everything(who),
+                "node {who}: {:#?}",
+                world.stats(who)
+            );
         }
     }
     assert!(world.nodes[publisher].alive);
@@ -123,20 +175,46 @@ proptest! {
 
 /// What a hostile peer may say, well formed.
 fn message() -> impl Strategy<Value = (bool, Bytes)> {
-    let part = || (0u16..3, 0u32..4, any::<u64>()).prop_map(|(lane, index, mask)| Part { lane, index, mask });
-    let want = (0u16..3, 0u32..4, any::<u64>(), any::<u8>(), prop::option::of(any::<[u8; 8]>()))
-        .prop_map(|(lane, index, mask, flags, root8)| Want { lane, index, mask, flags, root8 });
-    let range = (0u16..3, any::<u32>(), any::<u32>()).prop_map(|(lane, first, count)| Range { lane, first, count });
+    let part = || {
+        (0u16..3, 0u32..4, any::<u64>()).prop_map(|(lane, index, mask)| Part { lane, index, mask })
+    };
+    let want = (
+        0u16..3,
+        0u32..4,
+        any::<u64>(),
+        any::<u8>(),
+        prop::option::of(any::<[u8; 8]>()),
+    )
+        .prop_map(|(lane, index, mask, flags, root8)| Want {
+            lane,
+            index,
+            mask,
+            flags,
+            root8,
+        });
+    let range = (0u16..3, any::<u32>(), any::<u32>()).prop_map(|(lane, first, count)| Range {
+        lane,
+        first,
+        count,
+    });
     let control = prop_oneof![
         prop::collection::vec(part(), 0..5).prop_map(Message::DontHave),
         prop::collection::vec(part(), 0..5).prop_map(Message::Cancel),
         prop::collection::vec(part(), 0..5).prop_map(Message::StartSet),
         prop::collection::vec(want, 0..5).prop_map(Message::Request),
-        (prop::collection::vec(range, 0..5), prop::collection::vec(part(), 0..5))
+        (
+            prop::collection::vec(range, 0..5),
+            prop::collection::vec(part(), 0..5)
+        )
             .prop_map(|(ranges, parts)| Message::Have(Have { ranges, parts })),
         any::<u16>().prop_map(Message::Grant),
-        (any::<u32>(), any::<u32>(), any::<u64>())
-            .prop_map(|(echo_us, hold_us, bytes)| Message::Ack(baton_swarm::wire::Ack { echo_us, hold_us, bytes })),
+        (any::<u32>(), any::<u32>(), any::<u64>()).prop_map(|(echo_us, hold_us, bytes)| {
+            Message::Ack(baton_swarm::wire::Ack {
+                echo_us,
+                hold_us,
+                bytes,
+            })
+        }),
         Just(Message::WantStart),
         any::<u32>().prop_map(Message::Pong),
     ];

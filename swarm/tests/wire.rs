@@ -3,8 +3,8 @@
 use baton_content::{Mask, PeerId, PieceId, SwarmId};
 use baton_swarm::Binding;
 use baton_swarm::wire::{
-    Ack, Blocks, FLAG_SOON, FLAG_URGENT, Have, Hello, Introduce, Message, Part, Range, Refusal, Reject, Signature, Want, encode_blocks,
-    hello_statement,
+    Ack, Blocks, FLAG_SOON, FLAG_URGENT, Have, Hello, Introduce, Message, Part, Range, Refusal,
+    Reject, Signature, Want, encode_blocks, hello_statement,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -19,33 +19,76 @@ fn piece(lane: u16, index: u32) -> PieceId {
 
 #[test]
 fn control_messages_have_these_bytes() {
-    let part = Part { lane: 1, index: 300, mask: 5 };
-    let want = Want { lane: 1, index: 2, mask: u64::MAX, flags: FLAG_URGENT | FLAG_SOON, root8: Some([1, 2, 3, 4, 5, 6, 7, 8]) };
-    let have = Have { ranges: vec![Range { lane: 1, first: 0, count: 200 }], parts: vec![part] };
-    let reject = |refusal| Message::Reject(Reject { piece: piece(1, 300), mask: Mask(5), refusal });
+    let part = Part {
+        lane: 1,
+        index: 300,
+        mask: 5,
+    };
+    let want = Want {
+        lane: 1,
+        index: 2,
+        mask: u64::MAX,
+        flags: FLAG_URGENT | FLAG_SOON,
+        root8: Some([1, 2, 3, 4, 5, 6, 7, 8]),
+    };
+    let have = Have {
+        ranges: vec![Range {
+            lane: 1,
+            first: 0,
+            count: 200,
+        }],
+        parts: vec![part],
+    };
+    let reject = |refusal| {
+        Message::Reject(Reject {
+            piece: piece(1, 300),
+            mask: Mask(5),
+            refusal,
+        })
+    };
     let cases: Vec<(Message, String)> = vec![
         (Message::Head(vec![7, 8]), "0102020708".into()),
         (Message::Have(have), "0103010100c8010101ac0205".into()),
         (Message::DontHave(vec![part]), "01040101ac0205".into()),
-        (Message::Request(vec![want]), "0105010102ffffffffffffffffff0105010102030405060708".into()),
+        (
+            Message::Request(vec![want]),
+            "0105010102ffffffffffffffffff0105010102030405060708".into(),
+        ),
         (Message::Cancel(vec![part]), "01060101ac0205".into()),
         (Message::Header(vec![9]), "01070109".into()),
-        (Message::Ack(Ack { echo_us: 1, hold_us: 128, bytes: 65_536 }), "0108018001808004".into()),
+        (
+            Message::Ack(Ack {
+                echo_us: 1,
+                hold_us: 128,
+                bytes: 65_536,
+            }),
+            "0108018001808004".into(),
+        ),
         (Message::Grant(512), "01098004".into()),
         (reject(Refusal::NotHere), "010a01ac02050000".into()),
         (reject(Refusal::Choked), "010a01ac02050100".into()),
-        (reject(Refusal::AskPeer(PeerId([0xab; 32]))), format!("010a01ac02050201{}", "ab".repeat(32))),
+        (
+            reject(Refusal::AskPeer(PeerId([0xab; 32]))),
+            format!("010a01ac02050201{}", "ab".repeat(32)),
+        ),
         (reject(Refusal::SealFailed), "010a01ac02050300".into()),
         (Message::Fraud(vec![1], vec![2, 3]), "010b0101020203".into()),
         (
-            Message::Introduce(Introduce { from: [1; 32], to: [2; 32], blob: vec![3] }),
+            Message::Introduce(Introduce {
+                from: [1; 32],
+                to: [2; 32],
+                blob: vec![3],
+            }),
             format!("010c{}{}0103", "01".repeat(32), "02".repeat(32)),
         ),
         (Message::Goodbye, "010d".into()),
         (Message::StartSet(vec![part]), "010e0101ac0205".into()),
         (Message::Ping(300), "010fac02".into()),
         (Message::Pong(300), "0110ac02".into()),
-        (Message::Neighbours(vec![[4; 32]]), format!("011101{}", "04".repeat(32))),
+        (
+            Message::Neighbours(vec![[4; 32]]),
+            format!("011101{}", "04".repeat(32)),
+        ),
         (Message::WantStart, "0112".into()),
     ];
     for (message, expected) in cases {
@@ -63,13 +106,24 @@ fn a_hello_has_these_bytes() {
         features: 0,
         role: 1,
         head: Some(vec![3]),
-        have: Have { ranges: vec![Range { lane: 0, first: 0, count: 1 }], parts: vec![] },
+        have: Have {
+            ranges: vec![Range {
+                lane: 0,
+                first: 0,
+                count: 1,
+            }],
+            parts: vec![],
+        },
         grant: 128,
         start_set: true,
     };
     let message = Message::Hello(Box::new(hello));
     let bytes = message.encode();
-    let expected = format!("0101{}{}00010101030100000100800101", "01".repeat(32), "02".repeat(64));
+    let expected = format!(
+        "0101{}{}00010101030100000100800101",
+        "01".repeat(32),
+        "02".repeat(64)
+    );
     assert_eq!(hex(&bytes), expected);
     assert_eq!(Message::decode(&bytes, false), Ok(message));
 }
@@ -78,12 +132,27 @@ fn a_hello_has_these_bytes() {
 fn a_block_message_has_these_bytes() {
     let full = Bytes::from(vec![0xaa; 16_384]);
     let last = Bytes::from_static(&[0xbb; 3]);
-    let bytes = encode_blocks(piece(1, 0x0203_0405), 0x0a0b_0c0d, [(2, full.clone()), (63, last.clone())].into_iter());
-    assert_eq!(hex(&bytes[..20]), "014001000504030204000000000000800d0c0b0a");
+    let bytes = encode_blocks(
+        piece(1, 0x0203_0405),
+        0x0a0b_0c0d,
+        [(2, full.clone()), (63, last.clone())].into_iter(),
+    );
+    assert_eq!(
+        hex(&bytes[..20]),
+        "014001000504030204000000000000800d0c0b0a"
+    );
     assert_eq!(bytes.len(), 20 + 16_384 + 3);
-    let Ok(Message::Blocks(blocks)) = Message::decode(&bytes, true) else { panic!() };
-    assert_eq!((blocks.piece, blocks.mask, blocks.sent_us), (piece(1, 0x0203_0405), Mask(1 << 63 | 4), 0x0a0b_0c0d));
-    assert_eq!(blocks.iter().collect::<Vec<_>>(), vec![(2, full), (63, last)]);
+    let Ok(Message::Blocks(blocks)) = Message::decode(&bytes, true) else {
+        panic!()
+    };
+    assert_eq!(
+        (blocks.piece, blocks.mask, blocks.sent_us),
+        (piece(1, 0x0203_0405), Mask(1 << 63 | 4), 0x0a0b_0c0d)
+    );
+    assert_eq!(
+        blocks.iter().collect::<Vec<_>>(),
+        vec![(2, full), (63, last)]
+    );
 }
 
 #[test]
@@ -99,11 +168,20 @@ fn the_hello_signs_these_bytes() {
     let swarm = SwarmId([9; 32]);
     let expected = format!(
         "6261746f6e2068656c6c6f2076310000{}00{}{}{}{}{}{}",
-        "09".repeat(32), "01".repeat(32), "02".repeat(32), "03".repeat(16), "04".repeat(16), "05".repeat(32), "06".repeat(32),
+        "09".repeat(32),
+        "01".repeat(32),
+        "02".repeat(32),
+        "03".repeat(16),
+        "04".repeat(16),
+        "05".repeat(32),
+        "06".repeat(32),
     );
     assert_eq!(hex(&hello_statement(&swarm, &a, &b, &binding)), expected);
     // The answer's statement differs in the role and in the order: neither can be taken for the other.
-    assert_ne!(hello_statement(&swarm, &a, &b, &binding), hello_statement(&swarm, &b, &a, &binding.swapped()));
+    assert_ne!(
+        hello_statement(&swarm, &a, &b, &binding),
+        hello_statement(&swarm, &b, &a, &binding.swapped())
+    );
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use crate::config;
 use crate::face::{Binding, ConnId, Event, Output, Path, Reason, Role};
 use crate::have;
 use crate::peer::Peer;
-use crate::wire::{Hello, Message, Signature, hello_statement, piece_id};
+use crate::wire::{Hello, Message, Signature, hello_statement};
 use baton_content::{PeerId, verify_signature};
 
 impl Reason {
@@ -14,7 +14,11 @@ impl Reason {
         match self {
             Reason::Malformed(_) | Reason::OutOfTurn | Reason::BadHead | Reason::BadHeader => true,
             Reason::Poison(..) | Reason::FalseEvidence | Reason::Flood(_) => true,
-            Reason::Goodbye | Reason::Duplicate | Reason::Full | Reason::Useless | Reason::Silent => false,
+            Reason::Goodbye
+            | Reason::Duplicate
+            | Reason::Full
+            | Reason::Useless
+            | Reason::Silent => false,
             Reason::BadHello | Reason::Banned | Reason::Fraud | Reason::Expired => false,
         }
     }
@@ -48,7 +52,9 @@ impl Swarm {
             Some(Reason::Banned)
         } else if self.loses_to_existing(id, &binding) {
             Some(Reason::Duplicate)
-        } else if self.peers.len() >= usize::from(self.config.peers_max) && !self.by_id.contains_key(&id) {
+        } else if self.peers.len() >= usize::from(self.config.peers_max)
+            && !self.by_id.contains_key(&id)
+        {
             Some(Reason::Full)
         } else {
             None
@@ -61,10 +67,14 @@ impl Swarm {
             self.forget(old, Some(Reason::Duplicate));
             self.directory.connected(&id);
         }
-        self.peers.insert(conn, Peer::new(conn, id, binding, path, &self.config, self.now));
+        self.peers.insert(
+            conn,
+            Peer::new(conn, id, binding, path, &self.config, self.now),
+        );
         self.by_id.insert(id, conn);
         self.say_hello(conn);
-        self.timers.set(Timer::Ping(conn), self.now.after(config::HELLO_TIMEOUT_US));
+        self.timers
+            .set(Timer::Ping(conn), self.now.after(config::HELLO_TIMEOUT_US));
     }
 
     /// Two peers that connected with each other at once keep the connection that the smaller PeerId offered; otherwise the newer one is
@@ -94,7 +104,8 @@ impl Swarm {
         if start_set {
             self.start_asked = true;
             self.start_wait = Some((conn, self.now.after(config::START_SET_PATIENCE_US)));
-            self.timers.set_earlier(Timer::Fetch, self.now.after(config::START_SET_PATIENCE_US));
+            self.timers
+                .set_earlier(Timer::Fetch, self.now.after(config::START_SET_PATIENCE_US));
         }
         self.send(conn, &Message::Hello(Box::new(hello)));
         for more in haves {
@@ -106,41 +117,15 @@ impl Swarm {
         peer.head_revision = revision;
     }
 
-    /// A newcomer asks one peer at a time.
-    fn wants_start_set(&self) -> bool {
-        let has_manifest = self.pieces.ids().take_while(|id| id.lane.0 == 0).any(|id| self.pieces.get(id).is_some_and(|piece| piece.is_whole()));
-        self.role != Role::Publisher && !self.start_asked && !has_manifest
-    }
-
-    /// Asks a peer whose Hello is here, if it has anything.
-    fn want_start(&mut self, conn: ConnId) -> bool {
-        let has_manifest = self.peers.get(&conn).is_some_and(|peer| peer.is_up() && peer.down.grant > 0 && peer.has.mask(piece_id(0, 0)) != 0);
-        if has_manifest {
-            self.start_asked = true;
-            self.start_wait = Some((conn, self.now.after(config::START_SET_PATIENCE_US)));
-            self.send(conn, &Message::WantStart);
-        }
-        has_manifest
-    }
-
-    /// Whoever was asked has nothing: the next one.
-    pub(super) fn ask_another_for_start(&mut self, except: ConnId) {
-        self.start_asked = false;
-        let others: Vec<ConnId> = self.up().filter(|conn| *conn != except).collect();
-        for conn in others {
-            if self.wants_start_set() && self.want_start(conn) {
-                return;
-            }
-        }
-    }
-
     pub(super) fn hello(&mut self, conn: ConnId, hello: Hello) -> Result<(), Reason> {
         let peer = self.peers.get(&conn).ok_or(Reason::BadHello)?;
         if peer.is_up() {
             return Err(Reason::OutOfTurn);
         }
         let statement = hello_statement(&self.swarm, &peer.id, &self.me, &peer.binding.swapped());
-        if hello.peer != peer.id.0 || !verify_signature(&peer.id.0, &statement, &hello.signature.bytes()) {
+        if hello.peer != peer.id.0
+            || !verify_signature(&peer.id.0, &statement, &hello.signature.bytes())
+        {
             return Err(Reason::BadHello);
         }
         let role = Role::from_wire(hello.role);
@@ -165,14 +150,17 @@ impl Swarm {
         }
         self.catch_up(conn);
         self.retry_pending(conn);
-        self.timers.set_earlier(Timer::Neighbours, self.now.after(200_000));
+        self.timers
+            .set_earlier(Timer::Neighbours, self.now.after(200_000));
         self.must_fetch = true;
         Ok(())
     }
 
     /// Drops a connection (with a reason: and tells the driver), and hands what it owed to others.
     pub(super) fn forget(&mut self, conn: ConnId, reason: Option<Reason>) {
-        let Some(peer) = self.peers.remove(&conn) else { return };
+        let Some(peer) = self.peers.remove(&conn) else {
+            return;
+        };
         self.by_id.remove(&peer.id);
         for timer in [Timer::Have(conn), Timer::Ack(conn), Timer::Ping(conn)] {
             self.timers.cancel(timer);
@@ -200,11 +188,17 @@ impl Swarm {
                 self.directory.ban(peer.id);
             }
             if reason.is_fault() || reason == Reason::BadHello {
-                self.event(Event::PeerRefused { peer: peer.id, reason });
+                self.event(Event::PeerRefused {
+                    peer: peer.id,
+                    reason,
+                });
             }
             self.out.push_back(Output::Disconnect { conn, reason });
         }
-        self.timers.set_earlier(Timer::Neighbours, self.now.after(config::NEIGHBOURS_INTERVAL_US));
+        self.timers.set_earlier(
+            Timer::Neighbours,
+            self.now.after(config::NEIGHBOURS_INTERVAL_US),
+        );
         self.moisten();
         self.must_serve = true;
         self.connect_more();
@@ -234,25 +228,37 @@ impl Swarm {
             && self.directory.connecting() < usize::from(self.config.connecting_max)
         {
             let by_id = &self.by_id;
-            let Some(peer) = self.directory.next(self.now, |peer| by_id.contains_key(peer)) else { break };
+            let Some(peer) = self
+                .directory
+                .next(self.now, |peer| by_id.contains_key(peer))
+            else {
+                break;
+            };
             self.out.push_back(Output::Connect { peer });
         }
         let by_id = &self.by_id;
         match self.directory.next_at(|peer| by_id.contains_key(peer)) {
-            Some(at) if self.peers.len() < wanted => self.timers.set(Timer::Connect, at.max(self.now.after(100_000))),
+            Some(at) if self.peers.len() < wanted => self
+                .timers
+                .set(Timer::Connect, at.max(self.now.after(100_000))),
             _ => self.timers.cancel(Timer::Connect),
         }
     }
 
     /// Measures the round trip, and gives up on who is silent.
     pub(super) fn ping(&mut self, conn: ConnId) {
-        let Some(peer) = self.peers.get(&conn) else { return };
+        let Some(peer) = self.peers.get(&conn) else {
+            return;
+        };
         if !peer.is_up() || self.now.since(peer.heard_at) >= config::SILENT_US {
             return self.forget(conn, Some(Reason::Silent));
         }
         self.send(conn, &Message::Ping(self.now.0 as u32));
         let jitter = self.rng.below(config::PING_INTERVAL_US / 5);
-        self.timers.set(Timer::Ping(conn), self.now.after(config::PING_INTERVAL_US + jitter));
+        self.timers.set(
+            Timer::Ping(conn),
+            self.now.after(config::PING_INTERVAL_US + jitter),
+        );
     }
 
     pub(super) fn pong(&mut self, conn: ConnId, echo: u32) {

@@ -4,11 +4,11 @@ use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config;
 use crate::face::{ConnId, Demand, Role};
-use crate::peer::{Owed, Withheld};
+use crate::peer::Owed;
 use crate::picker;
 use crate::timer::Instant;
 use crate::wire::{ENTRIES_MAX, FLAG_INSIST, FLAG_SOON, FLAG_URGENT, Message, Part, Want};
-use baton_content::{BLOCK_LEN, Mask, PeerId, PieceId};
+use baton_content::{BLOCK_LEN, Mask, PieceId};
 use std::collections::BTreeMap;
 
 /// Urgent blocks of one piece are spread over peers in runs of this many: one message and one more block.
@@ -37,12 +37,20 @@ impl Swarm {
     /// Whether the player now urgently needs what it did not ask for before: it jumped.
     fn is_jump(&self, old: &[Demand]) -> bool {
         let urgent_until = self.now.after(picker::urgent_window_us(&self.peers));
-        let missing = |demand: &Demand| self.pieces.get(demand.piece).map_or(0, |piece| piece.missing()) & demand.mask.0;
+        let missing = |demand: &Demand| {
+            self.pieces
+                .get(demand.piece)
+                .map_or(0, |piece| piece.missing())
+                & demand.mask.0
+        };
         let covered = |demand: &Demand| {
             let same = old.iter().filter(|old| old.piece == demand.piece);
             missing(demand) & !same.fold(0, |mask, old| mask | old.mask.0) == 0
         };
-        self.demands.iter().take_while(|demand| demand.deadline <= urgent_until).any(|demand| missing(demand) != 0 && !covered(demand))
+        self.demands
+            .iter()
+            .take_while(|demand| demand.deadline <= urgent_until)
+            .any(|demand| missing(demand) != 0 && !covered(demand))
     }
 
     /// After a jump: whatever is on its way and not demanded makes room.
@@ -50,13 +58,31 @@ impl Swarm {
         let mut demanded: BTreeMap<PieceId, u64> = BTreeMap::new();
         // The start set is on its way before the player knows what it needs.
         let start_set = self.start_set.iter().map(|(piece, mask)| (*piece, mask.0));
-        for (piece, mask) in self.demands.iter().map(|demand| (demand.piece, demand.mask.0)).chain(start_set) {
+        for (piece, mask) in self
+            .demands
+            .iter()
+            .map(|demand| (demand.piece, demand.mask.0))
+            .chain(start_set)
+        {
             *demanded.entry(piece).or_default() |= mask;
         }
-        let keep = |piece: &PieceId| if piece.lane.0 == 0 { u64::MAX } else { demanded.get(piece).copied().unwrap_or(0) };
+        let keep = |piece: &PieceId| {
+            if piece.lane.0 == 0 {
+                u64::MAX
+            } else {
+                demanded.get(piece).copied().unwrap_or(0)
+            }
+        };
         let old = |peer: &crate::peer::Peer| {
-            let masks = peer.down.owed.iter().map(|(piece, owed)| (*piece, owed.mask & !keep(piece)));
-            (peer.conn, masks.filter(|(_, mask)| *mask != 0).collect::<Vec<_>>())
+            let masks = peer
+                .down
+                .owed
+                .iter()
+                .map(|(piece, owed)| (*piece, owed.mask & !keep(piece)));
+            (
+                peer.conn,
+                masks.filter(|(_, mask)| *mask != 0).collect::<Vec<_>>(),
+            )
         };
         for (conn, parts) in self.peers.values().map(old).collect::<Vec<_>>() {
             self.cancel_all(conn, parts);
@@ -68,77 +94,28 @@ impl Swarm {
     }
 
     /// Takes requests back; what comes all the same is not held against the peer.
-    fn cancel_all(&mut self, conn: ConnId, parts: Vec<(PieceId, u64)>) {
+    pub(super) fn cancel_all(&mut self, conn: ConnId, parts: Vec<(PieceId, u64)>) {
         for parts in parts.chunks(ENTRIES_MAX) {
             for &(piece, mask) in parts {
-                let Some(peer) = self.peers.get_mut(&conn) else { return };
+                let Some(peer) = self.peers.get_mut(&conn) else {
+                    return;
+                };
                 let settled = peer.down.settle(piece, mask);
                 let bytes = u64::from(settled.count_ones()) * BLOCK_LEN as u64;
                 peer.down.unasked_bytes = peer.down.unasked_bytes.saturating_sub(bytes);
                 self.pieces.release(piece, settled);
                 self.withhold(conn, piece, settled, None, CANCEL_PAUSE_US);
             }
-            self.send(conn, &Message::Cancel(parts.iter().map(|&(piece, mask)| Part::new(piece, Mask(mask))).collect()));
+            self.send(
+                conn,
+                &Message::Cancel(
+                    parts
+                        .iter()
+                        .map(|&(piece, mask)| Part::new(piece, Mask(mask)))
+                        .collect(),
+                ),
+            );
         }
-    }
-
-    /// Not to be asked of this peer for a while, unless urgently.
-    pub(super) fn withhold(&mut self, conn: ConnId, piece: PieceId, mask: u64, left_to: Option<PeerId>, for_us: u64) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        if mask == 0 {
-            return;
-        }
-        let until = self.now.after(for_us);
-        let held = peer.down.withheld.entry((piece, left_to)).or_insert(Withheld { mask: 0, until });
-        held.mask |= mask;
-        held.until = held.until.max(until);
-    }
-
-    /// A seeder left blocks to somebody else. If that one is out of reach, the seeder is asked again with emphasis.
-    pub(super) fn left_to(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool, other: PeerId) {
-        let known = self.by_id.get(&other).and_then(|other| self.peers.get(other));
-        let reachable = known.is_some_and(picker::is_useful);
-        // Two that leave the same to each other would go on like that; and who is here but chokes us or is stalled will not help.
-        let left_back = known.is_some_and(|peer| peer.down.withheld_mask(piece) & mask != 0);
-        let in_vain = known.is_some() && !reachable || known.is_none() && self.directory.is_failing(&other);
-        if left_back || in_vain || other == self.me || self.directory.is_banned(&other) {
-            let peer = self.peers.get_mut(&conn).expect("it has just spoken");
-            *peer.down.insist.entry(piece).or_default() |= mask;
-            return;
-        }
-        // A neighbour gets more time than somebody who has yet to be met.
-        let patience = match (urgent, reachable) {
-            (true, _) => config::URGENT_PATIENCE_US,
-            (false, true) => 5 * config::ASK_PEER_PATIENCE_US,
-            (false, false) => config::ASK_PEER_PATIENCE_US,
-        };
-        self.withhold(conn, piece, mask, Some(other), patience);
-        if !reachable {
-            self.directory.add(other);
-            self.connect_more();
-        }
-    }
-
-    /// What was left to this peer is not to be had there: ask the seeders again, with emphasis.
-    pub(super) fn unblame(&mut self, other: PeerId) {
-        for peer in self.peers.values_mut() {
-            let mine = |(key, held): (&(PieceId, Option<PeerId>), &Withheld)| (key.1 == Some(other)).then_some((key.0, held.mask));
-            let freed: Vec<(PieceId, u64)> = peer.down.withheld.iter().filter_map(mine).collect();
-            for (piece, mask) in freed {
-                peer.down.withheld.remove(&(piece, Some(other)));
-                *peer.down.insist.entry(piece).or_default() |= mask;
-                peer.down.dry = false;
-            }
-        }
-        self.must_fetch = true;
-    }
-
-    /// Something changed that may make anybody worth asking again.
-    pub(super) fn moisten(&mut self) {
-        for peer in self.peers.values_mut() {
-            peer.down.dry = false;
-        }
-        self.must_fetch = true;
     }
 
     /// Everything that can be asked for now.
@@ -154,7 +131,10 @@ impl Swarm {
         let window_us = picker::urgent_window_us(&self.peers);
         let urgent_until = self.now.after(window_us);
         let mut hungry = false;
-        for demand in demands.iter().take_while(|demand| demand.deadline <= urgent_until) {
+        for demand in demands
+            .iter()
+            .take_while(|demand| demand.deadline <= urgent_until)
+        {
             self.fetch_urgent(demand);
             hungry = true;
         }
@@ -171,18 +151,39 @@ impl Swarm {
     /// Lane 0 is always wanted: at once while nothing of it is here, else soon.
     fn demands_with_manifest(&mut self) -> Vec<Demand> {
         let pieces = &self.pieces;
-        self.demands.retain(|demand| pieces.get(demand.piece).is_none_or(|piece| demand.mask.0 & piece.full & !piece.have != 0));
+        self.demands.retain(|demand| {
+            pieces
+                .get(demand.piece)
+                .is_none_or(|piece| demand.mask.0 & piece.full & !piece.have != 0)
+        });
         let manifest = || pieces.ids().take_while(|id| id.lane.0 == 0);
-        let missing: Vec<PieceId> = manifest().filter(|&id| pieces.get(id).is_some_and(|piece| !piece.is_whole())).collect();
+        let missing: Vec<PieceId> = manifest()
+            .filter(|&id| pieces.get(id).is_some_and(|piece| !piece.is_whole()))
+            .collect();
         let started = missing.len() < manifest().count();
         if started && self.background_from.is_none() {
             self.background_from = Some(self.now.after(PLAYER_PATIENCE_US));
-            self.timers.set_earlier(Timer::Fetch, self.now.after(PLAYER_PATIENCE_US));
+            self.timers
+                .set_earlier(Timer::Fetch, self.now.after(PLAYER_PATIENCE_US));
         }
-        let deadline = if started { self.now.after(3_000_000) } else { self.now };
+        let deadline = if started {
+            self.now.after(3_000_000)
+        } else {
+            self.now
+        };
         // Until its header tells how long it is: most manifests are short, and what is owed counts against the grant.
-        let mask = |piece: PieceId| if pieces.header(piece).is_some() { Mask(u64::MAX) } else { Mask(0xf) };
-        let lane_0 = missing.into_iter().take(64).map(|piece| Demand { piece, mask: mask(piece), deadline });
+        let mask = |piece: PieceId| {
+            if pieces.header(piece).is_some() {
+                Mask(u64::MAX)
+            } else {
+                Mask(0xf)
+            }
+        };
+        let lane_0 = missing.into_iter().take(64).map(|piece| Demand {
+            piece,
+            mask: mask(piece),
+            deadline,
+        });
         let mut demands: Vec<Demand> = lane_0.chain(self.demands.iter().copied()).collect();
         demands.sort_by_key(|demand| demand.deadline);
         demands
@@ -191,15 +192,23 @@ impl Swarm {
     /// Asks whoever is soonest for what is missing; tells those who owe it already that it is urgent; asks a second one if it is late.
     fn fetch_urgent(&mut self, demand: &Demand) {
         let (piece, mask) = (demand.piece, demand.mask.0);
-        let Some(state) = self.pieces.get(piece) else { return };
+        let Some(state) = self.pieces.get(piece) else {
+            return;
+        };
         let mut missing = state.missing() & mask;
         let in_flight = state.in_flight & mask;
         let no_time = demand.deadline <= self.now.after(config::NO_TIME_US);
         let flags = FLAG_URGENT | if no_time { FLAG_INSIST } else { 0 };
         while missing != 0 {
-            let Some(conn) = picker::soonest(&self.peers, piece, missing, None, no_time) else { break };
+            let Some(conn) = picker::soonest(&self.peers, piece, missing, None, no_time) else {
+                break;
+            };
             let peer = &self.peers[&conn];
-            let room = peer.down.grant.saturating_sub(peer.down.owed_blocks).min(URGENT_RUN);
+            let room = peer
+                .down
+                .grant
+                .saturating_sub(peer.down.owed_blocks)
+                .min(URGENT_RUN);
             let run = lowest(missing & picker::urgent_from(peer, piece, no_time), room);
             self.ask(conn, piece, run, flags);
             missing &= !run;
@@ -215,7 +224,9 @@ impl Swarm {
         let mut late = Vec::new();
         let mut calm = Vec::new();
         for peer in self.peers.values() {
-            let Some(owed) = peer.down.owed.get(&piece) else { continue };
+            let Some(owed) = peer.down.owed.get(&piece) else {
+                continue;
+            };
             let slow = owed.mask & !owed.urgent & in_flight;
             if slow != 0 {
                 calm.push((peer.conn, slow));
@@ -237,19 +248,39 @@ impl Swarm {
 
     /// Asks a second peer for late blocks, within the budget for that.
     fn hedge(&mut self, first: ConnId, piece: PieceId, mask: u64, flags: u8) {
-        let budget = config::HEDGE_FREE_BYTES + self.counters.received_bytes * config::HEDGE_PERMILLE / 1000;
+        let budget =
+            config::HEDGE_FREE_BYTES + self.counters.received_bytes * config::HEDGE_PERMILLE / 1000;
         let blocks = budget.saturating_sub(self.counters.hedged_bytes) / BLOCK_LEN as u64;
-        let Some(second) = picker::soonest(&self.peers, piece, mask, Some(first), true) else { return };
+        let Some(second) = picker::soonest(&self.peers, piece, mask, Some(first), true) else {
+            return;
+        };
         let peer = &self.peers[&second];
-        let room = peer.down.grant.saturating_sub(peer.down.owed_blocks).min(URGENT_RUN).min(blocks.min(64) as u32);
-        let run = lowest(mask & peer.has.mask(piece) & !peer.down.owed_mask(piece), room);
+        let room = peer
+            .down
+            .grant
+            .saturating_sub(peer.down.owed_blocks)
+            .min(URGENT_RUN)
+            .min(blocks.min(64) as u32);
+        let run = lowest(
+            mask & peer.has.mask(piece) & !peer.down.owed_mask(piece),
+            room,
+        );
         self.counters.hedged_bytes += u64::from(run.count_ones()) * BLOCK_LEN as u64;
         self.ask(second, piece, run, flags);
     }
 
     /// Keeps one peer's window full: demands in their order, then the rarest.
-    fn fill(&mut self, conn: ConnId, demands: &[Demand], window_us: u64, hungry: bool, horizon: Option<Instant>) {
-        let Some(peer) = self.peers.get(&conn) else { return };
+    fn fill(
+        &mut self,
+        conn: ConnId,
+        demands: &[Demand],
+        window_us: u64,
+        hungry: bool,
+        horizon: Option<Instant>,
+    ) {
+        let Some(peer) = self.peers.get(&conn) else {
+            return;
+        };
         let rtt_us = peer.rtt.least_us();
         // The last quarter of the grant is for what is urgent.
         let spare = (peer.down.grant * 3 / 4).saturating_sub(peer.down.owed_blocks);
@@ -265,13 +296,24 @@ impl Swarm {
                 return;
             }
             let peer = &self.peers[&conn];
-            let Some(state) = self.pieces.get(demand.piece) else { continue };
-            let useful = picker::unhurried(&self.peers, peer, demand.piece, state.missing() & demand.mask.0);
+            let Some(state) = self.pieces.get(demand.piece) else {
+                continue;
+            };
+            let useful = picker::unhurried(
+                &self.peers,
+                peer,
+                demand.piece,
+                state.missing() & demand.mask.0,
+            );
             if useful == 0 {
                 continue;
             }
             // Who would be late is not asked, if somebody else could be; a stalled peer is tried with what can wait.
-            let patience = if peer.down.stalled { config::PROBE_US } else { window_us / 4 };
+            let patience = if peer.down.stalled {
+                config::PROBE_US
+            } else {
+                window_us / 4
+            };
             let expected = self.now.after(peer.down.expected_us(rtt_us, 0) + patience);
             if !alone && demand.deadline > self.now && expected > demand.deadline {
                 continue;
@@ -291,7 +333,9 @@ impl Swarm {
 
     /// How many blocks are risked with a peer.
     fn trust(&self, peer: &crate::peer::Peer) -> u32 {
-        let proven = |other: &crate::peer::Peer| other.conn != peer.conn && other.down.received > 0 && picker::is_useful(other);
+        let proven = |other: &crate::peer::Peer| {
+            other.conn != peer.conn && other.down.received > 0 && picker::is_useful(other)
+        };
         let most = if peer.down.stalled {
             config::TRUST_STALLED_BLOCKS
         } else if peer.down.received == 0 && self.peers.values().any(proven) {
@@ -311,7 +355,8 @@ impl Swarm {
             });
             let start = self.rng.next();
             let peer = &self.peers[&conn];
-            let choice = going_on.or_else(|| picker::rarest(&self.pieces, &self.peers, peer, start));
+            let choice =
+                going_on.or_else(|| picker::rarest(&self.pieces, &self.peers, peer, start));
             let Some((piece, useful)) = choice else {
                 self.nothing_left(conn, room);
                 return;
@@ -330,15 +375,24 @@ impl Swarm {
         if peer.down.stalled || peer.down.owed_blocks > 0 {
             return;
         }
-        let late = self.peers.values().filter(|other| other.conn != conn).find_map(|other| {
-            let hedged = |piece: &PieceId| self.pieces.get(*piece).map_or(0, |piece| piece.hedged);
-            let can = |piece: &PieceId| self.peers[&conn].has.mask(*piece);
-            let entry = |(piece, owed): (&PieceId, &Owed)| {
-                let mask = if self.now >= owed.late_at { owed.mask & !hedged(piece) & can(piece) } else { 0 };
-                (mask != 0).then_some((other.conn, *piece, lowest(mask, room)))
-            };
-            other.down.owed.iter().find_map(entry)
-        });
+        let late = self
+            .peers
+            .values()
+            .filter(|other| other.conn != conn)
+            .find_map(|other| {
+                let hedged =
+                    |piece: &PieceId| self.pieces.get(*piece).map_or(0, |piece| piece.hedged);
+                let can = |piece: &PieceId| self.peers[&conn].has.mask(*piece);
+                let entry = |(piece, owed): (&PieceId, &Owed)| {
+                    let mask = if self.now >= owed.late_at {
+                        owed.mask & !hedged(piece) & can(piece)
+                    } else {
+                        0
+                    };
+                    (mask != 0).then_some((other.conn, *piece, lowest(mask, room)))
+                };
+                other.down.owed.iter().find_map(entry)
+            });
         if let Some((first, piece, mask)) = late {
             self.hedge(first, piece, mask, 0);
         }
@@ -353,7 +407,9 @@ impl Swarm {
     }
 
     pub(super) fn owe(&mut self, conn: ConnId, piece: PieceId, mask: u64, urgent: bool) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
         let mask = mask & !peer.down.owed_mask(piece);
         if mask == 0 {
             return;
@@ -362,10 +418,18 @@ impl Swarm {
             peer.down.busy_since = self.now;
         }
         let rtt_us = peer.rtt.least_us();
-        let expected = if urgent { peer.down.expected_urgent_us(rtt_us, 0) } else { peer.down.expected_us(rtt_us, mask.count_ones()) };
+        let expected = if urgent {
+            peer.down.expected_urgent_us(rtt_us, 0)
+        } else {
+            peer.down.expected_us(rtt_us, mask.count_ones())
+        };
         // Twice what is expected and a tenth of a second is past nearly all of them.
         let late_at = self.now.after(2 * expected + 100_000);
-        let owed = peer.down.owed.entry(piece).or_insert(Owed { mask: 0, urgent: 0, late_at });
+        let owed = peer.down.owed.entry(piece).or_insert(Owed {
+            mask: 0,
+            urgent: 0,
+            late_at,
+        });
         owed.mask |= mask;
         owed.urgent |= if urgent { mask } else { 0 };
         owed.late_at = owed.late_at.max(late_at);
@@ -375,15 +439,25 @@ impl Swarm {
 
     fn push_want(&mut self, conn: ConnId, piece: PieceId, mask: u64, flags: u8) {
         let root8 = self.pieces.header(piece).map(|header| header.root8().0);
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
         let insisted = crate::peer::take_bits(&mut peer.down.insist, piece, mask);
         let wants = self.asks.entry(conn).or_default();
         for (mask, flags) in [(insisted, flags | FLAG_INSIST), (mask & !insisted, flags)] {
-            let joins = |want: &Want| (want.lane, want.index, want.flags) == (piece.lane.0, piece.index.0, flags);
+            let joins = |want: &Want| {
+                (want.lane, want.index, want.flags) == (piece.lane.0, piece.index.0, flags)
+            };
             match wants.last_mut() {
                 _ if mask == 0 => {}
                 Some(last) if joins(last) => last.mask |= mask,
-                _ => wants.push(Want { lane: piece.lane.0, index: piece.index.0, mask, flags, root8 }),
+                _ => wants.push(Want {
+                    lane: piece.lane.0,
+                    index: piece.index.0,
+                    mask,
+                    flags,
+                    root8,
+                }),
             }
         }
     }
@@ -396,56 +470,23 @@ impl Swarm {
         }
     }
 
-    /// Looks after what time alone changes.
-    pub(super) fn tick(&mut self) {
-        let now = self.now;
-        for peer in self.peers.values_mut() {
-            let insist = &mut peer.down.insist;
-            peer.down.withheld.retain(|(piece, left_to), held| {
-                if held.until <= now && left_to.is_some() {
-                    *insist.entry(*piece).or_default() |= held.mask;
-                }
-                held.until > now
-            });
-        }
-        self.take_back_from_stalled();
-        self.moisten();
-    }
-
-    /// Who owes for too long and delivers nothing loses its blocks to others that have them.
-    fn take_back_from_stalled(&mut self) {
-        let now = self.now;
-        let last = |peer: &crate::peer::Peer| peer.down.delivered_at.map_or(peer.down.busy_since, |at| at.max(peer.down.busy_since));
-        let patience = |peer: &crate::peer::Peer| match peer.down.received {
-            0 => config::STALLED_NEW_US + 2 * peer.rtt.least_us(),
-            _ if peer.down.owed.values().any(|owed| owed.urgent != 0) => config::STALLED_URGENT_US + 2 * peer.rtt.least_us(),
-            _ => config::STALLED_US,
-        };
-        let is_stalled = |peer: &&crate::peer::Peer| peer.down.owed_blocks > 0 && now.since(last(peer)) >= patience(peer);
-        let stalled: Vec<ConnId> = self.peers.values().filter(is_stalled).map(|peer| peer.conn).collect();
-        for conn in stalled {
-            let elsewhere = |piece: &PieceId| {
-                let able = |peer: &&crate::peer::Peer| peer.conn != conn && picker::is_useful(peer);
-                self.peers.values().filter(able).fold(0, |mask, peer| mask | peer.has.mask(*piece))
-            };
-            let owed = self.peers[&conn].down.owed.iter();
-            let parts: Vec<(PieceId, u64)> =
-                owed.map(|(piece, owed)| (*piece, owed.mask & elsewhere(piece))).filter(|(_, mask)| *mask != 0).collect();
-            let peer = self.peers.get_mut(&conn).expect("listed");
-            peer.down.stalled = true;
-            let id = peer.id;
-            self.unblame(id);
-            self.cancel_all(conn, parts);
-        }
-    }
-
     /// Looks again soon while something is urgent, late or put off; not at all while nothing can change by itself.
     fn schedule_fetch(&mut self) {
         self.timers.cancel(Timer::Fetch);
-        let urgent_until = self.now.after(picker::urgent_window_us(&self.peers) + 100_000);
-        let near = self.demands.iter().take_while(|demand| demand.deadline <= urgent_until);
-        let provided = |demand: &Demand| self.peers.values().any(|peer| picker::is_open(peer) && peer.has.mask(demand.piece) & demand.mask.0 != 0);
-        let waits = |peer: &crate::peer::Peer| peer.down.owed_blocks > 0 || !peer.down.withheld.is_empty();
+        let urgent_until = self
+            .now
+            .after(picker::urgent_window_us(&self.peers) + 100_000);
+        let near = self
+            .demands
+            .iter()
+            .take_while(|demand| demand.deadline <= urgent_until);
+        let provided = |demand: &Demand| {
+            self.peers.values().any(|peer| {
+                picker::is_open(peer) && peer.has.mask(demand.piece) & demand.mask.0 != 0
+            })
+        };
+        let waits =
+            |peer: &crate::peer::Peer| peer.down.owed_blocks > 0 || !peer.down.withheld.is_empty();
         let pause_us = if near.into_iter().any(provided) {
             50_000
         } else if self.peers.values().any(waits) || self.demands.iter().any(provided) {

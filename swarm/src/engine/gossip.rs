@@ -15,10 +15,14 @@ impl Swarm {
             && known.bytes()[..] == bytes[..]
         {
             let revision = known.head().revision;
-            self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?.head_revision = revision;
+            self.peers
+                .get_mut(&conn)
+                .ok_or(Reason::Goodbye)?
+                .head_revision = revision;
             return Ok(());
         }
-        let head = SignedHead::parse(Bytes::from(bytes), &self.publisher, &self.swarm).map_err(|_| Reason::BadHead)?;
+        let head = SignedHead::parse(Bytes::from(bytes), &self.publisher, &self.swarm)
+            .map_err(|_| Reason::BadHead)?;
         let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
         peer.head_revision = peer.head_revision.max(head.head().revision);
         self.adopt_head(head, Some(conn));
@@ -27,7 +31,12 @@ impl Swarm {
 
     /// Takes a head if it is higher than the one known, and passes it on.
     pub(super) fn adopt_head(&mut self, head: SignedHead, from: Option<ConnId>) {
-        if self.stopped.is_some() || self.head.as_ref().is_some_and(|known| !head.supersedes(known)) {
+        if self.stopped.is_some()
+            || self
+                .head
+                .as_ref()
+                .is_some_and(|known| !head.supersedes(known))
+        {
             return;
         }
         let new = self.pieces.grow(head.head());
@@ -72,7 +81,9 @@ impl Swarm {
 
     /// After a Hello: what happened since ours was sent.
     pub(super) fn catch_up(&mut self, conn: ConnId) {
-        let (Some(head), Some(peer)) = (&self.head, self.peers.get_mut(&conn)) else { return };
+        let (Some(head), Some(peer)) = (&self.head, self.peers.get_mut(&conn)) else {
+            return;
+        };
         let revision = head.head().revision;
         if peer.head_revision < revision {
             peer.head_revision = revision;
@@ -84,7 +95,9 @@ impl Swarm {
 
     /// Pieces beyond the head that we know are ignored: a peer sends its head before what that names.
     pub(super) fn learn_have(&mut self, conn: ConnId, have: Have) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
         peer.down.dry = false;
         for range in &have.ranges {
             for index in range.first..range.first.saturating_add(range.count) {
@@ -113,8 +126,13 @@ impl Swarm {
             if !self.pieces.contains(piece) {
                 continue;
             }
-            let Some(peer) = self.peers.get_mut(&conn) else { return };
-            let full = self.pieces.header(piece).map_or(u64::MAX, |header| header.full_mask().0);
+            let Some(peer) = self.peers.get_mut(&conn) else {
+                return;
+            };
+            let full = self
+                .pieces
+                .header(piece)
+                .map_or(u64::MAX, |header| header.full_mask().0);
             let rest = peer.has.mask(piece) & full & !part.mask;
             if peer.has.set_part(piece, rest) {
                 self.pieces.count_copy(piece, false);
@@ -130,13 +148,17 @@ impl Swarm {
     pub(super) fn schedule_news(&mut self) {
         for peer in self.peers.values().filter(|peer| !peer.news.is_empty()) {
             let soon = self.now.after(5_000);
-            let at = peer.have_sent_at.map_or(soon, |sent| soon.max(sent.after(config::HAVE_INTERVAL_US)));
+            let at = peer
+                .have_sent_at
+                .map_or(soon, |sent| soon.max(sent.after(config::HAVE_INTERVAL_US)));
             self.timers.set_earlier(Timer::Have(peer.conn), at);
         }
     }
 
     pub(super) fn tell_news(&mut self, conn: ConnId) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
         peer.have_sent_at = Some(self.now);
         let news = std::mem::take(&mut peer.news);
         for have in have::announce(news.into_iter(), |piece| self.offered(piece)) {
@@ -145,8 +167,15 @@ impl Swarm {
     }
 
     pub(super) fn schedule_report(&mut self) {
-        if self.reported != Some(self.state_to_report()) && !self.timers.is_set(Timer::Report) && self.stopped.is_none() {
-            let pause = if self.reported.is_none() || self.told_complete { 100_000 } else { config::REPORT_INTERVAL_US };
+        if self.reported != Some(self.state_to_report())
+            && !self.timers.is_set(Timer::Report)
+            && self.stopped.is_none()
+        {
+            let pause = if self.reported.is_none() || self.told_complete {
+                100_000
+            } else {
+                config::REPORT_INTERVAL_US
+            };
             self.timers.set(Timer::Report, self.now.after(pause));
         }
     }
@@ -160,17 +189,29 @@ impl Swarm {
         let state = self.state_to_report();
         if self.reported != Some(state) {
             self.reported = Some(state);
-            self.out.push_back(Output::Report { completeness_permille: state.0, free_slots: state.1 });
+            self.out.push_back(Output::Report {
+                completeness_permille: state.0,
+                free_slots: state.1,
+            });
         }
     }
 
     pub(super) fn completeness_permille(&self) -> u16 {
-        if self.role == Role::Publisher { 1000 } else { self.pieces.completeness_permille() }
+        if self.role == Role::Publisher {
+            1000
+        } else {
+            self.pieces.completeness_permille()
+        }
     }
 
     /// Tells everybody whom we are connected with: whom to ask for an introduction.
     pub(super) fn tell_neighbours(&mut self) {
-        let ids: Vec<PeerId> = self.by_id.keys().copied().take(config::NEIGHBOURS_MAX).collect();
+        let ids: Vec<PeerId> = self
+            .by_id
+            .keys()
+            .copied()
+            .take(config::NEIGHBOURS_MAX)
+            .collect();
         if ids != self.neighbours_said {
             let message = Message::Neighbours(ids.iter().map(|id| id.0).collect());
             for conn in self.up().collect::<Vec<_>>() {
@@ -182,8 +223,14 @@ impl Swarm {
     }
 
     pub(super) fn learn_neighbours(&mut self, conn: ConnId, ids: Vec<[u8; 32]>) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.neighbours = ids.into_iter().take(config::NEIGHBOURS_MAX).map(PeerId).collect();
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.neighbours = ids
+            .into_iter()
+            .take(config::NEIGHBOURS_MAX)
+            .map(PeerId)
+            .collect();
         for id in peer.neighbours.clone() {
             self.directory.add(id);
         }
@@ -195,10 +242,20 @@ impl Swarm {
         if blob.len() > config::BLOB_BYTES_MAX || self.stopped.is_some() {
             return;
         }
-        let message = Message::Introduce(Introduce { from: self.me.0, to: to.0, blob: blob.to_vec() });
+        let message = Message::Introduce(Introduce {
+            from: self.me.0,
+            to: to.0,
+            blob: blob.to_vec(),
+        });
         let knows = |peer: &&crate::peer::Peer| peer.is_up() && peer.neighbours.contains(&to);
         // Two, in case one of them is about to go; the receiver takes the second for a repetition.
-        let through: Vec<ConnId> = self.peers.values().filter(knows).map(|peer| peer.conn).take(2).collect();
+        let through: Vec<ConnId> = self
+            .peers
+            .values()
+            .filter(knows)
+            .map(|peer| peer.conn)
+            .take(2)
+            .collect();
         for conn in through {
             self.send(conn, &message);
         }
@@ -212,7 +269,10 @@ impl Swarm {
         }
         let (from, to) = (PeerId(introduce.from), PeerId(introduce.to));
         if to == self.me {
-            self.out.push_back(Output::Signal { from, blob: introduce.blob.into() });
+            self.out.push_back(Output::Signal {
+                from,
+                blob: introduce.blob.into(),
+            });
         } else if from == peer.id
             && let Some(&next) = self.by_id.get(&to)
             && self.peers.get(&next).is_some_and(|peer| peer.is_up())
@@ -224,7 +284,10 @@ impl Swarm {
 
     /// Two cores that a peer shows: if they prove a fraud we stop, if not it lied.
     pub(super) fn evidence(&mut self, a: &[u8], b: &[u8]) -> Result<(), Reason> {
-        let core = |bytes: &[u8]| SignedCore::parse(bytes, &self.publisher, &self.swarm).map_err(|_| Reason::FalseEvidence);
+        let core = |bytes: &[u8]| {
+            SignedCore::parse(bytes, &self.publisher, &self.swarm)
+                .map_err(|_| Reason::FalseEvidence)
+        };
         let piece = fraud_proof(&core(a)?, &core(b)?).ok_or(Reason::FalseEvidence)?;
         self.fraud(piece, Bytes::copy_from_slice(a), Bytes::copy_from_slice(b));
         Ok(())

@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 impl Swarm {
     pub(super) fn received(&mut self, conn: ConnId, channel: Channel, bytes: Bytes) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
         peer.heard_at = self.now;
         peer.wire_received += bytes.len() as u64;
         self.counters.wire_received_bytes += bytes.len() as u64;
@@ -58,7 +60,8 @@ impl Swarm {
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
         peer.down.echo = Some((blocks.sent_us, self.now));
         peer.down.block_bytes += message_len as u64;
-        self.timers.set_earlier(Timer::Ack(conn), self.now.after(config::ACK_INTERVAL_US));
+        self.timers
+            .set_earlier(Timer::Ack(conn), self.now.after(config::ACK_INTERVAL_US));
         if self.role == Role::Publisher || self.stopped.is_some() {
             return self.unasked(conn, blocks.bytes.len());
         }
@@ -66,7 +69,8 @@ impl Swarm {
         match header {
             Some(header) if peer.is_up() => self.accept(conn, &header, blocks.iter()),
             _ => {
-                let expected = start_wait || peer.down.owed_mask(blocks.piece) & blocks.mask.0 == blocks.mask.0;
+                let expected = start_wait
+                    || peer.down.owed_mask(blocks.piece) & blocks.mask.0 == blocks.mask.0;
                 if !expected {
                     return self.unasked(conn, blocks.bytes.len());
                 }
@@ -100,7 +104,9 @@ impl Swarm {
 
     /// Takes the waiting blocks of all pieces whose header is known by now.
     pub(super) fn retry_pending(&mut self, conn: ConnId) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
         let pending = std::mem::take(&mut peer.down.pending);
         self.pending_bytes -= std::mem::take(&mut peer.down.pending_bytes);
         for (piece, block, bytes) in pending {
@@ -122,7 +128,12 @@ impl Swarm {
     }
 
     /// Verifies blocks and takes them; the first wrong one costs its sender the connection.
-    fn accept(&mut self, conn: ConnId, header: &Header, blocks: impl Iterator<Item = (u8, Bytes)>) -> Result<(), Reason> {
+    fn accept(
+        &mut self,
+        conn: ConnId,
+        header: &Header,
+        blocks: impl Iterator<Item = (u8, Bytes)>,
+    ) -> Result<(), Reason> {
         let piece = header.id();
         let mut news = 0;
         let mut result = Ok(());
@@ -132,7 +143,10 @@ impl Swarm {
             let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
             let busy_since = peer.down.busy_since;
             let owed = peer.down.settle(piece, bit) != 0;
-            let had = self.pieces.get(piece).is_some_and(|piece| piece.have & bit != 0);
+            let had = self
+                .pieces
+                .get(piece)
+                .is_some_and(|piece| piece.have & bit != 0);
             if had {
                 self.counters.duplicate_bytes += len;
             }
@@ -153,7 +167,10 @@ impl Swarm {
                     break;
                 }
                 Ok(verified) => {
-                    let peer = self.peers.get_mut(&conn).expect("it was there a moment ago");
+                    let peer = self
+                        .peers
+                        .get_mut(&conn)
+                        .expect("it was there a moment ago");
                     peer.down.goodput.add(self.now, busy_since, len);
                     peer.down.rate.add(self.now, len);
                     peer.down.received += len;
@@ -165,7 +182,9 @@ impl Swarm {
                     }
                     self.counters.verified_blocks += 1;
                     news |= bit;
-                    self.out.push_back(Output::Store { block: verified.clone() });
+                    self.out.push_back(Output::Store {
+                        block: verified.clone(),
+                    });
                     if self.role != Role::Keeper {
                         self.out.push_back(Output::Deliver(verified));
                     }
@@ -180,13 +199,20 @@ impl Swarm {
 
     /// Blocks are here: nobody else need send them, and the neighbours may know.
     fn take_news(&mut self, from: ConnId, piece: PieceId, mask: u64) {
-        let twice = self.pieces.get(piece).map_or(0, |piece| piece.hedged & mask);
+        let twice = self
+            .pieces
+            .get(piece)
+            .map_or(0, |piece| piece.hedged & mask);
         self.pieces.add_have(piece, mask);
         let others: Vec<(ConnId, u64)> = if twice == 0 && !self.owed_elsewhere(piece, mask) {
             Vec::new()
         } else {
             let of = |peer: &crate::peer::Peer| (peer.conn, peer.down.owed_mask(piece) & mask);
-            self.peers.values().map(of).filter(|(conn, owed)| *conn != from && *owed != 0).collect()
+            self.peers
+                .values()
+                .map(of)
+                .filter(|(conn, owed)| *conn != from && *owed != 0)
+                .collect()
         };
         for (conn, owed) in others {
             self.cancel(conn, piece, owed);
@@ -201,14 +227,22 @@ impl Swarm {
 
     /// Blocks that arrived unasked may be owed by another peer without being hedged.
     fn owed_elsewhere(&self, piece: PieceId, mask: u64) -> bool {
-        self.peers.values().any(|peer| peer.down.owed_mask(piece) & mask != 0)
+        self.peers
+            .values()
+            .any(|peer| peer.down.owed_mask(piece) & mask != 0)
     }
 
     /// Bytes that nobody asked for (any more).
     fn unasked(&mut self, conn: ConnId, len: usize) -> Result<(), Reason> {
-        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
         peer.down.unasked_bytes += len as u64;
-        if peer.down.unasked_bytes > config::UNASKED_BYTES_MAX { Err(Reason::Flood(Flood::Blocks)) } else { Ok(()) }
+        if peer.down.unasked_bytes > config::UNASKED_BYTES_MAX {
+            Err(Reason::Flood(Flood::Blocks))
+        } else {
+            Ok(())
+        }
     }
 
     fn foreign_header(&mut self, conn: ConnId, bytes: Vec<u8>) -> Result<(), Reason> {
@@ -217,7 +251,8 @@ impl Swarm {
             self.retry_pending(conn);
             return Ok(());
         }
-        let header = Header::parse(bytes, &self.publisher, &self.swarm).map_err(|_| Reason::BadHeader)?;
+        let header =
+            Header::parse(bytes, &self.publisher, &self.swarm).map_err(|_| Reason::BadHeader)?;
         let piece = header.id();
         if let Some(known) = self.pieces.header(piece) {
             if !known.same_core(&header) {
@@ -238,9 +273,16 @@ impl Swarm {
     /// The very bytes of a header that was verified before.
     fn is_known_header(&self, bytes: &[u8]) -> bool {
         // Lane and index stand at bytes 10 to 15 of the core (docs/protocol.md section 4).
-        let Some([l0, l1, i0, i1, i2, i3]) = bytes.get(10..16) else { return false };
-        let piece = crate::wire::piece_id(u16::from_le_bytes([*l0, *l1]), u32::from_le_bytes([*i0, *i1, *i2, *i3]));
-        self.pieces.header(piece).is_some_and(|header| header.bytes() == bytes)
+        let Some([l0, l1, i0, i1, i2, i3]) = bytes.get(10..16) else {
+            return false;
+        };
+        let piece = crate::wire::piece_id(
+            u16::from_le_bytes([*l0, *l1]),
+            u32::from_le_bytes([*i0, *i1, *i2, *i3]),
+        );
+        self.pieces
+            .header(piece)
+            .is_some_and(|header| header.bytes() == bytes)
     }
 
     /// A verified header: blocks beyond the piece's end are no longer expected of anybody.
@@ -267,14 +309,24 @@ impl Swarm {
     }
 
     pub(super) fn ack(&mut self, conn: ConnId) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        let Some((echo_us, at)) = peer.down.echo.take() else { return };
-        let ack = Ack { echo_us, hold_us: self.now.since(at) as u32, bytes: peer.down.block_bytes };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        let Some((echo_us, at)) = peer.down.echo.take() else {
+            return;
+        };
+        let ack = Ack {
+            echo_us,
+            hold_us: self.now.since(at) as u32,
+            bytes: peer.down.block_bytes,
+        };
         self.send(conn, &Message::Ack(ack));
     }
 
     fn granted(&mut self, conn: ConnId, blocks: u16) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
         peer.down.grant = u32::from(blocks);
         if blocks == 0 {
             let id = peer.id;
@@ -284,15 +336,28 @@ impl Swarm {
     }
 
     fn rejected(&mut self, conn: ConnId, reject: Reject) {
-        let Reject { piece, mask, refusal } = reject;
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        let urgent = peer.down.owed.get(&piece).is_some_and(|owed| owed.urgent & mask.0 != 0);
+        let Reject {
+            piece,
+            mask,
+            refusal,
+        } = reject;
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        let urgent = peer
+            .down
+            .owed
+            .get(&piece)
+            .is_some_and(|owed| owed.urgent & mask.0 != 0);
         let settled = peer.down.settle(piece, mask.0);
         if settled == 0 {
             return;
         }
         self.pieces.release(piece, settled);
-        let peer = self.peers.get_mut(&conn).expect("it was there a moment ago");
+        let peer = self
+            .peers
+            .get_mut(&conn)
+            .expect("it was there a moment ago");
         match refusal {
             Refusal::AskPeer(other) => self.left_to(conn, piece, settled, urgent, other),
             Refusal::NotHere => {
@@ -302,29 +367,11 @@ impl Swarm {
                 }
             }
             // Asked again when the patience ends; a Grant comes before.
-            Refusal::Choked | Refusal::SealFailed => self.withhold(conn, piece, settled, None, 1_000_000),
+            Refusal::Choked | Refusal::SealFailed => {
+                self.withhold(conn, piece, settled, None, 1_000_000)
+            }
         }
         self.moisten();
-    }
-
-    /// The start set comes: take its blocks for requested.
-    fn start_set_comes(&mut self, conn: ConnId, parts: &[Part]) {
-        if self.start_wait.is_none_or(|(asked, _)| asked != conn) {
-            return;
-        }
-        self.start_wait = None;
-        if parts.is_empty() {
-            self.ask_another_for_start(conn);
-        }
-        let mut budget = (config::START_SET_BYTES_MAX as u32 / baton_content::BLOCK_LEN as u32) * 2;
-        for part in parts {
-            let missing = self.pieces.get(part.piece()).map_or(0, |piece| piece.missing());
-            let mask = crate::bits::lowest(missing & part.mask, budget);
-            budget -= mask.count_ones();
-            self.owe(conn, part.piece(), mask, true);
-        }
-        self.retry_pending(conn);
-        self.must_fetch = true;
     }
 
     pub(super) fn lose(&mut self, piece: PieceId, mask: u64, evicted: bool) {

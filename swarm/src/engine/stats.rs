@@ -49,34 +49,60 @@ impl Swarm {
         if self.has_all(peer) {
             return 1000;
         }
-        let parts = peer.has.parts().filter(|(piece, _)| piece.lane != MANIFEST_LANE);
+        let parts = peer
+            .has
+            .parts()
+            .filter(|(piece, _)| piece.lane != MANIFEST_LANE);
         let blocks: u64 = parts.map(|(piece, mask)| self.in_blocks(piece, mask)).sum();
         self.permille(u64::from(peer.has.full_data_count()) * 64 + blocks)
     }
 
     /// Blocks of a part, counted so that a whole piece is 64.
     fn in_blocks(&self, piece: PieceId, mask: u64) -> u64 {
-        let full = self.pieces.header(piece).map_or(u64::MAX, |header| header.full_mask().0);
-        if mask & full == full { 64 } else { u64::from((mask & full).count_ones()) }
+        let full = self
+            .pieces
+            .header(piece)
+            .map_or(u64::MAX, |header| header.full_mask().0);
+        if mask & full == full {
+            64
+        } else {
+            u64::from((mask & full).count_ones())
+        }
     }
 
     /// Of the data: a film of four pieces is not a fifth here when only its manifest is.
     fn permille(&self, blocks: u64) -> u16 {
-        let all: u64 = self.data_lanes().map(|(_, count)| u64::from(count) * 64).sum();
-        if all > 0 && blocks >= all { 1000 } else { (blocks * 999 / all.max(1)) as u16 }
+        let all: u64 = self
+            .data_lanes()
+            .map(|(_, count)| u64::from(count) * 64)
+            .sum();
+        if all > 0 && blocks >= all {
+            1000
+        } else {
+            (blocks * 999 / all.max(1)) as u16
+        }
     }
 
     fn data_lanes(&self) -> impl Iterator<Item = (Lane, u32)> + '_ {
-        self.pieces.lanes().filter(|&(lane, _)| lane != MANIFEST_LANE)
+        self.pieces
+            .lanes()
+            .filter(|&(lane, _)| lane != MANIFEST_LANE)
     }
 
     /// What the others would have together if we and the publisher left.
     fn others_union_permille(&self) -> u16 {
-        let viewers: Vec<&Peer> = self.peers.values().filter(|peer| peer.is_up() && !peer.is_publisher()).collect();
+        let viewers: Vec<&Peer> = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_up() && !peer.is_publisher())
+            .collect();
         if viewers.iter().any(|peer| self.has_all(peer)) {
             return 1000;
         }
-        let blocks = self.data_lanes().map(|(lane, count)| self.union_blocks(&viewers, lane, count)).sum();
+        let blocks = self
+            .data_lanes()
+            .map(|(lane, count)| self.union_blocks(&viewers, lane, count))
+            .sum();
         self.permille(blocks)
     }
 
@@ -84,13 +110,21 @@ impl Swarm {
         let mut blocks = 0;
         for at in 0..(count as usize).div_ceil(64) {
             let word = |of: fn(&crate::have::HaveMap, Lane) -> Option<&Bits>| {
-                viewers.iter().filter_map(|peer| of(&peer.has, lane)).fold(0, |all, bits| all | bits.word(at))
+                viewers
+                    .iter()
+                    .filter_map(|peer| of(&peer.has, lane))
+                    .fold(0, |all, bits| all | bits.word(at))
             };
             let full = word(crate::have::HaveMap::full);
             blocks += u64::from(full.count_ones()) * 64;
             for bit in crate::bits::ones(word(crate::have::HaveMap::any) & !full) {
-                let piece = PieceId { lane, index: PieceIndex(at as u32 * 64 + bit) };
-                let mask = viewers.iter().fold(0, |all, peer| all | peer.has.mask(piece));
+                let piece = PieceId {
+                    lane,
+                    index: PieceIndex(at as u32 * 64 + bit),
+                };
+                let mask = viewers
+                    .iter()
+                    .fold(0, |all, peer| all | peer.has.mask(piece));
                 blocks += self.in_blocks(piece, mask);
             }
         }

@@ -1,8 +1,8 @@
 //! A film with real keys, headers and seals. Sealed once, shared by all worlds of a test.
 
 use baton_content::{
-    ContentKey, Head, Lane, LaneState, Mask, PIECE_LEN, PieceFlags, PieceId, PieceMeta, PublisherKey, Sealed, SignedHead,
-    SwarmId, SwarmKey, VerifiedBlock, seal_blocks,
+    ContentKey, Head, Lane, LaneState, Mask, PIECE_LEN, PieceFlags, PieceId, PieceMeta,
+    PublisherKey, Sealed, SignedHead, SwarmId, SwarmKey, VerifiedBlock, seal_blocks,
 };
 use std::collections::BTreeMap;
 
@@ -25,25 +25,52 @@ impl Film {
         let swarm = SwarmKey::from_seed([2; 32]).id();
         let pieces = len.div_ceil(PIECE_LEN) as u32;
         let lanes = vec![
-            LaneState { lane: Lane(0), pieces: 1, open: true },
-            LaneState { lane: Lane(1), pieces, open: false },
+            LaneState {
+                lane: Lane(0),
+                pieces: 1,
+                open: true,
+            },
+            LaneState {
+                lane: Lane(1),
+                pieces,
+                open: false,
+            },
         ];
-        let head = Head { lanes, ..Head::new(swarm) };
+        let head = Head {
+            lanes,
+            ..Head::new(swarm)
+        };
         let head = SignedHead::sign(head, &publisher);
         let key = ContentKey::from_random([3; 32]);
-        let mut film =
-            Film { publisher, swarm, head, pieces: BTreeMap::new(), plain: BTreeMap::new(), len, key, start_blocks: 8 };
+        let mut film = Film {
+            publisher,
+            swarm,
+            head,
+            pieces: BTreeMap::new(),
+            plain: BTreeMap::new(),
+            len,
+            key,
+            start_blocks: 8,
+        };
         film.add(PieceId::new(Lane(0), 0), noise(1, 700));
         for index in 0..pieces {
             let piece_len = (len - index as usize * PIECE_LEN).min(PIECE_LEN);
-            film.add(PieceId::new(Lane(1), index), noise(u64::from(index) + 10, piece_len));
+            film.add(
+                PieceId::new(Lane(1), index),
+                noise(u64::from(index) + 10, piece_len),
+            );
         }
         film
     }
 
     fn add(&mut self, piece: PieceId, plain: Vec<u8>) {
         let meta = self.meta(piece);
-        let sealed = seal_blocks(&self.key.lane_key(piece.lane), &self.publisher, meta, plain.clone());
+        let sealed = seal_blocks(
+            &self.key.lane_key(piece.lane),
+            &self.publisher,
+            meta,
+            plain.clone(),
+        );
         self.pieces.insert(piece, sealed);
         self.plain.insert(piece, plain);
     }
@@ -72,7 +99,12 @@ impl Film {
     /// Another piece under an index that is taken: what a dishonest publisher makes.
     pub fn second_truth(&self, piece: PieceId) -> Sealed {
         let len = self.plain[&piece].len();
-        seal_blocks(&self.key.lane_key(piece.lane), &self.publisher, self.meta(piece), noise(99, len))
+        seal_blocks(
+            &self.key.lane_key(piece.lane),
+            &self.publisher,
+            self.meta(piece),
+            noise(99, len),
+        )
     }
 
     pub fn sealed(&self, piece: PieceId) -> &Sealed {
@@ -80,7 +112,11 @@ impl Film {
     }
 
     pub fn piece_ids(&self, lane: u16) -> Vec<PieceId> {
-        self.pieces.keys().copied().filter(|piece| piece.lane.0 == lane).collect()
+        self.pieces
+            .keys()
+            .copied()
+            .filter(|piece| piece.lane.0 == lane)
+            .collect()
     }
 
     /// All bytes that are shared.
@@ -100,9 +136,17 @@ impl Film {
     /// What is delivered opens to what was shared.
     pub fn check(&self, block: &VerifiedBlock) {
         let mut bytes = block.bytes().to_vec();
-        self.key.lane_key(block.piece().lane).apply(block.header().core(), block.block(), &mut bytes);
+        self.key.lane_key(block.piece().lane).apply(
+            block.header().core(),
+            block.block(),
+            &mut bytes,
+        );
         let at = usize::from(block.block().0) * baton_content::BLOCK_LEN;
-        assert_eq!(bytes[..], self.plain[&block.piece()][at..at + bytes.len()], "delivered bytes are the film's");
+        assert_eq!(
+            bytes[..],
+            self.plain[&block.piece()][at..at + bytes.len()],
+            "delivered bytes are the film's"
+        );
     }
 }
 

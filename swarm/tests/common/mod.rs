@@ -5,22 +5,23 @@
 #![allow(dead_code)]
 
 pub mod film;
+mod net;
 pub mod player;
 pub mod puppet;
 
 use baton_content::{Mask, PeerId, PeerKey, PieceId, VerifiedBlock};
 use baton_swarm::{
-    Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Reason, Role, Stats, Stream, Swarm,
+    Channel, Config, ConnId, Event, Input, Instant, Output, Reason, Role, Stats, Stream, Swarm,
 };
 use bytes::Bytes;
 use film::Film;
+use net::Wire;
 use player::Player;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 pub const SECOND: u64 = 1_000_000;
-const SEND_BUFFER: u64 = 256 * 1024;
 
 /// One end of a link to the world.
 #[derive(Clone, Copy, Debug)]
@@ -33,17 +34,12 @@ pub struct Link {
 
 impl Link {
     pub fn new(up: u64, down: u64, latency_us: u64) -> Link {
-        Link { up, down, latency_us }
+        Link {
+            up,
+            down,
+            latency_us,
+        }
     }
-}
-
-struct Wire {
-    remote: usize,
-    remote_conn: ConnId,
-    queue: VecDeque<(Channel, Bytes)>,
-    sent: u64,
-    drained: u64,
-    control_arrives: u64,
 }
 
 /// What a node does to what it sends.
@@ -54,6 +50,13 @@ pub enum Habit {
     Poison,
     /// Never sends a block.
     Withhold,
+}
+
+/// What went into an engine and a digest of what came out.
+#[derive(Default)]
+pub struct Record {
+    pub inputs: Vec<(Instant, Input)>,
+    pub digests: Vec<u64>,
 }
 
 pub struct Node {
@@ -72,7 +75,7 @@ pub struct Node {
     pub complete_at: Option<u64>,
     pub joined_at: u64,
     /// When recording: what went in, and a digest of what came out.
-    pub record: Option<(Vec<(Instant, Input)>, Vec<u64>)>,
+    pub record: Option<Record>,
     source: Option<Rc<Film>>,
     wires: BTreeMap<ConnId, Wire>,
     turn: u64,
@@ -86,9 +89,22 @@ pub struct Node {
 enum What {
     Input(usize, Input),
     UplinkFree(usize),
-    Arrive { node: usize, conn: ConnId, channel: Channel, bytes: Bytes },
-    Deliver { node: usize, conn: ConnId, channel: Channel, bytes: Bytes },
-    Link { from: usize, to: PeerId },
+    Arrive {
+        node: usize,
+        conn: ConnId,
+        channel: Channel,
+        bytes: Bytes,
+    },
+    Deliver {
+        node: usize,
+        conn: ConnId,
+        channel: Channel,
+        bytes: Bytes,
+    },
+    Link {
+        from: usize,
+        to: PeerId,
+    },
     Wake(usize),
     Play(usize),
     Seal(usize, PieceId),
@@ -137,7 +153,10 @@ impl World {
     }
 
     pub fn random(&mut self, below: u64) -> u64 {
-        self.rng = self.rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.rng = self
+            .rng
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.rng >> 33) % below.max(1)
     }
 
@@ -160,7 +179,11 @@ impl World {
         if pieces.is_empty() {
             ids.clear();
         }
-        ids.extend(pieces.iter().map(|&index| PieceId::new(baton_content::Lane(1), index)));
+        ids.extend(
+            pieces
+                .iter()
+                .map(|&index| PieceId::new(baton_content::Lane(1), index)),
+        );
         self.add(Role::Viewer, link, config, ids)
     }
 
@@ -181,9 +204,24 @@ impl World {
         for piece in pieces {
             let sealed = self.film.sealed(piece);
             have.push((sealed.header().clone(), sealed.header().full_mask()));
-            store.insert(piece, sealed.blocks().map(|block| (block.block().0, block)).collect());
+            store.insert(
+                piece,
+                sealed
+                    .blocks()
+                    .map(|block| (block.block().0, block))
+                    .collect(),
+            );
         }
-        let swarm = Swarm::new(stream, have, role, config, key, self.seed * 1000 + index as u64, Instant(self.now), 1_800_000_000);
+        let swarm = Swarm::new(
+            stream,
+            have,
+            role,
+            config,
+            key,
+            self.seed * 1000 + index as u64,
+            Instant(self.now),
+            1_800_000_000,
+        );
         let complete = role != Role::Publisher && swarm.stats().completeness_permille == 1000;
         self.nodes.push(Node {
             swarm,
@@ -237,7 +275,15 @@ impl World {
         let wires = std::mem::take(&mut self.nodes[node].wires);
         if politely {
             for wire in wires.values() {
-                self.at(self.now, What::Input(wire.remote, Input::Disconnected { conn: wire.remote_conn }));
+                self.at(
+                    self.now,
+                    What::Input(
+                        wire.remote,
+                        Input::Disconnected {
+                            conn: wire.remote_conn,
+                        },
+                    ),
+                );
             }
         }
     }
@@ -245,8 +291,12 @@ impl World {
     /// Cuts everything that a dead node was connected with, as a browser notices after some seconds.
     pub fn notice_death(&mut self, node: usize) {
         for other in 0..self.nodes.len() {
-            let conns: Vec<ConnId> =
-                self.nodes[other].wires.iter().filter(|(_, wire)| wire.remote == node).map(|(conn, _)| *conn).collect();
+            let conns: Vec<ConnId> = self.nodes[other]
+                .wires
+                .iter()
+                .filter(|(_, wire)| wire.remote == node)
+                .map(|(conn, _)| *conn)
+                .collect();
             for conn in conns {
                 self.nodes[other].wires.remove(&conn);
                 self.input(other, Input::Disconnected { conn });
@@ -275,7 +325,9 @@ impl World {
             if done(self) {
                 return true;
             }
-            let Some((&(time, seq), _)) = self.queue.first_key_value() else { return false };
+            let Some((&(time, seq), _)) = self.queue.first_key_value() else {
+                return false;
+            };
             if time > end {
                 return false;
             }
@@ -286,7 +338,9 @@ impl World {
     }
 
     pub fn all_complete(&self) -> bool {
-        self.nodes.iter().all(|node| !node.alive || node.complete_at.is_some() || node.source.is_some())
+        self.nodes
+            .iter()
+            .all(|node| !node.alive || node.complete_at.is_some() || node.source.is_some())
     }
 
     fn step(&mut self, what: What) {
@@ -296,15 +350,40 @@ impl World {
                 self.nodes[node].up_busy = false;
                 self.uplink(node);
             }
-            What::Arrive { node, conn, channel, bytes } => {
+            What::Arrive {
+                node,
+                conn,
+                channel,
+                bytes,
+            } => {
                 let n = &mut self.nodes[node];
                 let done = n.down_free_at.max(self.now) + bytes.len() as u64 * SECOND / n.link.down;
                 n.down_free_at = done;
-                self.at(done, What::Deliver { node, conn, channel, bytes });
+                self.at(
+                    done,
+                    What::Deliver {
+                        node,
+                        conn,
+                        channel,
+                        bytes,
+                    },
+                );
             }
-            What::Deliver { node, conn, channel, bytes } => {
+            What::Deliver {
+                node,
+                conn,
+                channel,
+                bytes,
+            } => {
                 if self.nodes[node].wires.contains_key(&conn) {
-                    self.input(node, Input::Received { conn, channel, bytes });
+                    self.input(
+                        node,
+                        Input::Received {
+                            conn,
+                            channel,
+                            bytes,
+                        },
+                    );
                 }
             }
             What::Link { from, to } => self.link(from, to),
@@ -327,11 +406,18 @@ impl World {
         for block in mask.iter() {
             let found = match &self.nodes[node].source {
                 Some(film) => film.sealed(piece).block(block),
-                None => self.nodes[node].store.get(&piece).and_then(|blocks| blocks.get(&block.0)).cloned(),
+                None => self.nodes[node]
+                    .store
+                    .get(&piece)
+                    .and_then(|blocks| blocks.get(&block.0))
+                    .cloned(),
             };
             let input = match found {
                 Some(block) => Input::Loaded { block },
-                None => Input::LoadFailed { piece, mask: Mask::of(block) },
+                None => Input::LoadFailed {
+                    piece,
+                    mask: Mask::of(block),
+                },
             };
             self.input(node, input);
         }
@@ -344,8 +430,8 @@ impl World {
         self.steps += 1;
         let now = Instant(self.now);
         let n = &mut self.nodes[node];
-        if let Some((inputs, _)) = &mut n.record {
-            inputs.push((now, input.clone()));
+        if let Some(record) = &mut n.record {
+            record.inputs.push((now, input.clone()));
         }
         n.swarm.handle_input(now, input);
         if self.steps.is_multiple_of(self.check_every) {
@@ -353,8 +439,8 @@ impl World {
         }
         let mut outputs = Vec::new();
         while let Some(output) = n.swarm.poll_output() {
-            if let Some((_, digests)) = &mut n.record {
-                digests.push(digest(&output));
+            if let Some(record) = &mut n.record {
+                record.digests.push(digest(&output));
             }
             outputs.push(output);
         }
@@ -366,9 +452,14 @@ impl World {
     }
 
     fn schedule_wake(&mut self, node: usize) {
-        let Some(at) = self.nodes[node].swarm.poll_timeout() else { return };
+        let Some(at) = self.nodes[node].swarm.poll_timeout() else {
+            return;
+        };
         assert!(at.0 > self.now, "a timer that is due was not handled");
-        if self.nodes[node].wakes_at.is_none_or(|old| at.0 < old || old < self.now) {
+        if self.nodes[node]
+            .wakes_at
+            .is_none_or(|old| at.0 < old || old < self.now)
+        {
             self.nodes[node].wakes_at = Some(at.0);
             self.at(at.0, What::Wake(node));
         }
@@ -376,27 +467,46 @@ impl World {
 
     fn output(&mut self, node: usize, output: Output) {
         match output {
-            Output::Send { conn, channel, bytes } => self.send(node, conn, channel, bytes),
+            Output::Send {
+                conn,
+                channel,
+                bytes,
+            } => self.send(node, conn, channel, bytes),
             Output::Connect { peer } => {
                 let delay = 4 * self.nodes[node].link.latency_us + self.random(5_000) + 20_000;
-                self.at(self.now + delay, What::Link { from: node, to: peer });
+                self.at(
+                    self.now + delay,
+                    What::Link {
+                        from: node,
+                        to: peer,
+                    },
+                );
             }
             Output::Disconnect { conn, reason } => {
                 self.nodes[node].disconnects.push((self.now, conn, reason));
                 // The wire stays until what was said is out; the other side hears of the end a little later.
                 if let Some(wire) = self.nodes[node].wires.get(&conn) {
                     let (remote, remote_conn) = (wire.remote, wire.remote_conn);
-                    self.at(self.now + 200_000, What::Input(remote, Input::Disconnected { conn: remote_conn }));
+                    self.at(
+                        self.now + 200_000,
+                        What::Input(remote, Input::Disconnected { conn: remote_conn }),
+                    );
                 }
             }
             Output::Signal { from, blob } => self.nodes[node].signals.push((from, blob)),
             Output::Report { .. } | Output::CancelLoad { .. } => {}
             Output::Seal { piece } => self.at(self.now + self.seal_us, What::Seal(node, piece)),
-            Output::Load { piece, mask } => self.at(self.now + self.load_us, What::Load(node, piece, mask)),
+            Output::Load { piece, mask } => {
+                self.at(self.now + self.load_us, What::Load(node, piece, mask))
+            }
             Output::Store { block } => {
                 let piece = block.piece();
                 let mask = Mask::of(block.block());
-                let old = self.nodes[node].store.entry(piece).or_default().insert(block.block().0, block);
+                let old = self.nodes[node]
+                    .store
+                    .entry(piece)
+                    .or_default()
+                    .insert(block.block().0, block);
                 self.nodes[node].delivered_twice += u64::from(old.is_some());
                 self.at(self.now, What::Input(node, Input::Stored { piece, mask }));
             }
@@ -404,7 +514,10 @@ impl World {
                 self.film.check(&block);
                 if block.piece().lane.0 == 0 {
                     // The session reads the manifest and knows the start set.
-                    self.at(self.now, What::Input(node, Input::StartSet(self.film.start_set())));
+                    self.at(
+                        self.now,
+                        What::Input(node, Input::StartSet(self.film.start_set())),
+                    );
                     if self.nodes[node].player.is_none() {
                         self.at(self.now, What::Input(node, Input::Demanded(Vec::new())));
                     }
@@ -428,7 +541,9 @@ impl World {
 
     fn player_turn(&mut self, node: usize) {
         let now = self.now;
-        let Some(player) = &mut self.nodes[node].player else { return };
+        let Some(player) = &mut self.nodes[node].player else {
+            return;
+        };
         let (demands, again) = player.turn(now);
         if let Some(demands) = demands {
             self.input(node, Input::Demanded(demands));
@@ -436,110 +551,6 @@ impl World {
         if let Some(again) = again {
             self.at(again, What::Play(node));
         }
-    }
-
-    fn latency(&self, a: usize, b: usize) -> u64 {
-        self.nodes[a].link.latency_us + self.nodes[b].link.latency_us
-    }
-
-    fn link(&mut self, from: usize, to: PeerId) {
-        let other = self.nodes.iter().position(|node| node.id == to && node.alive);
-        let reachable = other.filter(|&other| !self.apart.contains(&(from.min(other), from.max(other))));
-        let Some(other) = reachable else {
-            return self.later(SECOND, from, Input::ConnectFailed { peer: to });
-        };
-        let mut ends = [ConnId(0); 2];
-        for (end, node) in ends.iter_mut().zip([from, other]) {
-            *end = ConnId(self.nodes[node].next_conn);
-            self.nodes[node].next_conn += 1;
-        }
-        let mut fingerprint = [0; 32];
-        fingerprint[..8].copy_from_slice(&self.random(u64::MAX).to_le_bytes());
-        let a = Binding {
-            local_nonce: [self.random(256) as u8; 16],
-            remote_nonce: [self.random(256) as u8; 16],
-            local_fingerprint: fingerprint,
-            remote_fingerprint: [from as u8; 32],
-            offerer: true,
-        };
-        for (at, (node, remote, binding)) in [(from, other, a), (other, from, a.swapped())].into_iter().enumerate() {
-            let wire = Wire {
-                remote,
-                remote_conn: ends[1 - at],
-                queue: VecDeque::new(),
-                sent: 0,
-                drained: 0,
-                control_arrives: 0,
-            };
-            self.nodes[node].wires.insert(ends[at], wire);
-            let peer = self.nodes[remote].id;
-            self.input(node, Input::Connected { conn: ends[at], peer, binding, path: Path::Direct });
-            self.input(node, Input::Writable { conn: ends[at], credit: SEND_BUFFER });
-        }
-    }
-
-    fn send(&mut self, node: usize, conn: ConnId, channel: Channel, bytes: Bytes) {
-        let habit = self.nodes[node].habit;
-        let Some(wire) = self.nodes[node].wires.get_mut(&conn) else { return };
-        assert!(bytes.len() <= 65_536, "a message is at most 64 KiB");
-        wire.sent += bytes.len() as u64;
-        if self.trace {
-            let message = baton_swarm::wire::Message::decode(&bytes, channel == Channel::Data).expect("readable");
-            let text = match &message {
-                baton_swarm::wire::Message::Blocks(blocks) => format!("Blocks {} {:?}", blocks.piece, blocks.mask),
-                baton_swarm::wire::Message::Header(_) => "Header".into(),
-                baton_swarm::wire::Message::Hello(hello) => format!("Hello start_set {}", hello.start_set),
-                other => format!("{other:?}"),
-            };
-            println!("{:>9} {node} -> {} queue {} {}", self.now, wire.remote, wire.queue.len(), &text[..text.len().min(260)]);
-        }
-        assert!(
-            channel == Channel::Control || wire.sent <= wire.drained + SEND_BUFFER + 64 * 1024,
-            "blocks wait for credit"
-        );
-        let bytes = match habit {
-            Habit::Poison if channel == Channel::Data => {
-                let mut spoilt = bytes.to_vec();
-                *spoilt.last_mut().expect("not empty") ^= 1;
-                spoilt.into()
-            }
-            _ => bytes,
-        };
-        let withheld = habit == Habit::Withhold && channel == Channel::Data;
-        if !withheld {
-            wire.queue.push_back((channel, bytes));
-        }
-        self.uplink(node);
-    }
-
-    /// Puts the next message on the uplink, connections in turn.
-    fn uplink(&mut self, node: usize) {
-        if self.nodes[node].up_busy || !self.nodes[node].alive {
-            return;
-        }
-        let turn = self.nodes[node].turn;
-        let waiting = |(conn, wire): (&ConnId, &Wire)| (!wire.queue.is_empty()).then_some(*conn);
-        let after = self.nodes[node].wires.range(ConnId(turn + 1)..).find_map(waiting);
-        let Some(conn) = after.or_else(|| self.nodes[node].wires.iter().find_map(waiting)) else { return };
-        self.nodes[node].turn = conn.0;
-        let up = self.nodes[node].link.up;
-        let jitter = if self.control_jitter_us > 0 { self.random(self.control_jitter_us) } else { 0 };
-        let wire = self.nodes[node].wires.get_mut(&conn).expect("just seen");
-        let (channel, bytes) = wire.queue.pop_front().expect("not empty");
-        let len = bytes.len() as u64;
-        wire.drained += len;
-        let (remote, remote_conn, credit) = (wire.remote, wire.remote_conn, wire.drained + SEND_BUFFER);
-        let out_at = self.now + (len + 60) * SECOND / up;
-        let mut arrives = out_at + self.latency(node, remote);
-        if channel == Channel::Control {
-            let wire = self.nodes[node].wires.get_mut(&conn).expect("just seen");
-            arrives = wire.control_arrives.max(arrives + jitter);
-            wire.control_arrives = arrives;
-        }
-        self.nodes[node].up_busy = true;
-        self.at(arrives, What::Arrive { node: remote, conn: remote_conn, channel, bytes });
-        self.at(out_at, What::Input(node, Input::Writable { conn, credit }));
-        self.at(out_at, What::UplinkFree(node));
     }
 
     pub fn stats(&self, node: usize) -> Stats {
@@ -558,10 +569,16 @@ impl World {
 
     pub fn has_everything(&self, node: usize) -> bool {
         let film = &self.film;
-        [0, 1].iter().flat_map(|&lane| film.piece_ids(lane)).all(|piece| {
-            let blocks = film.sealed(piece).header().block_count();
-            self.nodes[node].store.get(&piece).is_some_and(|have| have.len() == blocks)
-        })
+        [0, 1]
+            .iter()
+            .flat_map(|&lane| film.piece_ids(lane))
+            .all(|piece| {
+                let blocks = film.sealed(piece).header().block_count();
+                self.nodes[node]
+                    .store
+                    .get(&piece)
+                    .is_some_and(|have| have.len() == blocks)
+            })
     }
 }
 
@@ -569,9 +586,17 @@ impl World {
 pub fn digest(output: &Output) -> u64 {
     let mut hasher = DefaultHasher::new();
     match output {
-        Output::Send { conn, channel, bytes } => (0, conn, *channel as u8, &bytes[..]).hash(&mut hasher),
-        Output::Store { block } => (1, block.piece(), block.block(), &block.bytes()[..]).hash(&mut hasher),
-        Output::Deliver(block) => (2, block.piece(), block.block(), &block.bytes()[..]).hash(&mut hasher),
+        Output::Send {
+            conn,
+            channel,
+            bytes,
+        } => (0, conn, *channel as u8, &bytes[..]).hash(&mut hasher),
+        Output::Store { block } => {
+            (1, block.piece(), block.block(), &block.bytes()[..]).hash(&mut hasher)
+        }
+        Output::Deliver(block) => {
+            (2, block.piece(), block.block(), &block.bytes()[..]).hash(&mut hasher)
+        }
         other => format!("{other:?}").hash(&mut hasher),
     }
     hasher.finish()

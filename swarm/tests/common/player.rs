@@ -76,7 +76,8 @@ impl Player {
             self.has_manifest = true;
             return;
         }
-        let number = u64::from(block.piece().index.0) * (PIECE_LEN / BLOCK_LEN) as u64 + u64::from(block.block().0);
+        let number = u64::from(block.piece().index.0) * (PIECE_LEN / BLOCK_LEN) as u64
+            + u64::from(block.block().0);
         self.have.insert(number);
         self.urgent_news |= self.first_picture_at.is_none() || self.sought_at.is_some();
     }
@@ -87,7 +88,8 @@ impl Player {
 
     fn has(&self, from: u64, to: u64) -> bool {
         let to = to.min(self.film.len as u64);
-        (from / BLOCK_LEN as u64..to.div_ceil(BLOCK_LEN as u64)).all(|number| self.have.contains(&number))
+        (from / BLOCK_LEN as u64..to.div_ceil(BLOCK_LEN as u64))
+            .all(|number| self.have.contains(&number))
     }
 
     /// Plays on; new demands if it is time for them, and when to look again.
@@ -148,7 +150,8 @@ impl Player {
     fn demands(&self, now: u64) -> Vec<Demand> {
         let block_us = BLOCK_LEN as u64 * 1_000_000 / self.bytes_per_second;
         let first = self.position / BLOCK_LEN as u64;
-        let end = (first + AHEAD_US / block_us + 1).min((self.film.len as u64).div_ceil(BLOCK_LEN as u64));
+        let end = (first + AHEAD_US / block_us + 1)
+            .min((self.film.len as u64).div_ceil(BLOCK_LEN as u64));
         let mut demands: Vec<Demand> = Vec::new();
         for number in first..end {
             if self.have.contains(&number) {
@@ -160,10 +163,20 @@ impl Player {
             let started = self.first_picture_at.is_some();
             let start = !started && number * (BLOCK_LEN as u64) < self.film.start_bytes();
             let run_start = (number / RUN * RUN).max(first);
-            let deadline = if start { now } else { now + (run_start - first) * block_us };
+            let deadline = if start {
+                now
+            } else {
+                now + (run_start - first) * block_us
+            };
             match demands.last_mut() {
-                Some(last) if last.piece == piece && last.deadline.0 == deadline => last.mask = last.mask.or(bit),
-                _ => demands.push(Demand { piece, mask: bit, deadline: Instant(deadline) }),
+                Some(last) if last.piece == piece && last.deadline.0 == deadline => {
+                    last.mask = last.mask.or(bit)
+                }
+                _ => demands.push(Demand {
+                    piece,
+                    mask: bit,
+                    deadline: Instant(deadline),
+                }),
             }
         }
         demands

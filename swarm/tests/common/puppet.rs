@@ -3,7 +3,10 @@
 use super::film::Film;
 use baton_content::{PeerId, PeerKey};
 use baton_swarm::wire::{Have, Hello, Message, Signature, hello_statement};
-use baton_swarm::{Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Reason, Role, Stream, Swarm};
+use baton_swarm::{
+    Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Reason, Role, Stream,
+    Swarm,
+};
 use bytes::Bytes;
 
 pub fn binding(n: u8) -> Binding {
@@ -32,7 +35,11 @@ pub struct Puppet {
 
 impl Puppet {
     pub fn new(n: u8) -> Puppet {
-        Puppet { key: PeerKey::from_seed([100 + n; 32]), conn: ConnId(u64::from(n)), binding: binding(n) }
+        Puppet {
+            key: PeerKey::from_seed([100 + n; 32]),
+            conn: ConnId(u64::from(n)),
+            binding: binding(n),
+        }
     }
 
     pub fn id(&self) -> PeerId {
@@ -43,9 +50,27 @@ impl Puppet {
 impl Stage {
     pub fn new(film: Film, role: Role) -> Stage {
         let head = (role == Role::Publisher).then(|| film.head.clone());
-        let stream = Stream { publisher: film.publisher.id(), swarm: film.swarm, head };
-        let swarm = Swarm::new(stream, Vec::new(), role, Config::default(), PeerKey::from_seed([50; 32]), 1, Instant(0), 0);
-        Stage { swarm, film, now: 0, said: Vec::new() }
+        let stream = Stream {
+            publisher: film.publisher.id(),
+            swarm: film.swarm,
+            head,
+        };
+        let swarm = Swarm::new(
+            stream,
+            Vec::new(),
+            role,
+            Config::default(),
+            PeerKey::from_seed([50; 32]),
+            1,
+            Instant(0),
+            0,
+        );
+        Stage {
+            swarm,
+            film,
+            now: 0,
+            said: Vec::new(),
+        }
     }
 
     pub fn input(&mut self, input: Input) -> Vec<Output> {
@@ -64,13 +89,23 @@ impl Stage {
 
     pub fn connect(&mut self, puppet: &Puppet) -> Vec<Output> {
         let (conn, peer, binding) = (puppet.conn, puppet.id(), puppet.binding);
-        self.input(Input::Connected { conn, peer, binding, path: Path::Direct })
+        self.input(Input::Connected {
+            conn,
+            peer,
+            binding,
+            path: Path::Direct,
+        })
     }
 
     /// A Hello that proves what it should, with everything else at its simplest.
     pub fn good_hello(&self, puppet: &Puppet, have: Have) -> Hello {
         let me = PeerKey::from_seed([50; 32]).id();
-        let statement = hello_statement(&self.film.swarm, &puppet.id(), &me, &puppet.binding.swapped());
+        let statement = hello_statement(
+            &self.film.swarm,
+            &puppet.id(),
+            &me,
+            &puppet.binding.swapped(),
+        );
         Hello {
             peer: puppet.id().0,
             signature: Signature::new(&puppet.key.sign(&statement)),
@@ -97,7 +132,11 @@ impl Stage {
     }
 
     pub fn raw(&mut self, puppet: &Puppet, channel: Channel, bytes: Bytes) -> Vec<Output> {
-        self.input(Input::Received { conn: puppet.conn, channel, bytes })
+        self.input(Input::Received {
+            conn: puppet.conn,
+            channel,
+            bytes,
+        })
     }
 }
 
@@ -112,9 +151,14 @@ pub fn dropped(outputs: &[Output], puppet: &Puppet) -> Option<Reason> {
 /// What was said to a puppet.
 pub fn heard(outputs: &[Output], puppet: &Puppet) -> Vec<Message> {
     let to_it = |output: &Output| match output {
-        Output::Send { conn, channel, bytes } if *conn == puppet.conn => {
-            Some(Message::decode(bytes, *channel == Channel::Data).expect("the engine speaks its own language"))
-        }
+        Output::Send {
+            conn,
+            channel,
+            bytes,
+        } if *conn == puppet.conn => Some(
+            Message::decode(bytes, *channel == Channel::Data)
+                .expect("the engine speaks its own language"),
+        ),
         _ => None,
     };
     outputs.iter().filter_map(to_it).collect()

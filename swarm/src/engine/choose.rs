@@ -1,0 +1,291 @@
+//! What to give next, and what to leave to others.
+//!
+//! A seeder in a crowd gives everything once before it gives any of it twice: what another peer has or is about to get from here is
+//! left to that peer (`AskPeer`), unless it is urgent or was left to others in vain. It is decided when a block's turn comes, not when it
+//! is asked for, so that viewers who ask for the same film in the same order get different parts of it and trade.
+
+use super::Swarm;
+use crate::bits::lowest;
+use crate::config;
+use crate::face::{ConnId, Output, Role};
+use crate::peer::Asked;
+use crate::wire::Refusal;
+use baton_content::{BLOCK_LEN, Mask, PieceId};
+use std::collections::BTreeMap;
+
+/// Entries looked at in one queue per turn: those before wait for a seal.
+const LOOKS: usize = 32;
+
+/// In which order runs are chosen: urgent ones that nobody else can give, then those that will soon be played, so that the film moves on
+/// even through a narrow uplink; then urgent ones and soon ones that somebody else has too; then the rest.
+#[derive(Clone, Copy)]
+enum Class {
+    First,
+    Soon,
+    Again,
+    SoonAgain,
+    Rest,
+}
+
+impl Class {
+    fn queue(self) -> usize {
+        match self {
+            Class::First | Class::Again => 0,
+            Class::Soon | Class::SoonAgain => 1,
+            Class::Rest => 2,
+        }
+    }
+
+    fn of(self, asked: &Asked) -> u64 {
+        match self {
+            Class::First | Class::Again => asked.urgent,
+            Class::Soon | Class::SoonAgain => asked.soon,
+            Class::Rest => asked.mask & !asked.urgent & !asked.soon,
+        }
+    }
+}
+
+/// Refusals of one turn, joined per piece.
+type Refusals = BTreeMap<(ConnId, PieceId, Option<ConnId>), u64>;
+
+impl Swarm {
+    pub(super) fn load_ahead(&mut self, conns: &[ConnId]) {
+        let mut loads: Vec<(PieceId, u64)> = Vec::new();
+        let mut refusals = Refusals::new();
+        let mut room = self.uplink_room();
+        for class in [
+            Class::First,
+            Class::Soon,
+            Class::Again,
+            Class::SoonAgain,
+            Class::Rest,
+        ] {
+            let mut progress = true;
+            while progress {
+                progress = false;
+                for &conn in conns {
+                    if room > 0
+                        && let Some((piece, mask)) = self.next_run(conn, class, &mut refusals)
+                    {
+                        self.load(
+                            conn,
+                            piece,
+                            mask,
+                            matches!(class, Class::First | Class::Again),
+                            &mut loads,
+                        );
+                        self.tell_other_askers(conn, piece, mask, &mut refusals);
+                        room = room.saturating_sub(u64::from(mask.count_ones()) * BLOCK_LEN as u64);
+                        progress = true;
+                    }
+                }
+            }
+        }
+        for (piece, mask) in loads {
+            self.out.push_back(Output::Load {
+                piece,
+                mask: Mask(mask),
+            });
+        }
+        for ((conn, piece, other), mask) in refusals {
+            let other = other
+                .and_then(|other| self.peers.get(&other))
+                .map(|peer| peer.id);
+            self.reject(
+                conn,
+                piece,
+                mask,
+                other.map_or(Refusal::NotHere, Refusal::AskPeer),
+            );
+        }
+    }
+
+    /// How many more bytes the uplink as a whole takes: what it carries in a quarter of a second, and a quarter more. What is chosen
+    /// later is chosen better, and a slow uplink must not queue for seconds.
+    fn uplink_room(&self) -> u64 {
+        let under_way = |peer: &crate::peer::Peer| {
+            peer.up.block_bytes - peer.up.acked + peer.up.ahead_blocks() as u64 * BLOCK_LEN as u64
+        };
+        let total: u64 = self.peers.values().map(under_way).sum();
+        let rtt_us = self
+            .peers
+            .values()
+            .map(|peer| peer.rtt.least_us())
+            .max()
+            .unwrap_or(0)
+            .min(300_000);
+        let most = match self.uplink.bytes_per_second() {
+            Some(rate) => {
+                (rate.saturating_mul(rtt_us + 250_000) / 1_000_000 * 5 / 4).max(64 * 1024)
+            }
+            None => 1 << 20,
+        };
+        most.saturating_sub(total)
+    }
+
+    /// Blocks go to one peer: the others who wait for the same learn at once whom to ask.
+    fn tell_other_askers(
+        &mut self,
+        conn: ConnId,
+        piece: PieceId,
+        mask: u64,
+        refusals: &mut Refusals,
+    ) {
+        if !self.is_seeder() {
+            return;
+        }
+        for peer in self.peers.values_mut().filter(|peer| peer.conn != conn) {
+            let Some(asked) = peer.up.asked.get(&piece) else {
+                continue;
+            };
+            let theirs = asked.mask & mask & !asked.firm & !asked.pushed;
+            if theirs != 0 {
+                peer.up.unask(piece, theirs);
+                *refusals.entry((peer.conn, piece, Some(conn))).or_default() |= theirs;
+            }
+        }
+    }
+
+    fn load(
+        &mut self,
+        conn: ConnId,
+        piece: PieceId,
+        mask: u64,
+        urgent: bool,
+        loads: &mut Vec<(PieceId, u64)>,
+    ) {
+        let elsewhere = self.peers.values().fold(0, |all, peer| {
+            all | peer.up.loading.get(&piece).copied().unwrap_or(0)
+        });
+        let up = &mut self.peers.get_mut(&conn).expect("the caller looked").up;
+        *up.loading.entry(piece).or_default() |= mask;
+        up.loading_blocks += mask.count_ones();
+        if urgent {
+            *up.loading_urgent.entry(piece).or_default() |= mask;
+        }
+        *up.given.entry(piece).or_default() |= mask;
+        let new = mask & !elsewhere;
+        match loads.iter_mut().rev().take(4).find(|(at, _)| *at == piece) {
+            _ if new == 0 => {}
+            Some((_, all)) => *all |= new,
+            None => loads.push((piece, new)),
+        }
+    }
+
+    /// Up to three blocks of the next piece in a peer's queue that can be loaded. What cannot or should not be given is refused.
+    fn next_run(
+        &mut self,
+        conn: ConnId,
+        class: Class,
+        refusals: &mut Refusals,
+    ) -> Option<(PieceId, u64)> {
+        let mut at = 0;
+        loop {
+            let peer = self.peers.get(&conn)?;
+            let ahead = (peer.up.under_way_max(peer.rtt.least_us()) / BLOCK_LEN as u64)
+                .clamp(6, config::LOAD_AHEAD_BLOCKS as u64);
+            if peer.up.ahead_blocks() as u64 >= ahead || at >= LOOKS {
+                return None;
+            }
+            let piece = *peer.up.queues[class.queue()].get(at)?;
+            let mask = class.of(&peer.up.asked.get(&piece).copied().unwrap_or_default());
+            let (first, again) = self.leave_to_others(conn, piece, mask, refusals);
+            let run = match class {
+                Class::First | Class::Soon => first,
+                Class::Again | Class::SoonAgain => again,
+                Class::Rest => first | again,
+            };
+            if first | again == 0 {
+                self.peers.get_mut(&conn)?.up.queues[class.queue()].remove(at);
+                continue;
+            }
+            if run == 0 || self.waits_for_seal(conn, piece) {
+                at += 1;
+                continue;
+            }
+            let run = lowest(run, config::BLOCKS_PER_MESSAGE as u32);
+            self.peers.get_mut(&conn)?.up.unask(piece, run);
+            return Some((piece, run));
+        }
+    }
+
+    /// Whether a publisher must seal the piece first; sees to it, so far as the peer's share of cold seals goes.
+    fn waits_for_seal(&mut self, conn: ConnId, piece: PieceId) -> bool {
+        if self.role != Role::Publisher || self.pieces.header(piece).is_some() {
+            return false;
+        }
+        let cold = self.peers[&conn]
+            .up
+            .asked
+            .keys()
+            .filter(|piece| self.sealing.contains(piece))
+            .count();
+        if cold < config::COLD_SEALS_PER_PEER {
+            self.seal(piece);
+        }
+        true
+    }
+
+    /// Refuses what is not here, and what somebody else has or is about to have and that is not asked for with emphasis. What is left:
+    /// what nobody else has, and what is given again all the same.
+    fn leave_to_others(
+        &mut self,
+        conn: ConnId,
+        piece: PieceId,
+        mask: u64,
+        refusals: &mut Refusals,
+    ) -> (u64, u64) {
+        let gone = mask & !self.offered(piece);
+        let asked = self
+            .peers
+            .get(&conn)
+            .and_then(|peer| peer.up.asked.get(&piece))
+            .copied()
+            .unwrap_or_default();
+        let mut left = mask & !gone;
+        let mut again = 0;
+        let mut leave = |swarm: &mut Swarm, other: Option<ConnId>, mask: u64| {
+            *refusals.entry((conn, piece, other)).or_default() |= mask;
+            swarm
+                .peers
+                .get_mut(&conn)
+                .expect("the caller looked")
+                .up
+                .unask(piece, mask);
+        };
+        if gone != 0 {
+            leave(self, None, gone);
+        }
+        if left == 0 || !self.is_seeder() {
+            return (left, 0);
+        }
+        let takes = |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up();
+        let holds = |peer: &crate::peer::Peer| {
+            peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0)
+        };
+        let holders: Vec<(ConnId, u64)> = self
+            .peers
+            .values()
+            .filter(takes)
+            .map(|peer| (peer.conn, holds(peer)))
+            .collect();
+        for (other, holds) in holders {
+            let theirs = left & holds & !asked.pushed;
+            again |= theirs & asked.firm;
+            if theirs & !asked.firm != 0 {
+                leave(self, Some(other), theirs & !asked.firm);
+            }
+            left &= !theirs;
+        }
+        (left, again)
+    }
+
+    /// Whether this peer is where everything comes from: the publisher, or whoever has all of it when nobody else in sight does. Two
+    /// such peers would leave everything to each other.
+    fn is_seeder(&self) -> bool {
+        let is_source =
+            |peer: &crate::peer::Peer| peer.is_up() && (peer.is_publisher() || self.has_all(peer));
+        self.role == Role::Publisher
+            || self.pieces.all_whole() && !self.peers.values().any(is_source)
+    }
+}

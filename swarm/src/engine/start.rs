@@ -1,0 +1,149 @@
+//! The start set: what shows a newcomer the first picture, given by one peer before anything was asked for.
+
+use super::Swarm;
+use crate::bits::lowest;
+use crate::config;
+use crate::face::{ConnId, Role};
+use crate::peer::Manner;
+use crate::wire::{self, Message, Part, piece_id};
+use baton_content::{BLOCK_LEN, Mask, PieceId};
+
+impl Swarm {
+    /// A newcomer asks one peer at a time.
+    pub(super) fn wants_start_set(&self) -> bool {
+        let has_manifest = self
+            .pieces
+            .ids()
+            .take_while(|id| id.lane.0 == 0)
+            .any(|id| self.pieces.get(id).is_some_and(|piece| piece.is_whole()));
+        self.role != Role::Publisher && !self.start_asked && !has_manifest
+    }
+
+    /// Asks a peer whose Hello is here, if it has anything.
+    pub(super) fn want_start(&mut self, conn: ConnId) -> bool {
+        let has_manifest = self.peers.get(&conn).is_some_and(|peer| {
+            peer.is_up() && peer.down.grant > 0 && peer.has.mask(piece_id(0, 0)) != 0
+        });
+        if has_manifest {
+            self.start_asked = true;
+            self.start_wait = Some((conn, self.now.after(config::START_SET_PATIENCE_US)));
+            self.send(conn, &Message::WantStart);
+        }
+        has_manifest
+    }
+
+    /// Whoever was asked has nothing: the next one.
+    pub(super) fn ask_another_for_start(&mut self, except: ConnId) {
+        self.start_asked = false;
+        let others: Vec<ConnId> = self.up().filter(|conn| *conn != except).collect();
+        for conn in others {
+            if self.wants_start_set() && self.want_start(conn) {
+                return;
+            }
+        }
+    }
+
+    /// The start set comes: take its blocks for requested.
+    pub(super) fn start_set_comes(&mut self, conn: ConnId, parts: &[Part]) {
+        if self.start_wait.is_none_or(|(asked, _)| asked != conn) {
+            return;
+        }
+        self.start_wait = None;
+        if parts.is_empty() {
+            self.ask_another_for_start(conn);
+        }
+        let mut budget = (config::START_SET_BYTES_MAX as u32 / baton_content::BLOCK_LEN as u32) * 2;
+        for part in parts {
+            let missing = self
+                .pieces
+                .get(part.piece())
+                .map_or(0, |piece| piece.missing());
+            let mask = crate::bits::lowest(missing & part.mask, budget);
+            budget -= mask.count_ones();
+            self.owe(conn, part.piece(), mask, true);
+        }
+        self.retry_pending(conn);
+        self.must_fetch = true;
+    }
+
+    pub(super) fn start_set(&mut self, set: Vec<(PieceId, Mask)>) {
+        self.start_set = set;
+        self.start_set.truncate(64);
+        self.prepare_start_set();
+        self.must_serve = true;
+    }
+
+    /// A publisher seals what the first visitor will need before that visitor is there.
+    pub(super) fn prepare_start_set(&mut self) {
+        if self.role != Role::Publisher || self.stopped.is_some() {
+            return;
+        }
+        let pieces: Vec<PieceId> = self.start_pieces().map(|(piece, _)| piece).collect();
+        for piece in pieces {
+            self.seal(piece);
+        }
+    }
+
+    /// Lane 0 (its newest pieces, if it is long), then what the session named.
+    fn start_pieces(&self) -> impl Iterator<Item = (PieceId, u64)> + '_ {
+        let count = self
+            .pieces
+            .lanes()
+            .find(|(lane, _)| lane.0 == 0)
+            .map_or(0, |(_, count)| count);
+        let manifest =
+            (count.saturating_sub(4)..count).map(|index| (wire::piece_id(0, index), u64::MAX));
+        manifest.chain(self.start_set.iter().map(|&(piece, mask)| (piece, mask.0)))
+    }
+
+    /// Answers a newcomer at once with the start set, as far as it is here and not there.
+    pub(super) fn give_start_set(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get(&conn) else {
+            return;
+        };
+        let mut budget = (config::START_SET_BYTES_MAX / BLOCK_LEN as u64) as u32;
+        let mut parts = Vec::new();
+        let granted = peer.up.grant > 0;
+        for (piece, mask) in self.start_pieces().filter(|_| granted) {
+            let full = self
+                .pieces
+                .header(piece)
+                .map_or(u64::MAX, |header| header.full_mask().0);
+            // Of a piece that is not sealed yet nobody knows the length: one block is a whole manifest nearly always.
+            let full =
+                if piece.lane.0 == 0 && full == u64::MAX && self.pieces.header(piece).is_none() {
+                    1
+                } else {
+                    full
+                };
+            let mask = lowest(
+                mask & full & self.offered(piece) & !peer.has.mask(piece),
+                budget,
+            );
+            budget -= mask.count_ones();
+            if mask != 0 {
+                parts.push((piece, mask));
+            }
+        }
+        let message = Message::StartSet(
+            parts
+                .iter()
+                .map(|&(piece, mask)| Part::new(piece, Mask(mask)))
+                .collect(),
+        );
+        self.send(conn, &message);
+        let peer = self.peers.get_mut(&conn).expect("looked at above");
+        for (piece, mask) in parts {
+            peer.up.ask(
+                piece,
+                mask,
+                Manner {
+                    urgent: true,
+                    pushed: true,
+                    ..Manner::default()
+                },
+            );
+        }
+        self.must_serve = true;
+    }
+}
