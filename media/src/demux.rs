@@ -101,6 +101,12 @@ pub(crate) fn sort_by_time(list: &mut [Ahead]) {
     list.sort_unstable_by_key(|a| (a.time_us, a.range.start));
 }
 
+/// What a range costs in the cache: whole blocks of 16 KiB come.
+pub(crate) fn cost(range: &Range<u64>) -> u64 {
+    const BLOCK: u64 = 16 << 10;
+    range.end.div_ceil(BLOCK).saturating_mul(BLOCK) - range.start / BLOCK * BLOCK
+}
+
 /// How far to look ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Horizon {

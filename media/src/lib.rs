@@ -13,7 +13,13 @@
 //! 4. [`Media::set_playhead`] says what is playing and how far to produce. Without it nothing past the first ten
 //!    seconds after the start (or after a seek) is produced.
 //!
-//! `Failed` and `Unsupported` are final.
+//! `Failed` and `Unsupported` are final. `EndOfTrack` comes once per track and generation.
+//!
+//! MP3 where [`Support::mp3_in_mp4`] is false is put out as bare frames (`audio/mpeg`): its `Init` is empty, and because
+//! such frames carry no times the driver sets `SourceBuffer.timestampOffset` to the first segment's `start_us` in each
+//! generation. Everything else carries its own times.
+//!
+//! What is read and written, and why, is in docs/media.md.
 
 mod cache;
 mod codec;

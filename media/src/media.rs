@@ -330,6 +330,8 @@ impl Media {
     /// Moves one track on until it gives an output (`true`), needs bytes, or has produced enough.
     fn pump(&mut self, demuxer: &mut dyn Demuxer, index: usize) -> Result<bool, crate::MediaError> {
         let source = Source::new(&self.cache, self.len);
+        let has_video = self.producers.iter().any(Producer::is_video);
+        let film_end = demuxer.duration_us().filter(|_| has_video).map_or(0, |end| end as i64);
         let producer = &mut self.producers[index];
         let generation = self.generation;
         if producer.ended {
@@ -341,7 +343,8 @@ impl Media {
                 self.outputs.extend(out.iter().cloned());
                 return Ok(out.is_some());
             }
-            match demuxer.next(&source, producer.slot) {
+            let next = if producer.is_silent() { Ok(None) } else { demuxer.next(&source, producer.slot) };
+            match next {
                 Ok(Some(sample)) => {
                     if let Some(segment) = producer.take(sample, generation) {
                         self.outputs.push_back(segment);
@@ -349,6 +352,15 @@ impl Media {
                     }
                 }
                 Ok(None) => {
+                    if let Some(taken) = producer.take_silence(film_end, generation) {
+                        match taken {
+                            Some(segment) => {
+                                self.outputs.push_back(segment);
+                                return Ok(true);
+                            }
+                            None => continue,
+                        }
+                    }
                     self.outputs.extend(producer.flush(generation));
                     producer.ended = true;
                     self.outputs.push_back(Output::EndOfTrack { track: producer.track(), generation });
@@ -384,7 +396,8 @@ impl Media {
         self.plan_stale = false;
         self.plan.clear();
         if self.seek_to.is_none() {
-            let slots: Vec<usize> = self.producers.iter().filter(|p| !p.ended).map(|p| p.slot).collect();
+            let slots: Vec<usize> =
+                self.producers.iter().filter(|p| !p.ended && !p.is_silent()).map(|p| p.slot).collect();
             let horizon = Horizon { until_us: self.playhead_us.saturating_add(AHEAD_US), bytes: AHEAD_BYTES };
             let source = Source::new(&self.cache, self.len);
             self.plan = demuxer.ahead(&source, &slots, horizon);

@@ -1,7 +1,7 @@
 //! One selected track on its way out: samples are gathered to segments.
 
-use crate::codec::{Codec, Packing};
-use crate::demux::{Sample, Stream, us};
+use crate::codec::{Codec, Packing, silence};
+use crate::demux::{Sample, Stream, rescale, ticks, us};
 use crate::mux::{OutSample, fmp4, webm};
 use crate::shape::Shape;
 use crate::{Kind, Output, TrackId};
@@ -17,6 +17,8 @@ const SEGMENT_SAMPLES: usize = 1024;
 const SPLIT_US: i64 = 250_000;
 /// While bytes trickle in, segments shorter than this wait for more, unless the player is about to run dry.
 const TRICKLE_US: i64 = 200_000;
+/// A sound track that ends this much before the picture goes on in silence.
+const SILENCE_US: i64 = 100_000;
 /// Running dry: less than this is produced ahead of the playhead.
 const DRY_US: i64 = 1_500_000;
 
@@ -35,6 +37,8 @@ pub(crate) struct Producer {
     /// Decode time up to which samples were taken.
     pub reached_us: i64,
     pub ended: bool,
+    /// The source has no more sound: what follows is silence.
+    silent: bool,
     /// Nothing was put out in this generation yet.
     fresh: bool,
 }
@@ -55,6 +59,7 @@ impl Producer {
             next_dts: None,
             reached_us: 0,
             ended: false,
+            silent: false,
             fresh: true,
         }
     }
@@ -78,12 +83,37 @@ impl Producer {
         self.batch_bytes = 0;
         self.next_dts = None;
         self.reached_us = time_us as i64;
-        (self.ended, self.fresh) = (false, true);
+        (self.ended, self.silent, self.fresh) = (false, false, true);
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    pub(crate) fn is_video(&self) -> bool {
+        self.stream.kind == Kind::Video
+    }
+
+    /// The source has ended: one more frame of silence, if the film goes on until `end_us` and we know how.
+    pub(crate) fn take_silence(&mut self, end_us: i64, generation: u32) -> Option<Option<Output>> {
+        if self.is_video() || self.reached_us + SILENCE_US > end_us {
+            return None;
+        }
+        let (data, samples) = silence(&self.codec, self.stream.channels)?;
+        self.silent = true;
+        let scale = self.stream.timescale;
+        let dts = self.next_dts.unwrap_or_else(|| ticks(self.reached_us, scale).max(0) as u64);
+        let duration = rescale(i64::from(samples), self.stream.sample_rate, scale) as u32;
+        Some(self.push(OutSample { dts, pts: dts, duration: duration.max(1), sync: true, data }, generation))
     }
 
     /// Takes a sample; a full segment comes back.
     pub(crate) fn take(&mut self, sample: Sample, generation: u32) -> Option<Output> {
-        let mut sample = self.shape.apply(sample)?;
+        let sample = self.shape.apply(sample)?;
+        self.push(sample, generation)
+    }
+
+    fn push(&mut self, mut sample: OutSample, generation: u32) -> Option<Output> {
         self.join(&mut sample);
         let scale = self.stream.timescale;
         let long = us(sample.dts as i64, scale) - self.start_us();

@@ -463,3 +463,36 @@ fn transport_streams_with_h264_hevc_and_several_sounds() {
     let case = Case { letters: true, ..judged_by(&hevc) };
     check_with(&path, Container::MpegTs, Some("hvc1.1.6.L60.90"), AAC, &case);
 }
+
+#[test]
+fn sound_that_ends_early_goes_on_in_silence() {
+    let film = clip("plain.mp4", &format!("{FILM} {X264} -t 4"));
+    for (name, codec) in [
+        ("short-aac.mp4", "aac -ac 2"),
+        ("short-mono.mp4", "aac -ac 1"),
+        ("short-51.mp4", "aac -ac 6"),
+        ("short-opus.mkv", "libopus -ac 2"),
+        ("short-flac.mkv", "flac -ac 2"),
+    ] {
+        let song = clip(&format!("{name}.mka"), &format!("-t 1.5 -i BBB -vn -c:a {codec}"));
+        let path = clip(name, &format!("-i {} -i {} -map 0:v -map 1:a -c copy", film.display(), song.display()));
+        let mut feeder = Feeder::new(read(&path));
+        feeder.play(11);
+        let track = feeder.played.first(Kind::Audio).expect("sound");
+        let end = feeder.played.segments[&track].last().expect("segments").end_us;
+        assert!((3_850_000..4_200_000).contains(&end), "{name}: {end}");
+        let out = scratch(&format!("{name}.mp4"));
+        feeder.played.write(track, &out);
+        let mut decode = std::process::Command::new("ffmpeg");
+        let decode = decode
+            .args(["-nostdin", "-i"])
+            .arg(&out)
+            .args(["-af", "atrim=2:3.8,volumedetect", "-f", "null", "-"])
+            .output()
+            .expect("ffmpeg");
+        let said = String::from_utf8_lossy(&decode.stderr).into_owned();
+        let loudest = said.lines().find_map(|l| l.split("max_volume: ").nth(1)).unwrap_or_default().to_string();
+        let loudest: f64 = loudest.trim_end_matches(" dB").parse().expect("a volume");
+        assert!(loudest < -80.0 && !said.contains("rror"), "{name}: {said}");
+    }
+}

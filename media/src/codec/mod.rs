@@ -8,6 +8,7 @@ mod hevc;
 mod mpa;
 mod opus;
 pub(crate) mod pcm;
+mod silence;
 mod vp9;
 
 pub(crate) use aac::AacConfig;
@@ -16,6 +17,7 @@ pub(crate) use avc::{AvcConfig, avc_config, sps_size};
 pub(crate) use hevc::{HevcConfig, hevc_config};
 pub(crate) use mpa::{FrameHeader, adts_header, mp3_header};
 pub(crate) use opus::{dops_from_head, packet_samples as opus_packet_samples};
+pub(crate) use silence::silence;
 pub(crate) use vp9::vpcc_from_frame;
 
 use crate::{Kind, Support};

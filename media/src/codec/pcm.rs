@@ -131,6 +131,33 @@ impl FlacWriter {
     }
 }
 
+/// A frame of constant subframes (§9.2.1) for a stream with this configuration, as long as its blocks. Its number is
+/// 0: nobody counts in MP4.
+pub(super) fn silent_frame(config: &[u8]) -> Option<(Bytes, u32)> {
+    let info = super::flac_info(config.get(4..)?)?;
+    let code = match info.sample_bits {
+        8 => 1,
+        12 => 2,
+        16 => 4,
+        20 => 5,
+        24 => 6,
+        32 => 7,
+        _ => return None,
+    };
+    let block = info.max_block.clamp(16, 65_535);
+    let mut out = BytesMut::with_capacity(64);
+    out.put_slice(&[0xff, 0xf8, 0x70, (info.channels as u8 - 1) << 4 | code << 1, 0]);
+    out.put_u16((block - 1) as u16);
+    let crc = crc8(&out);
+    out.put_u8(crc);
+    // A zero byte of type "constant" and the value of each channel, without gaps between them.
+    let bits = info.channels * (8 + info.sample_bits);
+    out.put_bytes(0, bits.div_ceil(8) as usize);
+    let crc = crc16(&out);
+    out.put_u16(crc);
+    Some((out.freeze(), block))
+}
+
 /// §9.1.5: UTF-8 stretched to 36 bits.
 fn put_number(out: &mut BytesMut, value: u64) {
     if value < 0x80 {

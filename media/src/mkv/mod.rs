@@ -9,7 +9,7 @@ mod seek;
 
 use crate::cache::merged;
 use crate::codec::{Codec, ac3_config, eac3_config, opus_packet_samples, vpcc_from_frame};
-use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, rescale, sort_by_time, ticks, us};
+use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, cost, rescale, sort_by_time, ticks, us};
 use crate::error::{Fault, Path};
 use crate::mp4::{BUCKET_US, GAP, sequential, zero_us};
 use crate::source::{Source, Stop};
@@ -349,13 +349,21 @@ impl Demuxer for Matroska {
         for bucket in known.chunk_by(|a, b| a.time_us / BUCKET_US == b.time_us / BUCKET_US) {
             let time_us = bucket[0].time_us;
             for range in merged(bucket.iter().map(|a| a.range.clone()).collect(), GAP) {
-                bytes += range.end - range.start;
+                bytes += cost(&range);
                 out.push(Ahead { range, time_us });
             }
         }
         if self.seeking.is_none() && bytes < horizon.bytes && !self.ended {
             let start_us = reached.or_else(|| self.reader.cluster_us(self.index.zero_us)).unwrap_or(0);
-            sequential(source, self.reader.at, start_us, self.duration_us, horizon, horizon.bytes - bytes, &mut out);
+            sequential(
+                source,
+                self.reader.at,
+                start_us,
+                self.duration_us,
+                horizon,
+                horizon.bytes.saturating_sub(bytes),
+                &mut out,
+            );
         }
         out
     }

@@ -7,7 +7,7 @@ use super::index::{self, INDEX_MAX};
 use super::moov::Movie;
 use super::progressive::{BUCKET_US, GAP, zero_us};
 use crate::cache::merged;
-use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, Timeline, sort_by_time, ticks, us};
+use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, Timeline, cost, sort_by_time, ticks, us};
 use crate::error::{Fault, Path};
 use crate::probe::Probe;
 use crate::source::{Source, Stop};
@@ -388,7 +388,7 @@ impl Demuxer for Fragmented {
         for bucket in known.chunk_by(|a, b| a.time_us / BUCKET_US == b.time_us / BUCKET_US) {
             let time_us = bucket[0].time_us;
             for range in merged(bucket.iter().map(|a| a.range.clone()).collect(), GAP) {
-                bytes += range.end - range.start;
+                bytes += cost(&range);
                 out.push(Ahead { range, time_us });
             }
             if bytes >= horizon.bytes {
@@ -398,7 +398,7 @@ impl Demuxer for Fragmented {
         // What is not known yet comes in the order of the file, at the film's mean rate.
         let start = out.iter().map(|a| a.range.end).max().unwrap_or(0).max(self.at);
         let start_us = if reached_us == u64::MAX { 0 } else { reached_us };
-        sequential(source, start, start_us, self.duration_us, horizon, horizon.bytes - bytes, &mut out);
+        sequential(source, start, start_us, self.duration_us, horizon, horizon.bytes.saturating_sub(bytes), &mut out);
         out
     }
 

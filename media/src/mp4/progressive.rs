@@ -3,7 +3,7 @@
 use super::moov::{Edit, Movie, TrackBox};
 use super::table::{Entry, SampleTable, Walk};
 use crate::cache::merged;
-use crate::demux::{Ahead, Demuxer, Horizon, Preroll, Sample, Stream, Timeline, ticks, us};
+use crate::demux::{Ahead, Demuxer, Horizon, Preroll, Sample, Stream, Timeline, cost, ticks, us};
 use crate::error::{Fault, Path};
 use crate::source::{Source, Stop};
 use crate::{Container, Kind, MediaError};
@@ -261,7 +261,7 @@ impl Demuxer for Progressive {
                 }
             }
             for range in merged(ranges, GAP) {
-                bytes += range.end - range.start;
+                bytes += cost(&range);
                 out.push(Ahead { range, time_us: start });
             }
         }

@@ -1,0 +1,36 @@
+//! Frames that sound like nothing, for films whose sound ends before the picture: MediaSource would wait for more.
+
+use super::pcm::silent_frame;
+use super::{AacConfig, Codec};
+use bytes::Bytes;
+
+/// One frame and how many samples it lasts; `None` where we know of none.
+pub(crate) fn silence(codec: &Codec, channels: u32) -> Option<(Bytes, u32)> {
+    let frame: &'static [u8] = match codec {
+        Codec::Aac { config } => {
+            let aac = AacConfig::parse(config).filter(|aac| aac.object_type == 2 && aac.frame_samples == 1024)?;
+            let frame = aac_frame(aac.channels)?;
+            return Some((Bytes::from_static(frame), 1024));
+        }
+        // 20 ms of CELT, full band (RFC 6716 §3.1).
+        Codec::Opus { .. } if channels == 1 => &[0xf8, 0xff, 0xfe],
+        Codec::Opus { .. } if channels == 2 => &[0xfc, 0xff, 0xfe],
+        Codec::Flac { config } => return silent_frame(config),
+        _ => return None,
+    };
+    Some((Bytes::from_static(frame), 960))
+}
+
+/// Raw data blocks whose channels are all zero (ISO/IEC 14496-3 §4.4.2.1), as libfdk writes them.
+fn aac_frame(channels: u32) -> Option<&'static [u8]> {
+    Some(match channels {
+        1 => &[0x00, 0xc8, 0x00, 0x80, 0x23, 0x80],
+        2 => &[0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80],
+        3 => &[0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x8e],
+        6 => &[
+            0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x82, 0x30, 0x04, 0x99, 0x00, 0x21,
+            0x90, 0x02, 0x00, 0xb2, 0x00, 0x20, 0x08, 0xe0,
+        ],
+        _ => return None,
+    })
+}
