@@ -3,8 +3,10 @@
 //! All of it turns from one [`Inbox`]; the engine itself is in the worker.
 
 pub mod face;
+mod flow;
 mod player;
 mod problems;
+mod raw;
 mod rtc;
 mod signalling;
 mod stats;

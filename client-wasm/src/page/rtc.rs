@@ -2,21 +2,22 @@
 //!
 //! A foreign SDP is never applied: what a blob carries is checked field by field, and the description is built here.
 
-use crate::bridge::{Binding, HOT_CREDIT, HOT_RECEIVED, StreamNumber};
+use super::flow::Flow;
+use super::raw::{
+    Raw, add_candidates, configuration, describe, find_path, reconfigure, set_remote,
+};
+use crate::bridge::{Binding, StreamNumber};
 use crate::door::{self, Handler};
 use baton_signal_protocol::blob::{self, Route};
 use baton_signal_protocol::{Description, IceCandidate, IceServer, Signal};
 use gloo_timers::callback::Timeout;
-use js_sys::Array;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{
-    MessageEvent, RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelState,
-    RtcDataChannelType, RtcIceCandidateInit, RtcIceServer, RtcPeerConnection,
-    RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+    MessageEvent, RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
     Worker,
 };
 
@@ -68,30 +69,6 @@ pub struct Rtc {
     /// Made before anybody is known: its certificate is ready when the first peer is.
     spare: Option<Raw>,
     emit: Rc<dyn Fn(u64, RtcEvent)>,
-}
-
-/// An RTCPeerConnection with its two channels, not yet with anybody.
-struct Raw {
-    pc: RtcPeerConnection,
-    control: RtcDataChannel,
-    data: RtcDataChannel,
-    /// Its offer, where one is on its way. A second one would have another mid than the template's.
-    offer: Option<js_sys::Promise>,
-}
-
-impl Raw {
-    /// `None` where the browser refuses one more.
-    fn new(ice: &[IceServer]) -> Option<Raw> {
-        let pc = RtcPeerConnection::new_with_configuration(&configuration(ice)).ok()?;
-        let control = channel(&pc, "control", 0, true);
-        let data = channel(&pc, "data", 1, false);
-        Some(Raw {
-            pc,
-            control,
-            data,
-            offer: None,
-        })
-    }
 }
 
 /// Who we are in this swarm, and the key that blobs are sealed with.
@@ -598,122 +575,6 @@ impl Connection {
     }
 }
 
-/// A connection's two channels, what has been sent on them, and how much more may be.
-///
-/// Messages are passed to the worker by transfer from the very callback that brings them, past every borrow.
-struct Flow {
-    stream: StreamNumber,
-    conn: u64,
-    worker: Worker,
-    control: RtcDataChannel,
-    data: RtcDataChannel,
-    /// The worker has been told of the connection; until then messages wait in `early`.
-    announced: Cell<bool>,
-    early: RefCell<Vec<(u32, JsValue)>>,
-    /// Messages for a channel that is not open yet.
-    sent: Cell<f64>,
-    credit_reported: Cell<f64>,
-}
-
-impl Flow {
-    fn new(
-        stream: StreamNumber,
-        conn: u64,
-        worker: Worker,
-        control: RtcDataChannel,
-        data: RtcDataChannel,
-    ) -> Flow {
-        for channel in [&control, &data] {
-            channel.set_binary_type(RtcDataChannelType::Arraybuffer);
-            channel.set_buffered_amount_low_threshold(SEND_WINDOW / 2);
-        }
-        Flow {
-            stream,
-            conn,
-            worker,
-            control,
-            data,
-            announced: Cell::new(false),
-            early: RefCell::default(),
-            sent: Cell::new(0.0),
-            credit_reported: Cell::new(0.0),
-        }
-    }
-
-    fn open(&self) -> bool {
-        [&self.control, &self.data]
-            .iter()
-            .all(|c| c.ready_state() == RtcDataChannelState::Open)
-    }
-
-    fn received(&self, channel: u32, data: JsValue) {
-        // A text message is nothing that Baton speaks: as an empty one, the engine refuses it with the reason.
-        let data = match data.is_instance_of::<js_sys::ArrayBuffer>() {
-            true => data,
-            false => js_sys::ArrayBuffer::new(0).into(),
-        };
-        if !self.announced.get() {
-            let mut early = self.early.borrow_mut();
-            if early.len() < EARLY_MESSAGES_MAX {
-                early.push((channel, data));
-            }
-            return;
-        }
-        self.forward(channel, data);
-    }
-
-    fn forward(&self, channel: u32, data: JsValue) {
-        let message = door::array(&[
-            HOT_RECEIVED.into(),
-            self.stream.into(),
-            (self.conn as f64).into(),
-            channel.into(),
-            data.clone(),
-        ]);
-        let _ = self
-            .worker
-            .post_message_with_transfer(&message, &Array::of1(&data));
-    }
-
-    fn announce(&self) {
-        self.announced.set(true);
-        for (channel, data) in self.early.take() {
-            self.forward(channel, data);
-        }
-        self.report_credit();
-    }
-
-    fn send(&self, channel: u32, buffer: &js_sys::ArrayBuffer) -> Result<(), JsValue> {
-        let target = if channel == 0 {
-            &self.control
-        } else {
-            &self.data
-        };
-        target.send_with_array_buffer(buffer)?;
-        self.sent
-            .set(self.sent.get() + f64::from(buffer.byte_length()));
-        Ok(())
-    }
-
-    /// Absolute: what was sent, less what still waits, plus the window. A lost report is made good by the next.
-    fn report_credit(&self) {
-        let waiting =
-            f64::from(self.control.buffered_amount()) + f64::from(self.data.buffered_amount());
-        let credit = self.sent.get() - waiting + f64::from(SEND_WINDOW);
-        if credit < self.credit_reported.get() + f64::from(SEND_WINDOW / 8) {
-            return;
-        }
-        self.credit_reported.set(credit);
-        let message = door::array(&[
-            HOT_CREDIT.into(),
-            self.stream.into(),
-            (self.conn as f64).into(),
-            credit.into(),
-        ]);
-        let _ = self.worker.post_message(&message);
-    }
-}
-
 impl Rtc {
     /// Tells the worker's side of a connection that it may have what came, and what it may send.
     ///
@@ -732,114 +593,6 @@ impl Rtc {
     }
 }
 
-fn channel(pc: &RtcPeerConnection, label: &str, id: u16, ordered: bool) -> RtcDataChannel {
-    let init = RtcDataChannelInit::new();
-    init.set_negotiated(true);
-    init.set_id(id);
-    init.set_ordered(ordered);
-    pc.create_data_channel_with_data_channel_dict(label, &init)
-}
-
-fn configuration(servers: &[IceServer]) -> RtcConfiguration {
-    let list = Array::new();
-    for server in servers {
-        let entry = RtcIceServer::new();
-        entry.set_urls(&server.urls.iter().map(JsValue::from).collect::<Array>());
-        if let Some(username) = &server.username {
-            entry.set_username(username);
-        }
-        if let Some(credential) = &server.credential {
-            entry.set_credential(credential);
-        }
-        list.push(&entry);
-    }
-    let configuration = RtcConfiguration::new();
-    configuration.set_ice_servers(&list);
-    configuration
-}
-
-/// `setConfiguration` with its argument, which web-sys leaves out.
-fn reconfigure(pc: &RtcPeerConnection, configuration: &RtcConfiguration) -> Result<(), JsValue> {
-    let set: js_sys::Function = js_sys::Reflect::get(pc, &"setConfiguration".into())?.dyn_into()?;
-    set.call1(pc, configuration).map(|_| ())
-}
-
-/// Sets our description and returns its SDP; `remote` is the offer's SDP where we answer.
-async fn describe(
-    pc: &RtcPeerConnection,
-    offer: Option<js_sys::Promise>,
-    remote: Option<String>,
-) -> Result<String, JsValue> {
-    let (kind, created) = match remote {
-        Some(offer) => {
-            set_remote(pc, RtcSdpType::Offer, &offer).await?;
-            (
-                RtcSdpType::Answer,
-                JsFuture::from(pc.create_answer()).await?,
-            )
-        }
-        None => (
-            RtcSdpType::Offer,
-            JsFuture::from(offer.unwrap_or_else(|| pc.create_offer())).await?,
-        ),
-    };
-    let text = js_sys::Reflect::get(&created, &"sdp".into())?
-        .as_string()
-        .unwrap_or_default();
-    let local = RtcSessionDescriptionInit::new(kind);
-    local.set_sdp(&text);
-    JsFuture::from(pc.set_local_description(&local)).await?;
-    Ok(text)
-}
-
-async fn set_remote(pc: &RtcPeerConnection, kind: RtcSdpType, sdp: &str) -> Result<(), JsValue> {
-    let remote = RtcSessionDescriptionInit::new(kind);
-    remote.set_sdp(sdp);
-    JsFuture::from(pc.set_remote_description(&remote))
-        .await
-        .map(|_| ())
-}
-
-/// A candidate that the browser does not take (a family it lacks, say) costs only itself.
-async fn add_candidates(pc: &RtcPeerConnection, candidates: &[IceCandidate]) {
-    for candidate in candidates {
-        let init = RtcIceCandidateInit::new(&candidate.to_line());
-        init.set_sdp_mid(Some("0"));
-        init.set_sdp_m_line_index(Some(0));
-        let _ =
-            JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init))).await;
-    }
-}
-
-/// Looks up whether the chosen candidate pair is relayed (webrtc-stats, `candidate-pair` and `local-candidate`).
-async fn find_path(pc: RtcPeerConnection, relayed: Rc<Cell<bool>>) {
-    let Ok(report) = JsFuture::from(pc.get_stats()).await else {
-        return;
-    };
-    let report: js_sys::Map = report.unchecked_into();
-    let text = |entry: &JsValue, key: &str| {
-        js_sys::Reflect::get(entry, &key.into())
-            .ok()
-            .and_then(|v| v.as_string())
-    };
-    let mut local = None;
-    report.for_each(&mut |entry, _| {
-        if text(&entry, "type").as_deref() == Some("candidate-pair")
-            && text(&entry, "state").as_deref() == Some("succeeded")
-        {
-            local = text(&entry, "localCandidateId");
-        }
-    });
-    let Some(local) = local else { return };
-    let candidate = report.get(&local.into());
-    if !candidate.is_undefined() {
-        relayed.set(text(&candidate, "candidateType").as_deref() == Some("relay"));
-    }
-}
-
-/// How much may wait in a connection's channels, bytes. Chromium throws at 16 MiB and Firefox swallows without end;
-/// half a megabyte keeps a fast path busy and lets a cancel still matter.
-const SEND_WINDOW: u32 = 1 << 20;
 /// How long a connection may take to open, milliseconds: ICE's own patience is longer than a person's.
 const HANDSHAKE_MS: u32 = 12_000;
 /// How long a closing connection lives on, milliseconds: closing right after the queue drains loses the last messages.
@@ -848,5 +601,3 @@ const LINGER_MS: u32 = 300;
 const CONNECTIONS_MAX: usize = 48;
 /// Candidates per peer. Real hosts have about ten.
 const CANDIDATES_MAX: usize = 40;
-/// Messages kept between a channel's opening and the connection's announcement.
-const EARLY_MESSAGES_MAX: usize = 64;

@@ -1,0 +1,148 @@
+//! What is done to an RTCPeerConnection, without knowing whose it is.
+
+use baton_signal_protocol::{IceCandidate, IceServer};
+use js_sys::Array;
+use std::cell::Cell;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcIceCandidateInit, RtcIceServer,
+    RtcPeerConnection, RtcSdpType, RtcSessionDescriptionInit,
+};
+
+/// An RTCPeerConnection with its two channels, not yet with anybody.
+pub struct Raw {
+    pub pc: RtcPeerConnection,
+    pub control: RtcDataChannel,
+    pub data: RtcDataChannel,
+    /// Its offer, where one is on its way. A second one would have another mid than the template's.
+    pub offer: Option<js_sys::Promise>,
+}
+
+impl Raw {
+    /// `None` where the browser refuses one more.
+    pub fn new(ice: &[IceServer]) -> Option<Raw> {
+        let pc = RtcPeerConnection::new_with_configuration(&configuration(ice)).ok()?;
+        let control = channel(&pc, "control", 0, true);
+        let data = channel(&pc, "data", 1, false);
+        Some(Raw {
+            pc,
+            control,
+            data,
+            offer: None,
+        })
+    }
+}
+
+fn channel(pc: &RtcPeerConnection, label: &str, id: u16, ordered: bool) -> RtcDataChannel {
+    let init = RtcDataChannelInit::new();
+    init.set_negotiated(true);
+    init.set_id(id);
+    init.set_ordered(ordered);
+    pc.create_data_channel_with_data_channel_dict(label, &init)
+}
+
+pub fn configuration(servers: &[IceServer]) -> RtcConfiguration {
+    let list = Array::new();
+    for server in servers {
+        let entry = RtcIceServer::new();
+        entry.set_urls(&server.urls.iter().map(JsValue::from).collect::<Array>());
+        if let Some(username) = &server.username {
+            entry.set_username(username);
+        }
+        if let Some(credential) = &server.credential {
+            entry.set_credential(credential);
+        }
+        list.push(&entry);
+    }
+    let configuration = RtcConfiguration::new();
+    configuration.set_ice_servers(&list);
+    configuration
+}
+
+/// `setConfiguration` with its argument, which web-sys leaves out.
+pub fn reconfigure(
+    pc: &RtcPeerConnection,
+    configuration: &RtcConfiguration,
+) -> Result<(), JsValue> {
+    let set: js_sys::Function = js_sys::Reflect::get(pc, &"setConfiguration".into())?.dyn_into()?;
+    set.call1(pc, configuration).map(|_| ())
+}
+
+/// Sets our description and returns its SDP; `remote` is the offer's SDP where we answer.
+pub async fn describe(
+    pc: &RtcPeerConnection,
+    offer: Option<js_sys::Promise>,
+    remote: Option<String>,
+) -> Result<String, JsValue> {
+    let (kind, created) = match remote {
+        Some(offer) => {
+            set_remote(pc, RtcSdpType::Offer, &offer).await?;
+            (
+                RtcSdpType::Answer,
+                JsFuture::from(pc.create_answer()).await?,
+            )
+        }
+        None => (
+            RtcSdpType::Offer,
+            JsFuture::from(offer.unwrap_or_else(|| pc.create_offer())).await?,
+        ),
+    };
+    let text = js_sys::Reflect::get(&created, &"sdp".into())?
+        .as_string()
+        .unwrap_or_default();
+    let local = RtcSessionDescriptionInit::new(kind);
+    local.set_sdp(&text);
+    JsFuture::from(pc.set_local_description(&local)).await?;
+    Ok(text)
+}
+
+pub async fn set_remote(
+    pc: &RtcPeerConnection,
+    kind: RtcSdpType,
+    sdp: &str,
+) -> Result<(), JsValue> {
+    let remote = RtcSessionDescriptionInit::new(kind);
+    remote.set_sdp(sdp);
+    JsFuture::from(pc.set_remote_description(&remote))
+        .await
+        .map(|_| ())
+}
+
+/// A candidate that the browser does not take (a family it lacks, say) costs only itself.
+pub async fn add_candidates(pc: &RtcPeerConnection, candidates: &[IceCandidate]) {
+    for candidate in candidates {
+        let init = RtcIceCandidateInit::new(&candidate.to_line());
+        init.set_sdp_mid(Some("0"));
+        init.set_sdp_m_line_index(Some(0));
+        let _ =
+            JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init))).await;
+    }
+}
+
+/// Looks up whether the chosen candidate pair is relayed (webrtc-stats, `candidate-pair` and `local-candidate`).
+pub async fn find_path(pc: RtcPeerConnection, relayed: Rc<Cell<bool>>) {
+    let Ok(report) = JsFuture::from(pc.get_stats()).await else {
+        return;
+    };
+    let report: js_sys::Map = report.unchecked_into();
+    let text = |entry: &JsValue, key: &str| {
+        js_sys::Reflect::get(entry, &key.into())
+            .ok()
+            .and_then(|v| v.as_string())
+    };
+    let mut local = None;
+    report.for_each(&mut |entry, _| {
+        if text(&entry, "type").as_deref() == Some("candidate-pair")
+            && text(&entry, "state").as_deref() == Some("succeeded")
+        {
+            local = text(&entry, "localCandidateId");
+        }
+    });
+    let Some(local) = local else { return };
+    let candidate = report.get(&local.into());
+    if !candidate.is_undefined() {
+        relayed.set(text(&candidate, "candidateType").as_deref() == Some("relay"));
+    }
+}
