@@ -409,7 +409,14 @@ fn everybody_is_told_when_the_publisher_says_two_things() {
     let liar_has: Vec<u32> = vec![1];
     let a = world.viewer_with(fast(), Config::default(), &[0, 1]);
     let b = world.viewer_with(fast(), Config::default(), &liar_has);
-    let c = world.viewer_with(fast(), Config::default(), &[1]);
+    // c asks for a few blocks at a time, so that it asks both.
+    let few = Config {
+        request_window_new_bytes: 64 << 10,
+        request_window_min_bytes: 64 << 10,
+        request_window_max_bytes: 64 << 10,
+        ..Config::default()
+    };
+    let c = world.viewer_with(fast(), few, &[1]);
     // b got the other truth from the publisher, who is not here any more.
     let stream = Stream {
         publisher: world.film.publisher.id(),
@@ -436,13 +443,13 @@ fn everybody_is_told_when_the_publisher_says_two_things() {
     world.introduce(c, &[a, b]);
     world.introduce(a, &[b]);
     world.run_for(5 * SECOND);
-    // c has asked one of them for the piece; whoever it was, the other header comes to light when halves are traded.
+    // Whichever truth c heard first, the other holder's header shows the fraud.
     for node in [a, b, c] {
         let told = world.nodes[node]
             .events
             .iter()
             .any(|(_, event)| matches!(event, Event::Fraud { piece: at } if *at == piece));
-        println!("node {node} told: {told}");
+        assert!(told, "node {node} is told");
         let blamed = world.nodes[node]
             .events
             .iter()
