@@ -8,7 +8,7 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 export default defineConfig(({ mode }) => {
   const fake = mode === 'fake';
   return {
-    plugins: [embedAtPath(), earlyLoads(), clientTypes(), ...(fake ? [fakeEngine(), devFilm()] : [])],
+    plugins: [embedAtPath(), earlyLoads(), ownBoot(), clientTypes(), ...(fake ? [fakeEngine(), devFilm()] : [])],
     // Our code is imported by other origins too (/client.js), so assets are found relative to the module that names them.
     experimental: {
       renderBuiltUrl: (_file, { hostType }) => (hostType === 'html' ? undefined : { relative: true }),
@@ -28,18 +28,26 @@ export default defineConfig(({ mode }) => {
           embed: here('embed.html'),
           client: here('src/client.ts'),
         },
-        preserveEntrySignatures: 'exports-only',
+        preserveEntrySignatures: 'allow-extension',
         output: {
           entryFileNames: (chunk) => (chunk.name === 'client' ? 'client.js' : 'assets/[name]-[hash].js'),
           chunkFileNames: 'assets/[name]-[hash].js',
           assetFileNames: 'assets/[name]-[hash][extname]',
+          // The page's code is one file; what comes after the first picture stays apart.
+          codeSplitting: {
+            includeDependenciesRecursively: false,
+            groups: [{ name: 'app', test: /src\/(messages|format|ui\/(?!panels\.|plot|qr)\w[\w-]*)\.tsx?$|node_modules\/@?preact/ }],
+          },
         },
       },
     },
   };
 });
 
-/** Starts with the HTML what the first picture needs: the engine, its glue and the page's code. */
+/**
+ * Starts with the HTML what the first picture needs. Before HTTP/2 a browser opens six connections: these are five files
+ * and the style sheet, none of which waits to be found by another.
+ */
 function earlyLoads(): Plugin {
   return {
     name: 'baton-early-loads',
@@ -47,40 +55,53 @@ function earlyLoads(): Plugin {
     transformIndexHtml: {
       order: 'post',
       handler(html, { bundle }) {
-        const outputs = Object.values(bundle ?? {});
-        const wanted = new Set<string>();
-        // A chunk, and what it imports: found one by one they would come one after the other.
-        const want = (fileName: string): void => {
-          const chunk = bundle?.[fileName];
-          if (chunk?.type !== 'chunk' || wanted.has(fileName) || html.includes(fileName)) return;
-          wanted.add(fileName);
-          chunk.imports.forEach(want);
+        const files = Object.keys(bundle ?? {});
+        const find = (pattern: RegExp): string => {
+          const found = files.find((name) => pattern.test(name));
+          if (!found) throw new Error(`no ${pattern} in the bundle`);
+          return `/${found}`;
         };
-        for (const early of EARLY) {
-          for (const it of outputs) if (it.type === 'chunk' && it.moduleIds.some((id) => id.endsWith(early))) want(it.fileName);
-        }
-        const wasm = outputs
-          .filter((it) => it.type === 'asset' && it.originalFileNames.some((name) => name.includes('wasm/simd/')))
-          .map((it) => `/${it.fileName}`);
-        return [
-          ...wasm.map((href) => ({
-            tag: 'link',
-            // The media query is one that engines without SIMD do not know: a TV of 2021 runs the other build and must not fetch both.
-            attrs: { rel: 'preload', as: 'fetch', type: 'application/wasm', media: '(scripting: enabled)', crossorigin: true, href },
-            injectTo: 'head-prepend' as const,
-          })),
-          ...[...wanted].map((fileName) => ({
-            tag: 'link',
-            attrs: { rel: 'modulepreload', crossorigin: true, href: `/${fileName}` },
-            injectTo: 'head' as const,
-          })),
-        ];
+        const wasm = Object.values(bundle ?? {}).find(
+          (it) => it.type === 'asset' && it.originalFileNames.some((name) => name.includes('wasm/simd/')),
+        )!;
+        // An engine without SIMD (a TV of 2021) does not know this media query, and runs the other build: it must not fetch both.
+        const media = '(scripting: enabled)';
+        const preload = (attrs: Record<string, string | boolean>) => ({
+          tag: 'link',
+          attrs: { ...attrs, crossorigin: true },
+          injectTo: 'head' as const,
+        });
+        return {
+          // Chromium takes async scripts for unimportant; all else waits for this one.
+          html: html.replace('<script async', '<script async fetchpriority="high"'),
+          tags: [
+            preload({ rel: 'preload', as: 'fetch', type: 'application/wasm', media, href: `/${wasm.fileName}` }),
+            preload({ rel: 'modulepreload', media, href: find(/worker-simd/) }),
+            preload({ rel: 'modulepreload', href: find(/assets\/app-/) }),
+          ],
+        };
       },
     },
   };
 }
 
-const EARLY = ['wasm/simd/baton.js', 'src/ui/app.tsx'];
+/**
+ * Our own page and `/client.js` each have boot.ts in them, and the addresses that it names: shared, they would be one more
+ * file to wait for on the way to the first picture.
+ */
+function ownBoot(): Plugin {
+  return {
+    name: 'baton-own-boot',
+    enforce: 'pre',
+    apply: 'build',
+    resolveId(id, importer) {
+      if (id === './boot' && importer?.endsWith('/session.ts')) return here('src/boot.ts') + '?page';
+      if (!importer?.endsWith('/boot.ts?page')) return null;
+      // The same file by another spelling is another module, with the same address in the end.
+      return id.includes('?') ? `${here('src')}/${id}` : null;
+    },
+  };
+}
 
 /** `/client.d.ts`: src/api.ts holds nothing but declarations, so it is the types of `/client.js` as it stands. */
 function clientTypes(): Plugin {

@@ -84,9 +84,7 @@ function beginEngine(build: Build): Engine {
   const simd = build === 'simd';
   const module = compile(simd ? simdWasm : mvpWasm);
   const worker = startWorker(absolute(simd ? simdWorker : mvpWorker));
-  const glue: Promise<unknown> = simd
-    ? import('./wasm/simd/baton.js')
-    : import('./wasm/mvp/baton.js');
+  const glue = loadGlue(absolute(simd ? simdWorker : mvpWorker), build);
   module.then(
     (compiled) => worker.postMessage({ module: compiled }),
     () => undefined, // startClient reports it
@@ -96,7 +94,17 @@ function beginEngine(build: Build): Engine {
     worker.addEventListener('error', (event) => reject(new BootError('server-lost', event.message)), { once: true });
   });
   failed.catch(() => undefined);
-  return { build, module, worker, failed, glue: glue as Promise<Glue> };
+  return { build, module, worker, failed, glue };
+}
+
+/** The worker's script is the page's glue too (worker-main.ts): one file to fetch instead of two that are nearly the same. */
+async function loadGlue(url: string, build: Build): Promise<Glue> {
+  try {
+    await import(/* @vite-ignore */ url);
+  } catch (error) {
+    throw new BootError('server-lost', String(error));
+  }
+  return (globalThis as unknown as Record<string, Glue>)[`batonGlue_${build}`]!;
 }
 
 async function compile(url: string): Promise<WebAssembly.Module> {

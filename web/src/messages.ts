@@ -52,7 +52,7 @@ const PROBLEMS: Record<ProblemCode, (retry: number | null, begun: boolean) => Pr
   }),
   'file-unreadable': () => ({
     title: 'The file cannot be read any more.',
-    next: 'It may have been moved, renamed or unplugged. Put it back and drop it again for a new link.',
+    next: 'It was changed, moved, renamed or unplugged. Sharing has stopped; drop it again for a new link.',
   }),
   ended: () => ({
     title: 'The publisher has ended this.',

@@ -1,5 +1,6 @@
 /**
- * How a worker becomes the engine: it waits for `{module}`, instantiates it and hands itself over.
+ * One script for both sides of the engine. In a worker it becomes the engine: it waits for `{module}`, instantiates it and
+ * hands itself over. On a page it leaves the glue where boot.ts finds it.
  *
  * `worker_main` installs its own message handler before it returns, so whatever the page sent after the module finds it.
  */
@@ -8,7 +9,12 @@ export interface WorkerGlue {
   worker_main(): void;
 }
 
-export function runWorker(glue: WorkerGlue): void {
+export function run(glue: WorkerGlue, build: 'mvp' | 'simd'): void {
+  if (typeof document === 'undefined') becomeEngine(glue);
+  else (globalThis as unknown as Record<string, WorkerGlue>)[`batonGlue_${build}`] = glue;
+}
+
+function becomeEngine(glue: WorkerGlue): void {
   const begin = (event: MessageEvent): void => {
     const { module } = event.data as { module?: WebAssembly.Module };
     if (!module) return;

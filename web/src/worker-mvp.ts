@@ -1,5 +1,5 @@
-/** Entry of the worker that runs the `mvp` build. Built as a classic script: Chromium 79 has no module workers. */
-import { initSync, worker_main } from './wasm/mvp/baton.js';
-import { runWorker } from './worker-main';
+/** The `mvp` build's script. Built as a classic script: Chromium 79 has no module workers. */
+import init, { Client, initSync, worker_main } from './wasm/mvp/baton.js';
+import { run } from './worker-main';
 
-runWorker({ initSync, worker_main });
+run({ default: init, Client, initSync, worker_main } as Parameters<typeof run>[0], 'mvp');

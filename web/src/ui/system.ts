@@ -6,7 +6,7 @@ import { meta } from './state';
 export function useWakeLock(): void {
   const playing = !paused.value;
   useEffect(() => {
-    if (!playing || !('wakeLock' in navigator)) return;
+    if (!playing || !('wakeLock' in navigator) || !isAllowed('screen-wake-lock')) return;
     let lock: WakeLockSentinel | null = null;
     let over = false;
     const take = (): void => {
@@ -28,6 +28,12 @@ export function useWakeLock(): void {
       lock?.release().catch(() => undefined);
     };
   }, [playing]);
+}
+
+/** Whether the page that frames us lets us; asking in vain prints an error. Only Chromium tells, and only Chromium prints. */
+function isAllowed(feature: string): boolean {
+  const policy = (document as { featurePolicy?: { allowsFeature(feature: string): boolean } }).featurePolicy;
+  return policy?.allowsFeature(feature) ?? true;
 }
 
 export function useMediaSession(): void {
