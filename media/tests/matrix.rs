@@ -101,7 +101,9 @@ fn compare(
         );
         assert!(!stretched || is < 0.05, "{name} {stream} #{i}: at {is}");
     }
-    assert_eq!(ours.len(), source.len(), "{name} {stream}");
+    // Sound that ends before the picture goes on in silence.
+    let silent = ours.iter().skip(source.len()).all(|p| stream == "a:0" && p.size < 30);
+    assert!(ours.len() >= source.len() && silent, "{name} {stream}: {} of {}", ours.len(), source.len());
 }
 
 fn mp4(name: &str, args: &str, video: Option<&str>, audio: Option<&str>) {
