@@ -8,11 +8,12 @@ use crate::bridge::{Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage
 use crate::door;
 use baton_content::{
     BLOCK_LEN, BlockIndex, ByteRange, ContentKey, Entry, Head, Header, Lane, LaneKey, LaneState,
-    MANIFEST_LANE, Manifest, Mask, PieceFlags, PieceId, PieceMeta, PublisherId, PublisherKey,
-    Sealed, Secret, SignedHead, StreamKeys, SwarmId, seal_blocks,
+    MANIFEST_LANE, Manifest, Mask, PIECE_LEN, PieceFlags, PieceId, PieceIndex, PieceMeta,
+    PublisherId, PublisherKey, Sealed, Secret, SignedHead, StreamKeys, SwarmId, seal_blocks,
 };
 use baton_media::{Media, Support};
 use baton_swarm::{Input, Output};
+use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use gloo_timers::future::TimeoutFuture;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -29,14 +30,19 @@ pub enum PublisherEvent {
     ToLoad(PieceId, Mask, BlockIndex, Result<Vec<u8>, ReadFault>),
     /// What a player should fetch first.
     Probed(Probe),
-    /// How far the background hash is, bytes.
-    Hashing(u64),
+    /// The background hash has read this piece; what its bytes were then.
+    Hashing(PieceIndex, Fingerprint),
     /// The plain hash of the file.
     Hashed(Result<[u8; 32], ReadFault>),
 }
 
 /// The file cannot be read any more: it was moved, removed or changed.
 pub struct ReadFault;
+
+/// What the plain bytes of a piece were: the chaining value of their subtree in the file's BLAKE3 (of a file of one
+/// piece, its hash). Both who seals and who hashes must see the same: Chromium refuses to read a changed file, Firefox
+/// reads the new bytes.
+pub type Fingerprint = [u8; 32];
 
 /// What looking into the file found.
 #[derive(Default)]
@@ -62,6 +68,8 @@ pub struct Publisher {
     early: Vec<PieceId>,
     lane_key: LaneKey,
     manifest_key: LaneKey,
+    /// Of every piece that was read, by whomever first.
+    fingerprints: BTreeMap<PieceIndex, Fingerprint>,
     hashed_bytes: u64,
     busy_until_ms: Rc<Cell<f64>>,
     failed: bool,
@@ -103,6 +111,7 @@ impl Publisher {
             headers: BTreeMap::new(),
             recent: VecDeque::new(),
             early: Vec::new(),
+            fingerprints: BTreeMap::new(),
             hashed_bytes: 0,
             busy_until_ms: Rc::default(),
             failed: false,
@@ -135,7 +144,12 @@ impl Publisher {
     /// Takes in what came back from the disk.
     pub fn handle(&mut self, event: PublisherEvent) -> Vec<Input> {
         match event {
-            PublisherEvent::ToSeal(piece, Ok(bytes)) => vec![self.sealed(piece, bytes)],
+            PublisherEvent::ToSeal(piece, Ok(bytes)) => {
+                match self.is_as_before(piece.index, fingerprint(piece.index, &bytes)) {
+                    true => vec![self.sealed(piece, bytes)],
+                    false => vec![Input::SealFailed { piece }],
+                }
+            }
             PublisherEvent::ToSeal(piece, Err(_)) => {
                 self.fail(ProblemCode::FileUnreadable);
                 vec![Input::SealFailed { piece }]
@@ -144,11 +158,13 @@ impl Publisher {
                 self.loaded(piece, mask, first, read)
             }
             PublisherEvent::Probed(probe) => self.probed(probe),
-            PublisherEvent::Hashing(bytes) => {
-                self.hashed_bytes = bytes;
+            PublisherEvent::Hashing(index, fingerprint) => {
+                self.hashed_bytes = (u64::from(index.0) + 1) * PIECE_LEN as u64;
+                self.is_as_before(index, fingerprint);
                 Vec::new()
             }
-            PublisherEvent::Hashed(Ok(hash)) => self.hashed(hash),
+            PublisherEvent::Hashed(Ok(hash)) if !self.failed => self.hashed(hash),
+            PublisherEvent::Hashed(Ok(_)) => Vec::new(),
             PublisherEvent::Hashed(Err(_)) => {
                 self.fail(ProblemCode::FileUnreadable);
                 Vec::new()
@@ -178,8 +194,8 @@ impl Publisher {
         spawn_local(async move {
             let emit = |event| door.emit(WorkerEvent::Publisher(number, event));
             emit(PublisherEvent::Probed(probe(&file, &name, size).await));
-            let hash = hash(&file, size, &busy, |bytes| {
-                emit(PublisherEvent::Hashing(bytes))
+            let hash = hash(&file, size, &busy, |index, fingerprint| {
+                emit(PublisherEvent::Hashing(index, fingerprint))
             })
             .await;
             emit(PublisherEvent::Hashed(hash));
@@ -295,6 +311,15 @@ impl Publisher {
         }
         self.recent.push_back(sealed);
         Input::Sealed { header }
+    }
+
+    /// Whether a piece still has the bytes that were read first; if not, the share ends here.
+    fn is_as_before(&mut self, index: PieceIndex, now: Fingerprint) -> bool {
+        let same = *self.fingerprints.entry(index).or_insert(now) == now;
+        if !same {
+            self.fail(ProblemCode::FileChanged);
+        }
+        same
     }
 
     fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
@@ -451,20 +476,53 @@ async fn hash(
     file: &File,
     size: u64,
     busy_until_ms: &Cell<f64>,
-    progress: impl Fn(u64),
+    progress: impl Fn(PieceIndex, Fingerprint),
 ) -> Result<[u8; 32], ReadFault> {
-    let mut hasher = blake3::Hasher::new();
-    let mut at = 0;
-    while at < size {
+    if size <= PIECE_LEN as u64 {
+        let bytes = slice(file, 0..size).await?;
+        if size > 0 {
+            progress(PieceIndex(0), fingerprint(PieceIndex(0), &bytes));
+        }
+        return Ok(*blake3::hash(&bytes).as_bytes());
+    }
+    let mut fingerprints = Vec::new();
+    for index in 0..u32::try_from(size.div_ceil(PIECE_LEN as u64)).map_err(|_| ReadFault)? {
         if door::now_ms() < busy_until_ms.get() {
             TimeoutFuture::new(HASH_PAUSE_MS).await;
         }
-        let end = size.min(at + HASH_READ_BYTES);
-        hasher.update(&slice(file, at..end).await?);
-        at = end;
-        progress(at);
+        let at = u64::from(index) * PIECE_LEN as u64;
+        let bytes = slice(file, at..size.min(at + PIECE_LEN as u64)).await?;
+        let found = fingerprint(PieceIndex(index), &bytes);
+        fingerprints.push(found);
+        progress(PieceIndex(index), found);
     }
-    Ok(*hasher.finalize().as_bytes())
+    let (left, right) = fingerprints.split_at(left_len(fingerprints.len()));
+    Ok(*merge_subtrees_root(&merged(left), &merged(right), Mode::Hash).as_bytes())
+}
+
+/// See [`Fingerprint`].
+fn fingerprint(index: PieceIndex, plain: &[u8]) -> Fingerprint {
+    let offset = u64::from(index.0) * PIECE_LEN as u64;
+    blake3::Hasher::new()
+        .set_input_offset(offset)
+        .update(plain)
+        .finalize_non_root()
+}
+
+/// The chaining value over several pieces, by the tree of BLAKE3 (its specification, section 2.1).
+fn merged(pieces: &[Fingerprint]) -> Fingerprint {
+    match pieces {
+        [one] => *one,
+        _ => {
+            let (left, right) = pieces.split_at(left_len(pieces.len()));
+            merge_subtrees_non_root(&merged(left), &merged(right), Mode::Hash)
+        }
+    }
+}
+
+/// The left subtree takes the largest power of two that leaves something for the right one. `pieces` is at least two.
+fn left_len(pieces: usize) -> usize {
+    pieces.div_ceil(2).next_power_of_two()
 }
 
 /// Sealed pieces kept: what two cold seals for each of eight peers make, and are asked for right after.
@@ -473,8 +531,6 @@ const RECENT_PIECES: usize = 24;
 const PROBE_BYTES_MAX: u64 = 64 << 20;
 /// One read while probing.
 const PROBE_READ_BYTES: u64 = 4 << 20;
-/// One read while hashing.
-const HASH_READ_BYTES: u64 = 1 << 20;
 /// A file that was read for a peer within this time is being served, milliseconds.
 const BUSY_MS: f64 = 1000.0;
 /// The pause between two background reads while peers are served, milliseconds: 4 MB/s at most.
