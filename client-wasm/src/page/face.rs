@@ -280,8 +280,8 @@ impl View {
     /// Resolves with the `Meta` once the manifest is here.
     #[wasm_bindgen(getter)]
     pub fn meta(&self) -> Promise {
-        Promise::new(&mut |resolve, _| {
-            in_stream(&self.inbox, self.stream, |s| s.when_meta(resolve))
+        Promise::new(&mut |resolve, reject| {
+            in_stream(&self.inbox, self.stream, |s| s.when_meta(resolve, reject))
         })
     }
 
@@ -293,8 +293,10 @@ impl View {
     /// Resolves when every block is here and verified, without a player.
     #[wasm_bindgen(js_name = fetchAll)]
     pub fn fetch_all(&self) -> Promise {
-        Promise::new(&mut |resolve, _| {
-            in_stream(&self.inbox, self.stream, |s| s.when_complete(resolve))
+        Promise::new(&mut |resolve, reject| {
+            in_stream(&self.inbox, self.stream, |s| {
+                s.when_complete(resolve, reject)
+            })
         })
     }
 
@@ -347,12 +349,14 @@ fn in_stream<R>(
 
 fn set_upload(inbox: &PageInbox, stream: StreamNumber, options: &JsValue) {
     let get = |key: &str| js_sys::Reflect::get(options, &key.into()).unwrap_or(JsValue::UNDEFINED);
-    let rate = get("bytesPerSecond")
-        .as_f64()
-        .filter(|rate| *rate >= 0.0)
-        .map(|rate| rate as u64);
+    let rate = get("bytesPerSecond");
+    let rate = match rate.as_f64() {
+        Some(rate) if rate >= 0.0 => Some(Some(rate as u64)),
+        None if rate.is_null() => Some(None),
+        _ => None,
+    };
+    let paused = get("paused").as_bool();
     in_stream(inbox, stream, |s| {
-        let paused = get("paused").as_bool().unwrap_or(s.paused);
         s.set_upload(paused, rate);
     });
 }

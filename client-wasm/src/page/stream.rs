@@ -43,6 +43,7 @@ pub struct PageStream {
     asked_more_ms: f64,
     pub(super) regions: BTreeMap<PeerBytes, String>,
     pub paused: bool,
+    upload_bytes_per_second: Option<u64>,
     closed_ms: Option<f64>,
     waiting: Waiting,
     onchange: Option<Function>,
@@ -73,8 +74,8 @@ struct Network {
 /// Promises not settled yet.
 #[derive(Default)]
 struct Waiting {
-    meta: Vec<Function>,
-    complete: Vec<Function>,
+    meta: Vec<(Function, Function)>,
+    complete: Vec<(Function, Function)>,
     downloads: BTreeMap<u32, (Function, Function)>,
     next_download: u32,
 }
@@ -161,6 +162,7 @@ impl PageStream {
             asked_more_ms: 0.0,
             regions: BTreeMap::new(),
             paused: false,
+            upload_bytes_per_second: None,
             closed_ms: None,
             waiting: Waiting::default(),
             onchange: None,
@@ -442,15 +444,21 @@ impl PageStream {
         self.onchange.clone()
     }
 
-    pub fn when_meta(&mut self, resolve: Function) {
-        self.waiting.meta.push(resolve);
+    pub fn when_meta(&mut self, resolve: Function, reject: Function) {
+        self.waiting.meta.push((resolve, reject));
+        self.reject_if_closed();
     }
 
-    pub fn when_complete(&mut self, resolve: Function) {
-        self.waiting.complete.push(resolve);
+    pub fn when_complete(&mut self, resolve: Function, reject: Function) {
+        self.waiting.complete.push((resolve, reject));
+        self.reject_if_closed();
     }
 
     pub fn download(&mut self, resolve: Function, reject: Function) {
+        if self.closed_ms.is_some() {
+            let _ = reject.call1(&JsValue::NULL, &closed());
+            return;
+        }
         let request = self.waiting.next_download;
         self.waiting.next_download += 1;
         self.waiting.downloads.insert(request, (resolve, reject));
@@ -463,8 +471,11 @@ impl PageStream {
         );
     }
 
-    pub fn set_upload(&mut self, paused: bool, bytes_per_second: Option<u64>) {
-        self.paused = paused;
+    /// What is `None` stays as it was; a rate of `Some(None)` is no bound of ours.
+    pub fn set_upload(&mut self, paused: Option<bool>, bytes_per_second: Option<Option<u64>>) {
+        self.paused = paused.unwrap_or(self.paused);
+        self.upload_bytes_per_second = bytes_per_second.unwrap_or(self.upload_bytes_per_second);
+        let (paused, bytes_per_second) = (self.paused, self.upload_bytes_per_second);
         tell(
             &self.worker,
             &ToWorker::Upload {
@@ -490,7 +501,22 @@ impl PageStream {
             player.close();
         }
         for (_, (_, reject)) in std::mem::take(&mut self.waiting.downloads) {
-            let _ = reject.call1(&JsValue::NULL, &js_sys::Error::new("closed"));
+            let _ = reject.call1(&JsValue::NULL, &closed());
+        }
+        self.reject_if_closed();
+    }
+
+    /// What is not here when a stream ends never comes. What is here is still told.
+    fn reject_if_closed(&mut self) {
+        if self.closed_ms.is_none() {
+            return;
+        }
+        let waiting = &mut self.waiting;
+        let meta = (self.meta.is_none()).then(|| std::mem::take(&mut waiting.meta));
+        let complete = (!self.worker_stats.complete).then(|| std::mem::take(&mut waiting.complete));
+        for (_, reject) in meta.into_iter().chain(complete).flatten() {
+            // A promise's functions never call back into us.
+            let _ = reject.call1(&JsValue::NULL, &closed());
         }
     }
 
@@ -585,13 +611,13 @@ impl PageStream {
     /// Settles promises and calls `onchange`, at most four times a second unless phase or problem changed.
     pub fn notice(&mut self, calls: &mut Vec<Call>) {
         if let Some(meta) = &self.meta {
-            for resolve in self.waiting.meta.drain(..) {
+            for (resolve, _) in self.waiting.meta.drain(..) {
                 let meta = super::stats::meta_object(meta);
                 calls.push(Box::new(move || drop(resolve.call1(&JsValue::NULL, &meta))));
             }
         }
         if self.worker_stats.complete {
-            for resolve in self.waiting.complete.drain(..) {
+            for (resolve, _) in self.waiting.complete.drain(..) {
                 calls.push(Box::new(move || drop(resolve.call0(&JsValue::NULL))));
             }
         }
@@ -609,6 +635,10 @@ impl PageStream {
             }
         }
     }
+}
+
+fn closed() -> js_sys::Error {
+    js_sys::Error::new("closed")
 }
 
 /// Regions remembered per stream.
