@@ -33,8 +33,10 @@ pub struct ShareSpec {
     pub content_key: [u8; 32],
     /// Nonce for wrapping the content key.
     pub slot_nonce: [u8; 24],
-    /// The name a viewer sees.
+    /// The file's name.
     pub name: String,
+    /// What viewers see instead of the name.
+    pub title: Option<String>,
     /// The browser's guess, empty where it has none.
     pub mime: String,
     /// Bytes.
@@ -180,6 +182,8 @@ pub enum ToPage {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     pub title: String,
+    /// The file's own name, without folders.
+    pub name: String,
     pub mime: String,
     /// Bytes.
     pub size: u64,

@@ -81,7 +81,7 @@ function expectShape(value: Record<string, unknown>, shape: Record<string, strin
 function expectRoundTrip(result: Record<string, unknown>, origin: string): void {
   expect(result).toMatchObject({ same: true, type: 'application/x-round' });
   expect(result.url).toMatch(new RegExp(`^${origin}/#[\\w-]{70,}$`));
-  expect(result.meta).toMatchObject({ size: 180_000, mime: 'application/x-round', playable: false, duration_s: null });
+  expect(result.meta).toMatchObject({ title: 'A title', name: 'round trip.bin', size: 180_000, mime: 'application/x-round', playable: false, duration_s: null });
   expect(result.changes).toBeGreaterThan(0);
   const view = result.view as Record<string, unknown>;
   expectShape(view, STATS);
@@ -119,15 +119,15 @@ test('a site that the operator does not list may not', async ({ newPeer, newServ
 test('a title of the sharer’s own is what viewers see', async ({ newPeer }) => {
   const page = await newPeer();
   await page.go('/embed');
-  const title = await page.page.evaluate(async () => {
+  const names = await page.page.evaluate(async () => {
     const { Client } = (await import('/client.js' as string)) as { Client: typeof import('../../web/src/api.ts').Client };
     const client = await Client.start();
     const share = client.share(new File(['x'], 'x.bin'), { title: 'Our wedding' });
-    const { title } = await client.open(share.url).meta;
+    const { title, name } = await client.open(share.url).meta;
     client.close();
-    return title;
+    return { title, name };
   });
-  expect(title).toBe('Our wedding');
+  expect(names).toEqual({ title: 'Our wedding', name: 'x.bin' });
 });
 
 test('what a view still promises is refused when it is closed', async ({ newPeer }) => {

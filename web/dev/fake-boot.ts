@@ -115,8 +115,8 @@ class FakeView extends FakeStream implements View {
       ? new Promise(() => undefined)
       : pause(number('meta', 600)).then(() =>
           this.file
-            ? { title: 'holiday-photos-2026.zip', size: 734_003_200, mime: 'application/zip', playable: false, duration_s: null, blake3: null }
-            : { title: 'big-buck-bunny-480p-30s.mp4', size: 4_242_000, mime: 'video/mp4', playable: query.get('problem') !== 'unsupported-media', duration_s: 30.04, blake3: null },
+            ? { title: 'holiday-photos-2026.zip', name: 'holiday-photos-2026.zip', size: 734_003_200, mime: 'application/zip', playable: false, duration_s: null, blake3: null }
+            : { title: 'big-buck-bunny-480p-30s.mp4', name: 'big-buck-bunny-480p-30s.mp4', size: 4_242_000, mime: 'video/mp4', playable: query.get('problem') !== 'unsupported-media', duration_s: 30.04, blake3: null },
         );
   }
   attach(video: HTMLVideoElement): void {

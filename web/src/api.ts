@@ -77,8 +77,10 @@ export interface View {
 }
 
 export interface Meta {
-  /** The name of the file. */
+  /** What the publisher calls it; by default the name of the file. */
   title: string;
+  /** The name of the file, to save it under. */
+  name: string;
   /** Bytes. */
   size: number;
   mime: string;

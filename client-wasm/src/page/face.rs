@@ -77,15 +77,17 @@ impl Client {
         }
     }
 
-    /// Shares a file. The link is ready at once: nothing has been read yet.
-    pub fn share(&self, files: JsValue) -> Result<Share, JsValue> {
+    /// Shares a file. The link is ready at once: nothing has been read yet. `options`: `{title?: string}`.
+    pub fn share(&self, files: JsValue, options: JsValue) -> Result<Share, JsValue> {
         let file = one_file(&files)?;
+        let title = js_sys::Reflect::get(&options, &"title".into()).ok();
         let spec = ShareSpec {
             publisher_seed: door::random(),
             secret: door::random(),
             content_key: door::random(),
             slot_nonce: door::random(),
             name: file.name(),
+            title: title.and_then(|title| title.as_string()),
             mime: file.type_(),
             size: file.size() as u64,
         };
@@ -93,7 +95,8 @@ impl Client {
         let link = Link::new(publisher.id(), Secret(spec.secret));
         let peer_seed = door::random();
         let meta = Meta {
-            title: spec.name.clone(),
+            title: spec.title.clone().unwrap_or_else(|| spec.name.clone()),
+            name: spec.name.clone(),
             mime: spec.mime.clone(),
             size: spec.size,
             ..Meta::default()

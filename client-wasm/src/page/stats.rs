@@ -11,6 +11,7 @@ use wasm_bindgen::prelude::*;
 pub fn meta_object(meta: &Meta) -> JsValue {
     let object: JsValue = Object::new().into();
     set(&object, "title", meta.title.as_str());
+    set(&object, "name", meta.name.as_str());
     set(&object, "size", meta.size as f64);
     set(&object, "mime", meta.mime.as_str());
     set(&object, "playable", meta.playable);

@@ -59,6 +59,7 @@ pub struct Publisher {
     key: PublisherKey,
     head: SignedHead,
     entry: Entry,
+    title: Option<String>,
     /// Manifest versions as pieces of lane 0; empty until the file was looked into.
     manifest: Vec<Vec<u8>>,
     headers: BTreeMap<PieceId, Header>,
@@ -107,6 +108,7 @@ impl Publisher {
             file,
             key,
             entry,
+            title: spec.title,
             manifest: Vec::new(),
             headers: BTreeMap::new(),
             recent: VecDeque::new(),
@@ -243,12 +245,15 @@ impl Publisher {
     }
 
     fn add_manifest(&mut self, revision: u32) {
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             revision,
             ..Manifest::file(self.entry.clone())
         };
+        if let Some(title) = &self.title {
+            manifest.title.clone_from(title);
+        }
         let pieces = manifest.to_pieces().or_else(|_| {
-            // A name that no manifest takes must not keep the file from being shared.
+            // A name or a title that no manifest takes must not keep the file from being shared.
             let entry = Entry {
                 path: "file".into(),
                 mime: None,

@@ -225,6 +225,7 @@ impl Viewer {
         let mime = entry.mime.clone().unwrap_or_default();
         self.meta = Meta {
             title: manifest.title,
+            name: entry.path.rsplit('/').next().unwrap_or_default().to_owned(),
             playable: is_playable(&mime, &entry.path),
             mime,
             size: entry.size,

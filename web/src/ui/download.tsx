@@ -16,7 +16,7 @@ export function DownloadButton({ what, primary }: { what: Meta; primary?: boolea
     if (!view) return;
     setState('busy');
     try {
-      save(await view.download(), what.title);
+      save(await view.download(), what.name);
       setState('saved');
     } catch {
       setState('failed');

@@ -22,7 +22,7 @@ export function FileCard({ what, stats }: { what: Meta; stats: ViewStats | null 
   return (
     <section class="file-card">
       <div class="file-sheet" aria-hidden="true">
-        <span>{extension(what.title)}</span>
+        <span>{extension(what.name)}</span>
       </div>
       <div class="file-words">
         <h1 class="name">{what.title}</h1>
