@@ -247,6 +247,7 @@ async fn build(ice: &[IceServer], bind: &[IpAddr], handler: Handler) -> Result<i
     // Candidates are addresses, never mDNS names: a browser that hides its own still reaches ours.
     let settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_ice_timeouts(Some(SILENT), Some(GONE), Some(KEEPALIVE))
         .with_include_loopback_candidate(bind.iter().any(IpAddr::is_loopback));
     Ok(PeerConnectionBuilder::new()
         .with_configuration(configuration)
@@ -330,5 +331,11 @@ const SEND_WINDOW: u64 = 1 << 20;
 const CREDIT_INTERVAL: Duration = Duration::from_millis(4);
 /// How long a connection may take to open: as in the browser.
 const HANDSHAKE: Duration = Duration::from_secs(12);
+/// Nothing came for so long: browsers ask for consent about every five seconds (RFC 7675).
+const SILENT: Duration = Duration::from_secs(6);
+/// And then for so long again: the other side is gone, and what it was given is free for others.
+const GONE: Duration = Duration::from_secs(4);
+/// How often to say that we are here when nothing else is sent.
+const KEEPALIVE: Duration = Duration::from_secs(2);
 /// How long a closing connection may go on delivering.
 const LINGER: Duration = Duration::from_millis(300);

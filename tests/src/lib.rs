@@ -1,5 +1,6 @@
 //! Shared helpers of the end-to-end tests.
 
 pub mod http;
+pub mod native;
 pub mod signalling;
 pub mod tap;

@@ -1,0 +1,267 @@
+//! Native peers over real sockets and the real server.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use baton_content::{Link, SlotKey};
+use baton_tests::native::{Peer, be_a_peer};
+use baton_tests::signalling::server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[test]
+#[ignore = "becomes a peer of the other tests"]
+fn a_process_of_the_other_tests() {
+    be_a_peer();
+}
+
+/// Bytes that no other place of the file has, and that are found again if somebody keeps them readable.
+fn film(len: usize) -> Vec<u8> {
+    let line = |n: usize| format!("plaintext of a film, line {n:09}\n").into_bytes();
+    let mut bytes: Vec<u8> = (0..len / 34 + 1).flat_map(line).collect();
+    bytes.truncate(len);
+    bytes
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn link_of(publisher: &mut Peer) -> (String, String) {
+    let event = publisher.wait("link", PATIENCE);
+    let text = |name: &str| event[name].as_str().unwrap_or_default().to_string();
+    (text("link"), text("ticket"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_killed_in_the_middle_goes_on_where_it_was() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = film(6 << 20);
+    std::fs::write(folder.path().join("film.bin"), &bytes).expect("a film");
+    let seed = ["seed", "film.bin", "--server", &origin, "--upload", "2M"];
+    let mut publisher = Peer::start(folder.path(), &seed);
+    let (link, _) = link_of(&mut publisher);
+
+    let get = ["get", &link, "-o", "copy.bin", "--timeout", "50s"];
+    let mut first = Peer::start(folder.path(), &get);
+    first.wait_until(PATIENCE, |e| e["have_bytes"].as_u64() > Some(1 << 20));
+    first.kill();
+    let half = std::fs::metadata(folder.path().join("copy.bin.part")).expect("the half file");
+    assert_eq!(half.len(), bytes.len() as u64, "preallocated");
+
+    let mut second = Peer::start(folder.path(), &get);
+    let done = second.wait("done", PATIENCE);
+    assert_eq!(second.end(), Some(0));
+    let received = done["received_bytes"].as_u64().expect("a number");
+    assert!(received < bytes.len() as u64, "{received} came again");
+    assert!(std::fs::read(folder.path().join("copy.bin")).expect("the copy") == bytes);
+    let left = std::fs::read_dir(folder.path()).expect("the folder").flatten();
+    let names: Vec<_> = left.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    assert!(!names.iter().any(|n| n.contains("index") || n.contains("part")), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_replaces_the_publisher_and_nothing_it_holds_or_logs_decrypts() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = film(3 << 20);
+    std::fs::write(folder.path().join("film.bin"), &bytes).expect("a film");
+    let seed = ["seed", "film.bin", "--server", &origin, "--ticket", "--key", "film.key"];
+    let mut publisher = Peer::start(folder.path(), &seed);
+    let (link, ticket) = link_of(&mut publisher);
+    publisher.wait("hashed", PATIENCE);
+
+    let kept = tempfile::tempdir().expect("the keeper's folder");
+    let mut keeper = Peer::start(kept.path(), &["keep", &ticket, "--dir", "kept"]);
+    keeper.wait_until(PATIENCE, |e| e["complete"].as_f64() == Some(1.0));
+    publisher.kill();
+    // It must come back from its own disk alone.
+    keeper.kill();
+    let mut keeper = Peer::start(kept.path(), &["keep", &ticket, "--dir", "kept"]);
+
+    let mut viewer = Peer::start(folder.path(), &["get", &link, "-o", "copy.bin", "--timeout", "50s"]);
+    viewer.wait("done", PATIENCE);
+    assert_eq!(viewer.end(), Some(0));
+    assert!(std::fs::read(folder.path().join("copy.bin")).expect("the copy") == bytes);
+
+    keeper.news();
+    let parsed = Link::parse(&link).expect("our own link");
+    let keys = parsed.keys();
+    let mut held = ticket.clone().into_bytes();
+    held.extend(format!("{:?}", keeper.log).into_bytes());
+    read_all(kept.path(), &mut held);
+    assert!(held.len() > bytes.len(), "it holds the film");
+    let contains = |needle: &[u8]| held.windows(needle.len()).any(|window| window == needle);
+    assert!(!contains(b"plaintext of a film"));
+    assert!(!contains(b"film.bin"), "not even the name");
+    assert!(!contains(&parsed.secret.0));
+    assert!(!contains(keys.link_slot.as_bytes()));
+    assert!(!contains(link.split('#').nth(1).expect("a fragment").as_bytes()));
+    // The keys that it does hold open nothing of the head's.
+    let head = head_of(kept.path(), &parsed);
+    for key in [*keys.swarm.seed(), keys.signalling, parsed.publisher.0, keys.swarm.id().0] {
+        assert!(head.head().content_key(&SlotKey::from_bytes(key)).is_err());
+    }
+    assert!(head.head().content_key(&keys.link_slot).is_ok(), "the link does");
+}
+
+/// The keeper's persisted head.
+fn head_of(folder: &Path, link: &Link) -> baton_content::SignedHead {
+    let swarm = link.keys().swarm.id();
+    let path = folder.join("kept").join(swarm.to_string()).join("index");
+    // The lock goes with the process that held it; a copy has none.
+    let copy = folder.join("copy-of-index");
+    std::fs::copy(path, &copy).expect("the index");
+    let index = baton_client_native::index::Index::open(&copy, &link.publisher, &swarm).expect("an index");
+    index.head().expect("a head").clone()
+}
+
+fn read_all(folder: &Path, into: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        into.extend(entry.path().to_string_lossy().as_bytes());
+        if entry.path().is_dir() {
+            read_all(&entry.path(), into);
+        } else {
+            into.extend(std::fs::read(entry.path()).expect("a file"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_gets_the_end_of_a_film_before_its_middle() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = film(8 << 20);
+    std::fs::write(folder.path().join("film.mp4"), &bytes).expect("a film");
+    let seed = ["seed", "film.mp4", "--server", &origin, "--upload", "1M"];
+    let mut publisher = Peer::start(folder.path(), &seed);
+    let (link, _) = link_of(&mut publisher);
+    let mut viewer = Peer::start(folder.path(), &["get", &link, "--serve", "127.0.0.1:0"]);
+    let url = viewer.wait("serving", PATIENCE)["url"].as_str().expect("a URL").to_string();
+    let address = url.trim_start_matches("http://").trim_end_matches('/').to_string();
+
+    let mut stream = tokio::net::TcpStream::connect(&address).await.expect("it listens");
+    let request = format!("GET /film.mp4 HTTP/1.1\r\nHost: {address}\r\nRange: bytes=-1000\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.starts_with("HTTP/1.1 206"), "{}", text.lines().next().unwrap_or_default());
+    assert!(text.contains("content-type: video/mp4"));
+    assert!(answer.ends_with(&bytes[bytes.len() - 1000..]));
+    viewer.news();
+    let complete = viewer.log.iter().filter_map(|e| e["complete"].as_f64()).fold(0.0, f64::max);
+    assert!(complete < 1.0, "it came first");
+}
+
+#[test]
+fn what_is_no_link_is_told_so_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut peer = Peer::start(folder.path(), &["get", "https://host/#nonsense"]);
+    let error = peer.wait("error", PATIENCE);
+    assert_eq!(error["code"], 2);
+    assert_eq!(peer.end(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_gives_the_same_link_and_refuses_another_film() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("film.bin"), film(100_000)).expect("a film");
+    let seed = ["seed", "film.bin", "--server", &origin, "--key", "film.key"];
+    let mut publisher = Peer::start(folder.path(), &seed);
+    let (link, _) = link_of(&mut publisher);
+    publisher.wait("hashed", PATIENCE);
+    publisher.kill();
+    let mut publisher = Peer::start(folder.path(), &seed);
+    assert_eq!(link_of(&mut publisher).0, link);
+    publisher.kill();
+    std::fs::write(folder.path().join("film.bin"), film(100_001)).expect("another film");
+    let mut publisher = Peer::start(folder.path(), &seed);
+    assert_eq!(publisher.wait("error", PATIENCE)["code"], 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_arrives_as_it_was() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let album = folder.path().join("album");
+    std::fs::create_dir_all(album.join("side b")).expect("a folder");
+    let files = [("one.mp3", 1_500_000), ("side b/two.mp3", 20_000), ("empty.txt", 0)];
+    for (name, len) in files {
+        std::fs::write(album.join(name), film(len)).expect("a file");
+    }
+    let mut publisher = Peer::start(folder.path(), &["seed", "album", "--server", &origin]);
+    let (link, _) = link_of(&mut publisher);
+    let mut viewer = Peer::start(folder.path(), &["get", &link, "-o", "copy", "--timeout", "50s"]);
+    viewer.wait("done", PATIENCE);
+    assert_eq!(viewer.end(), Some(0));
+    for (name, len) in files {
+        let copy = std::fs::read(folder.path().join("copy").join(name)).expect("it came");
+        assert!(copy == film(len), "{name}");
+    }
+}
+
+/// Thirty viewers; each second one is killed and started again on what its disk has; once the swarm has a copy, the
+/// publisher is killed for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_peers_finish_while_one_dies_each_second_and_the_publisher_too() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = film(2 << 20);
+    std::fs::write(folder.path().join("film.bin"), &bytes).expect("a film");
+    let seed = ["seed", "film.bin", "--server", &origin, "--upload", "700K"];
+    let mut publisher = Some(Peer::start(folder.path(), &seed));
+    let (link, _) = link_of(publisher.as_mut().expect("just started"));
+    let start = |n: usize| {
+        let output = format!("copy-{n}.bin");
+        Peer::start(folder.path(), &["get", &link, "-o", &output, "--seed"])
+    };
+    let mut peers: Vec<Peer> = (0..PEERS).map(start).collect();
+    let mut done = [false; PEERS];
+    let began = Instant::now();
+    let (mut killed, mut next_kill) = (0, began + Duration::from_secs(2));
+    while !done.iter().all(|done| *done) {
+        for (n, peer) in peers.iter_mut().enumerate() {
+            for event in peer.news() {
+                done[n] |= event["event"] == "done";
+                assert_ne!(event["event"], "error", "peer {n}: {event}");
+                let whole = |name: &str| event[name].as_f64() == Some(1.0);
+                if whole("complete") || whole("others") {
+                    publisher = None;
+                }
+            }
+        }
+        if Instant::now() >= next_kill && killed < KILLS {
+            next_kill += Duration::from_secs(1);
+            // One that is not done yet, if there is one.
+            let victim = (0..PEERS).map(|n| (n + killed * 7) % PEERS).find(|n| !done[*n]);
+            if let Some(victim) = victim {
+                peers[victim].kill();
+                peers[victim] = start(victim);
+                killed += 1;
+            }
+        }
+        if began.elapsed() > SWARM_PATIENCE {
+            let missing: Vec<_> = (0..PEERS).filter(|n| !done[*n]).collect();
+            let last: Vec<_> = missing.iter().map(|n| peers[*n].log.last().cloned()).collect();
+            panic!("{missing:?} are not done: {last:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(publisher.is_none(), "the publisher was killed on the way");
+    assert!(killed > 0, "somebody was killed on the way");
+    for n in 0..PEERS {
+        let copy = std::fs::read(folder.path().join(format!("copy-{n}.bin"))).expect("a copy");
+        assert!(copy == bytes, "copy {n} is right");
+    }
+    println!("{PEERS} peers, {killed} killed, {:.1} s", began.elapsed().as_secs_f64());
+}
+
+const PEERS: usize = 30;
+const KILLS: usize = 8;
+const SWARM_PATIENCE: Duration = Duration::from_secs(150);
