@@ -39,6 +39,8 @@ enum Timer {
     Fetch,
     /// The upload limit lets something through.
     Tokens,
+    /// Somebody who owes a sign of life.
+    Mute,
     /// Another attempt to connect.
     Connect,
     Report,
@@ -84,6 +86,8 @@ pub struct Swarm {
     jumped_at: Instant,
     /// Nothing is fetched in the background before this: the player speaks first.
     background_from: Option<Instant>,
+    /// Nor before this: see `Input::Focus`.
+    focus_until: Instant,
     start_set: Vec<(PieceId, Mask)>,
     /// Who was asked for the start set, and until when its answer is waited for.
     start_wait: Option<(ConnId, Instant)>,
@@ -149,6 +153,7 @@ impl Swarm {
             demands: Vec::new(),
             jumped_at: now,
             background_from: None,
+            focus_until: now,
             start_set: Vec::new(),
             start_wait: None,
             start_asked: false,
@@ -201,6 +206,10 @@ impl Swarm {
             Input::Candidates(peers) => self.candidates(peers),
             Input::Signal { to, blob } => self.introduce(to, blob),
             Input::Demanded(demands) => self.demanded(demands),
+            Input::Focus { until } => {
+                self.focus_until = until;
+                self.moisten();
+            }
             Input::Head(head) => self.adopt_head(head, None),
             Input::StartSet(set) => self.start_set(set),
             Input::Sealed { header } => self.sealed(header),
@@ -319,7 +328,7 @@ impl Swarm {
             Timer::Ack(conn) => self.ack(conn),
             Timer::Ping(conn) => self.ping(conn),
             Timer::Fetch => self.tick(),
-            Timer::Tokens => self.must_serve = true,
+            Timer::Tokens | Timer::Mute => self.must_serve = true,
             Timer::Connect => self.connect_more(),
             Timer::Report => self.report(),
             Timer::Neighbours => self.tell_neighbours(),

@@ -106,6 +106,9 @@ pub enum Input {
     Signal { to: PeerId, blob: Bytes },
     /// What the player needs, replacing what it needed before. Any order.
     Demanded(Vec<Demand>),
+    /// Until then nothing but demands (and lane 0) is fetched: the player is about to show a picture, and every other byte competes with
+    /// it. Replaces the last; a moment that has passed ends it.
+    Focus { until: Instant },
     /// Publisher: a newer head (a lane grew or ended). Viewers may give a persisted one too.
     Head(SignedHead),
     /// What the first picture needs, most important first: at most 256 KiB are sent to a newcomer that asks. Lane 0 comes before

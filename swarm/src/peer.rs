@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     /// What its Hello said; before that nothing else is heard.
     pub(crate) role: Option<Role>,
     pub(crate) heard_at: Instant,
+    /// Since when it owes us a sign of life: blocks or a Ping went to it, and nothing was heard since.
+    waits_since: Option<Instant>,
     pub(crate) has: HaveMap,
     /// The revision of the newest head that it is known to have; 0 for none.
     pub(crate) head_revision: u64,
@@ -53,6 +55,7 @@ impl Peer {
             path,
             role: None,
             heard_at: now,
+            waits_since: None,
             has: HaveMap::default(),
             head_revision: 0,
             news: BTreeSet::new(),
@@ -78,6 +81,29 @@ impl Peer {
 
     pub(crate) fn is_up(&self) -> bool {
         self.role.is_some()
+    }
+
+    /// A message came.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.waits_since = None;
+    }
+
+    /// Something went to it that is answered at once.
+    pub(crate) fn expect_sign(&mut self, now: Instant) {
+        self.waits_since.get_or_insert(now);
+    }
+
+    /// When it will be mute, if nothing is heard; `None` where nothing is due. A browser that is killed stays connected until ICE gives
+    /// up, fifteen seconds and more: until then it must not be counted on, nor its share of the uplink be kept for it.
+    pub(crate) fn mute_at(&self) -> Option<Instant> {
+        let patience_us = (4 * self.rtt.smoothed_us().unwrap_or(0)).max(config::MUTE_US);
+        self.waits_since.map(|since| since.after(patience_us))
+    }
+
+    /// Whether it owes a sign of life for too long.
+    pub(crate) fn is_mute(&self, now: Instant) -> bool {
+        self.mute_at().is_some_and(|at| at <= now)
     }
 
     pub(crate) fn is_publisher(&self) -> bool {

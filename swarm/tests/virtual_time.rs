@@ -252,6 +252,78 @@ fn blocks_of_a_lost_peer_come_from_others_at_once() {
     }
 }
 
+/// A browser that is killed stays connected at the others until ICE gives up.
+#[test]
+fn ghosts_do_not_keep_the_next_visitor_waiting() {
+    for ghosts in [1, 3] {
+        let mut world = World::new(Film::new(32 << 20), 21);
+        let publisher = world.publisher(home());
+        let gone: Vec<usize> = (0..ghosts).map(|_| world.viewer(home())).collect();
+        for &viewer in &gone {
+            world.play(viewer, 300_000);
+            world.introduce(viewer, &[publisher]);
+        }
+        world.run_for(2 * SECOND);
+        for &viewer in &gone {
+            world.leave(viewer, false);
+        }
+        let visitor = world.viewer(home());
+        world.play(visitor, 300_000);
+        world.introduce(visitor, &[publisher]);
+        let came = world.now;
+        world.run_for(4 * SECOND);
+        let player = world.nodes[visitor].player.as_ref().expect("plays");
+        let startup = player
+            .startup_us()
+            .expect("a picture while the ghosts are still connected");
+        let received = world.stats(visitor).received_bytes;
+        println!(
+            "{ghosts} ghosts: startup {} ms, then {} KB",
+            startup / 1000,
+            received / 1000
+        );
+        assert_eq!(
+            world.stats(publisher).peers.len(),
+            ghosts + 1,
+            "nobody noticed the ghosts yet"
+        );
+        assert!(startup < SECOND, "{startup}");
+        assert!(
+            received > 2_500_000 * (world.now - came) / SECOND / 2,
+            "{received}"
+        );
+        assert_eq!(player.stalls, 0);
+    }
+}
+
+#[test]
+fn a_player_in_focus_is_alone_on_the_line() {
+    let mut world = pair(32 << 20, home(), 22);
+    let wanted = world.film.start_set();
+    world.input(1, Input::Demanded(Vec::new()));
+    world.input(
+        1,
+        Input::Focus {
+            until: Instant(2 * SECOND),
+        },
+    );
+    world.run_for(2 * SECOND - 1);
+    let start: u64 = wanted
+        .iter()
+        .map(|(_, mask)| mask.count() as u64 * 16_384)
+        .sum();
+    let received = world.stats(1).received_bytes;
+    assert!(
+        received > 0 && received <= start + 16_384,
+        "only manifest and start set: {received}"
+    );
+    world.run_for(SECOND);
+    assert!(
+        world.stats(1).received_bytes > start + 1_000_000,
+        "then everything"
+    );
+}
+
 #[test]
 fn a_peer_that_withholds_everything_stops_nobody() {
     let mut world = World::new(Film::new(8 << 20), 10);

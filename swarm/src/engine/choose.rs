@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// Entries looked at in one queue per turn: those before wait for a seal.
 const LOOKS: usize = 32;
 
+/// Blocks that a newcomer gets however full the uplink is: half of the start set.
+const FIRST_BLOCKS: usize = 8;
+
 /// In which order runs are chosen: urgent ones that nobody else can give, then those that will soon be played, so that the film moves on
 /// even through a narrow uplink; then urgent ones and soon ones that somebody else has too; then the rest.
 #[derive(Clone, Copy)]
@@ -64,7 +67,7 @@ impl Swarm {
             while progress {
                 progress = false;
                 for &conn in conns {
-                    if room > 0
+                    if (room > 0 || self.is_starved(conn, class))
                         && let Some((piece, mask)) = self.next_run(conn, class, &mut refusals)
                     {
                         self.load(
@@ -100,13 +103,23 @@ impl Swarm {
         }
     }
 
+    /// Whether a peer waits for something urgent and nothing is on its way to it: a full uplink must not keep a newcomer from its first
+    /// picture.
+    fn is_starved(&self, conn: ConnId, class: Class) -> bool {
+        let idle = |peer: &crate::peer::Peer| {
+            peer.up.block_bytes == peer.up.acked && peer.up.ahead_blocks() < FIRST_BLOCKS
+        };
+        matches!(class, Class::First) && self.peers.get(&conn).is_some_and(idle)
+    }
+
     /// How many more bytes the uplink as a whole takes: what it carries in a quarter of a second, and a quarter more. What is chosen
     /// later is chosen better, and a slow uplink must not queue for seconds.
     fn uplink_room(&self) -> u64 {
         let under_way = |peer: &crate::peer::Peer| {
             peer.up.block_bytes - peer.up.acked + peer.up.ahead_blocks() as u64 * BLOCK_LEN as u64
         };
-        let total: u64 = self.peers.values().map(under_way).sum();
+        let heard = |peer: &&crate::peer::Peer| !peer.is_mute(self.now);
+        let total: u64 = self.peers.values().filter(heard).map(under_way).sum();
         let rtt_us = self
             .peers
             .values()
@@ -259,7 +272,9 @@ impl Swarm {
         if left == 0 || !self.is_seeder() {
             return (left, 0);
         }
-        let takes = |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up();
+        let now = self.now;
+        let takes =
+            |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up() && !peer.is_mute(now);
         let holds = |peer: &crate::peer::Peer| {
             peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0)
         };

@@ -141,6 +141,7 @@ impl Swarm {
         // Nobody knows the way better than these two messages did, and the first round trip is worth knowing at once.
         self.timers.cancel(Timer::Ping(conn));
         self.ping(conn);
+        self.wake_the_quiet(conn);
         let asked_others = self.start_wait.is_none_or(|(asked, _)| asked != conn);
         if asked_others && self.wants_start_set() {
             self.want_start(conn);
@@ -253,12 +254,38 @@ impl Swarm {
         if !peer.is_up() || self.now.since(peer.heard_at) >= config::SILENT_US {
             return self.forget(conn, Some(Reason::Silent));
         }
-        self.send(conn, &Message::Ping(self.now.0 as u32));
+        self.ask_sign(conn);
         let jitter = self.rng.below(config::PING_INTERVAL_US / 5);
         self.timers.set(
             Timer::Ping(conn),
             self.now.after(config::PING_INTERVAL_US + jitter),
         );
+    }
+
+    fn ask_sign(&mut self, conn: ConnId) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.expect_sign(self.now);
+            self.send(conn, &Message::Ping(self.now.0 as u32));
+        }
+    }
+
+    /// Whoever was not heard for a while may be gone without a word: a newcomer must not be sent to it.
+    fn wake_the_quiet(&mut self, newcomer: ConnId) {
+        let quiet = |peer: &&crate::peer::Peer| {
+            peer.conn != newcomer
+                && peer.is_up()
+                && peer.mute_at().is_none()
+                && self.now.since(peer.heard_at) >= config::QUIET_US
+        };
+        let quiet: Vec<ConnId> = self
+            .peers
+            .values()
+            .filter(quiet)
+            .map(|peer| peer.conn)
+            .collect();
+        for conn in quiet {
+            self.ask_sign(conn);
+        }
     }
 
     pub(super) fn pong(&mut self, conn: ConnId, echo: u32) {

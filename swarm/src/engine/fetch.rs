@@ -326,7 +326,9 @@ impl Swarm {
                 return;
             }
         }
-        if !hungry && self.background_from.is_some_and(|from| from <= self.now) {
+        let may_wander = self.focus_until <= self.now
+            && self.background_from.is_some_and(|from| from <= self.now);
+        if !hungry && may_wander {
             self.fill_background(conn, room);
         }
     }
@@ -502,6 +504,7 @@ impl Swarm {
         };
         also(self.start_wait.map(|(_, until)| until));
         also(self.background_from);
+        also(Some(self.focus_until));
         if let Some(at) = at {
             self.timers.set(Timer::Fetch, at);
         }

@@ -12,7 +12,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        peer.heard_at = self.now;
+        peer.heard(self.now);
         peer.wire_received += bytes.len() as u64;
         self.counters.wire_received_bytes += bytes.len() as u64;
         let data = channel == Channel::Data;

@@ -281,7 +281,8 @@ impl Swarm {
         if self.stopped.is_some() || self.upload_paused {
             return;
         }
-        let busy = |peer: &crate::peer::Peer| peer.up.waiting_blocks() > 0;
+        let now = self.now;
+        let busy = |peer: &crate::peer::Peer| peer.up.waiting_blocks() > 0 && !peer.is_mute(now);
         let mut conns: Vec<ConnId> = self
             .peers
             .values()
@@ -296,6 +297,15 @@ impl Swarm {
         conns.rotate_left(turn);
         self.send_ready(&conns);
         self.load_ahead(&conns);
+        self.look_for_mutes();
+    }
+
+    /// Somebody's silence may free the uplink for others: looks again when it lasts too long.
+    fn look_for_mutes(&mut self) {
+        let due = self.peers.values().filter_map(crate::peer::Peer::mute_at);
+        if let Some(at) = due.filter(|at| *at > self.now).min() {
+            self.timers.set(Timer::Mute, at);
+        }
     }
 
     /// Sends while there is credit: three blocks a message, each peer in turn, urgent ones of all peers first.
@@ -384,6 +394,7 @@ impl Swarm {
             }
         }
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
+        peer.expect_sign(self.now);
         peer.up.block_bytes += bytes.len() as u64;
         peer.up.sent += payload;
         peer.up.rate.add(self.now, payload);
