@@ -221,7 +221,7 @@ export const messages = {
     down: 'in',
     up: 'out',
     upNow: 'going out now',
-    minutes: 'the last two minutes',
+    span: (seconds: number) => (seconds < 60 ? `the last ${seconds} seconds` : seconds < 120 ? 'the last minute' : 'the last two minutes'),
     offload: 'from other viewers',
     fromPeers: (fromViewers: string, all: string) => [fromViewers, ` of ${all}`] as const,
     startup: 'to the first picture',

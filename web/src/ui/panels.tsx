@@ -18,7 +18,7 @@ export function Panels({ stats, share = false, film = false }: Props) {
     <div class="panels">
       <Figures stats={stats} share={share} film={film} />
       <Peers stats={stats} share={share} />
-      <section class="card">
+      <section class="card speed">
         <header class="card-head">
           <h2>{words.rates}</h2>
           <p class="legend">
