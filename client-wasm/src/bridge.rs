@@ -14,7 +14,7 @@ pub const HOT_RECEIVED: u32 = 1;
 pub const HOT_CREDIT: u32 = 2;
 /// Messages for channels: `[HOT_SEND, stream, (conn, channel, ArrayBuffer)…]`.
 pub const HOT_SEND: u32 = 3;
-/// An init or a media segment: `[HOT_SEGMENT, stream, track, generation, ArrayBuffer]`.
+/// An init or a media segment: `[HOT_SEGMENT, stream, track, generation, start_s, ArrayBuffer]`.
 pub const HOT_SEGMENT: u32 = 4;
 /// Where the viewer is: `[HOT_PLAYHEAD, stream, playhead_s, until_s]`.
 pub const HOT_PLAYHEAD: u32 = 5;

@@ -116,7 +116,8 @@ impl Page {
                 let segment = player::Segment {
                     track: number(2) as u32,
                     generation: number(3) as u32,
-                    data: message.get(4).unchecked_into(),
+                    start_s: number(4),
+                    data: message.get(5).unchecked_into(),
                 };
                 self.in_stream(number(1) as u32, |s| s.segment(segment));
             }

@@ -73,6 +73,8 @@ pub struct Player {
 pub struct Segment {
     pub track: u32,
     pub generation: u32,
+    /// When its first sample is shown.
+    pub start_s: f64,
     pub data: js_sys::ArrayBuffer,
 }
 
@@ -81,6 +83,8 @@ struct Buffer {
     buffer: SourceBuffer,
     queue: VecDeque<Segment>,
     ended: bool,
+    /// The generation that a format without times of its own was last placed for.
+    placed: Option<u32>,
     /// To be emptied before anything else is appended.
     flush: bool,
     _handlers: Vec<Handler>,
@@ -302,6 +306,7 @@ impl Player {
             buffer,
             queue,
             ended: false,
+            placed: None,
             flush: false,
             _handlers: handlers,
         });
@@ -331,6 +336,7 @@ impl Player {
             let Some(segment) = buffer.queue.pop_front() else {
                 continue;
             };
+            buffer.place(&segment);
             match buffer.buffer.append_buffer_with_array_buffer(&segment.data) {
                 Ok(()) => {}
                 // Full: make room behind the playhead and try again at the next move; the queue waits.
@@ -446,6 +452,17 @@ impl Buffer {
         }
         let start = ranges.start(0).ok()?;
         (start < at_s - keep_s).then_some((start, at_s))
+    }
+
+    /// Bare MP3 (Chromium's `audio/mpeg`) has no times of its own: each generation says where it begins.
+    fn place(&mut self, segment: &Segment) {
+        if self.track.mime == "audio/mpeg"
+            && self.placed != Some(segment.generation)
+            && segment.data.byte_length() > 0
+        {
+            self.placed = Some(segment.generation);
+            self.buffer.set_timestamp_offset(segment.start_s);
+        }
     }
 
     fn holds(&self, at_s: f64) -> bool {

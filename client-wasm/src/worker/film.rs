@@ -23,6 +23,8 @@ pub struct Film {
     generation: (u32, u32),
     /// Until the picture is on the screen, or this time is past, only what it needs is fetched: more would compete with it.
     hold_until: Option<Instant>,
+    /// Whether the swarm knows of it.
+    focus_told: bool,
     /// Something changed: ask the media engine again.
     stale: bool,
     over: bool,
@@ -39,6 +41,7 @@ impl Film {
             missing: BTreeMap::new(),
             generation: (0, 0),
             hold_until: Some(hold()),
+            focus_told: false,
             stale: true,
             over: false,
         }
@@ -49,12 +52,14 @@ impl Film {
         self.media.seek(micros(to_s));
         self.generation = (generation, self.media.generation());
         self.hold_until = Some(hold());
+        self.focus_told = false;
         self.stale = true;
     }
 
     /// The picture is on the screen: read on.
     pub fn shown(&mut self) {
         self.hold_until = None;
+        self.focus_told = false;
         self.stale = true;
     }
 
@@ -99,7 +104,7 @@ impl Film {
         }
         self.stale = false;
         let mut wanted = Vec::new();
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let demands = self.media.demands();
             let mut fed = false;
             wanted.clear();
@@ -131,7 +136,15 @@ impl Film {
             let mask = self.missing.entry(demand.piece).or_insert(Mask::EMPTY);
             *mask = mask.or(demand.mask);
         }
-        vec![Input::Demanded(wanted)]
+        let mut inputs = Vec::new();
+        if !self.focus_told {
+            self.focus_told = true;
+            inputs.push(Input::Focus {
+                until: self.hold_until.unwrap_or(at),
+            });
+        }
+        inputs.push(Input::Demanded(wanted));
+        inputs
     }
 
     fn feed(
@@ -170,13 +183,16 @@ impl Film {
                         duration_us,
                     });
                 }
-                Output::Init { track, bytes } => self.segment(track, u32::MAX, &bytes),
+                Output::Init { track, bytes } => self.segment(track, u32::MAX, 0, &bytes),
                 Output::Segment {
                     track,
                     bytes,
                     generation,
+                    start_us,
                     ..
-                } => self.segment(track, generation, &bytes),
+                } => {
+                    self.segment(track, generation, start_us, &bytes);
+                }
                 Output::EndOfTrack { track, generation } if generation >= self.generation.1 => {
                     let (stream, generation) = (self.number, self.generation.0);
                     self.door.tell(&ToPage::TrackEnded {
@@ -195,7 +211,7 @@ impl Film {
     }
 
     /// Sends a segment to the page under the page's number, unless it is from before the last jump.
-    fn segment(&self, track: TrackId, generation: u32, bytes: &[u8]) {
+    fn segment(&self, track: TrackId, generation: u32, start_us: u64, bytes: &[u8]) {
         if generation < self.generation.1 {
             return;
         }
@@ -205,6 +221,7 @@ impl Film {
             self.number.into(),
             track.0.into(),
             self.generation.0.into(),
+            (start_us as f64 / 1e6).into(),
             buffer.clone(),
         ];
         self.door.post(&message, &Array::of1(&buffer));
@@ -262,3 +279,5 @@ fn why(reason: Reason) -> &'static str {
 const HOLD_US: u64 = 2_500_000;
 /// How much of the film is fetched before its picture is on the screen, microseconds.
 const HOLD_AHEAD_US: u64 = 1_500_000;
+/// Times that the media engine is fed in one turn. One more than a few means that its cache is smaller than its appetite.
+const ROUNDS_MAX: usize = 32;

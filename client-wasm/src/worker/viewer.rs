@@ -244,11 +244,16 @@ impl Viewer {
 
     /// Once somebody wants to look at it and it is known what it is.
     fn start_film(&mut self) {
-        let (Some(mp3_in_mp4), Some(entry)) = (self.attached, &self.entry) else {
-            return;
-        };
-        if self.film.is_none() && self.meta.playable && entry.size > 0 {
+        let Some(entry) = &self.entry else { return };
+        if let (Some(mp3_in_mp4), None) = (self.attached, &self.film)
+            && self.meta.playable
+            && entry.size > 0
+        {
             self.film = Some(Film::new(self.number, self.door.clone(), entry, mp3_in_mp4));
+        }
+        if self.film.is_none() {
+            // Nobody plays it: there is no first word of a player to wait for.
+            self.inputs.push(Input::Demanded(Vec::new()));
         }
     }
 
