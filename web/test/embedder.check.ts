@@ -1,28 +1,42 @@
-/** Compiled by `npm run check`, never run: what an embedder writes against `/client.d.ts` has the types it expects. */
-import type { Client, PeerStats, Problem } from '../src/api';
+/**
+ * Compiled by `npm run check`, never run: what an embedder writes against `/client.d.ts` has the types it expects. The code of
+ * docs/embedding.md stands here line by line (test/embedding.test.ts compares).
+ */
+import { Client } from 'https://baton.example/client.js';
 
-export async function embed(client: Client, file: File, video: HTMLVideoElement): Promise<Blob> {
-  const share = client.share([file], { title: 'A film' });
-  const link: string = share.url;
-  share.onchange = () => {
-    const progress: number | null = share.stats().hash_progress;
-    void progress;
-  };
-  share.setUpload({ paused: true, bytesPerSecond: null });
+declare const file: File;
+declare const video: HTMLVideoElement;
+declare let link: string;
+declare function status(safe: boolean, hashed: number | null, blake3: string | null): void;
 
-  const view = client.open(link);
-  view.attach(video);
-  const { title, playable }: { title: string; playable: boolean } = await view.meta;
-  void [title, playable];
-  const stats = view.stats();
-  const peers: PeerStats[] = stats.peers;
-  const problem: Problem | null = stats.problem;
-  const paths: number = stats.path_counts.direct + stats.path_counts.relay;
-  void [peers, problem, paths, stats.startup_ms, stats.stalls, stats.rejected_blocks];
-  await view.fetchAll();
-  const blob = await view.download();
-  view.close();
-  share.stop();
-  client.close();
-  return blob;
-}
+const client = await Client.start();
+
+const share = client.share(file, { title: 'A film' });
+link = share.url;
+
+share.onchange = () => {
+  const { complete_peers, others, hash_progress, blake3 } = share.stats();
+  status(complete_peers > 0 || others >= 1, hash_progress, blake3);
+};
+share.setUpload({ bytesPerSecond: 500_000 });
+share.setUpload({ paused: true });
+share.stop();
+
+const view = client.open(link);
+view.attach(video);
+const { title, duration_s, playable } = await view.meta;
+
+await view.fetchAll();
+const blob = await view.download();
+view.close();
+client.close();
+
+const facts: [string, number | null, boolean, Blob, number, number] = [
+  title,
+  duration_s,
+  playable,
+  blob,
+  view.stats().path_counts.relay,
+  view.stats().peers.length,
+];
+export default facts;
