@@ -116,11 +116,13 @@ pub fn place(path: &Path, manifest: &Manifest) -> PathBuf {
     if path.is_dir() { path.join(name) } else { path.to_path_buf() }
 }
 
-/// The log beside a download, which lets it go on after a crash.
+/// The log beside a download, which lets it go on after a crash: one per output and stream.
 pub fn index_path(path: &Path, swarm: &baton_content::SwarmId) -> PathBuf {
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
     let id: String = swarm.to_string().chars().take(12).collect();
-    folder.join(format!(".baton-{id}.index"))
+    match path.file_name() {
+        Some(name) if !path.is_dir() => path.with_file_name(format!(".{}-{id}.index", name.to_string_lossy())),
+        _ => path.join(format!(".baton-{id}.index")),
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
