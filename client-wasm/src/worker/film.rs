@@ -17,6 +17,8 @@ pub struct Film {
     number: StreamNumber,
     door: Door,
     media: Media,
+    /// What the publisher found out, for a film that does not say it itself.
+    duration_us: Option<u64>,
     /// What the player waits for and is not here.
     missing: BTreeMap<PieceId, Mask>,
     /// The page's number for what is produced now, and the media engine's number from which on it counts.
@@ -38,6 +40,7 @@ impl Film {
             number,
             door,
             media,
+            duration_us: entry.duration_us,
             missing: BTreeMap::new(),
             generation: (0, 0),
             hold_until: Some(hold()),
@@ -173,10 +176,11 @@ impl Film {
     fn drain(&mut self) {
         while let Some(output) = self.media.poll_output() {
             match output {
-                Output::Ready(info) => self.door.tell(&ToPage::Ready {
-                    stream: self.number,
-                    info: bridged(info),
-                }),
+                Output::Ready(mut info) => {
+                    info.duration_us = info.duration_us.or(self.duration_us);
+                    let (stream, info) = (self.number, bridged(info));
+                    self.door.tell(&ToPage::Ready { stream, info });
+                }
                 Output::Duration(duration_us) => {
                     self.door.tell(&ToPage::Duration {
                         stream: self.number,

@@ -442,37 +442,69 @@ async fn slice(file: &File, range: Range<u64>) -> Result<Vec<u8>, ReadFault> {
     }
 }
 
-/// Lets the media engine look for its index, as a player would; a file that is no film costs one read.
+/// Lets the media engine look for its index, as a player would; a file that is no film costs one read. A film that does not say how long
+/// it is (fragments without an index) is looked at from its end too, so that people can seek in it at once.
 async fn probe(file: &File, name: &str, size: u64) -> Probe {
     let mut media = Media::new(size, Some(name), Support::default());
+    let known = feed(&mut media, file, PROBE_BYTES_MAX, |media, _| {
+        media.start_ranges().is_some()
+    })
+    .await;
+    let start = media.start_ranges().unwrap_or_default();
+    let told = media.info().and_then(|info| info.duration_us);
+    if told.is_some() || !known {
+        return Probe {
+            start,
+            duration_us: told,
+        };
+    }
+    media.seek(END_US);
+    let mut duration_us = None;
+    feed(&mut media, file, PROBE_END_BYTES_MAX, |_, output| {
+        if let Some(baton_media::Output::Duration(us)) = output {
+            duration_us = Some(*us);
+        }
+        duration_us.is_some()
+    })
+    .await;
+    Probe { start, duration_us }
+}
+
+/// Gives the media engine what it asks for until `done` or the budget is spent. Whether it was done.
+async fn feed(
+    media: &mut Media,
+    file: &File,
+    budget: u64,
+    mut done: impl FnMut(&Media, Option<&baton_media::Output>) -> bool,
+) -> bool {
     let mut read = 0;
-    while media.start_ranges().is_none() && read < PROBE_BYTES_MAX {
+    loop {
         while let Some(output) = media.poll_output() {
             if matches!(
                 output,
                 baton_media::Output::Failed(_) | baton_media::Output::Unsupported { .. }
             ) {
-                return Probe::default();
+                return false;
+            }
+            if done(media, Some(&output)) {
+                return true;
             }
         }
         let demands = media.demands();
-        if media.start_ranges().is_some() || demands.is_empty() {
-            break;
+        if done(media, None) {
+            return true;
+        }
+        if demands.is_empty() || read >= budget {
+            return false;
         }
         for demand in demands.into_iter().take(4) {
             let end = demand.range.end.min(demand.range.start + PROBE_READ_BYTES);
             let Ok(bytes) = slice(file, demand.range.start..end).await else {
-                return Probe::default();
+                return false;
             };
             read += end - demand.range.start;
             media.handle_bytes(demand.range.start, bytes.into());
         }
-    }
-    while media.poll_output().is_some() {}
-    let duration_us = media.info().and_then(|info| info.duration_us);
-    Probe {
-        start: media.start_ranges().unwrap_or_default(),
-        duration_us,
     }
 }
 
@@ -534,6 +566,10 @@ fn left_len(pieces: usize) -> usize {
 const RECENT_PIECES: usize = 24;
 /// What may be read to find the index. A moov of three hours is 10 MB.
 const PROBE_BYTES_MAX: u64 = 64 << 20;
+/// What may be read to find the end.
+const PROBE_END_BYTES_MAX: u64 = 16 << 20;
+/// Past the end of every film, microseconds.
+const END_US: u64 = u64::MAX >> 2;
 /// One read while probing.
 const PROBE_READ_BYTES: u64 = 4 << 20;
 /// A file that was read for a peer within this time is being served, milliseconds.
