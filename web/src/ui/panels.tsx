@@ -82,8 +82,7 @@ function Figure({ value, label, hint }: { value: string; label: string; hint?: s
 
 /** Each peer runs on a lane of its own: the baton stands where it is in the stream. */
 function Peers({ stats, share }: { stats: ViewStats | ShareStats; share: boolean }) {
-  const nearest = [...stats.peers].sort((a, b) => (a.rtt_ms ?? 1e9) - (b.rtt_ms ?? 1e9));
-  const shown = nearest.slice(0, SHOWN_MAX);
+  const shown = shownPeers(stats.peers);
   return (
     <section class="card peers">
       <header class="card-head">
@@ -103,6 +102,13 @@ function Peers({ stats, share }: { stats: ViewStats | ShareStats; share: boolean
       {stats.rejected_blocks > 0 && <p class="hint">{words.rejected(stats.rejected_blocks)}</p>}
     </section>
   );
+}
+
+/** The publisher, then in the order in which they came: rows that trade places with each measurement cannot be read. */
+export function shownPeers(peers: PeerStats[]): PeerStats[] {
+  const nearest = [...peers].sort((a, b) => (a.rtt_ms ?? 1e9) - (b.rtt_ms ?? 1e9)).slice(0, SHOWN_MAX);
+  const rank = (peer: PeerStats): number => (peer.role === 'publisher' ? 0 : 1);
+  return peers.filter((peer) => nearest.includes(peer)).sort((a, b) => rank(a) - rank(b));
 }
 
 function Peer({ peer }: { peer: PeerStats }) {
