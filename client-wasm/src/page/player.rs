@@ -169,7 +169,7 @@ impl Player {
 
     /// Queues a segment.
     pub fn append(&mut self, segment: Segment) -> Vec<PlayerNews> {
-        if segment.generation < self.generation {
+        if segment.generation < self.generation || self.broken {
             return Vec::new();
         }
         if self.buffers.is_empty() && self.early.len() < QUEUE_MAX {
@@ -189,6 +189,9 @@ impl Player {
 
     /// A track has no more segments.
     pub fn track_ended(&mut self, track: u32, generation: u32) -> Vec<PlayerNews> {
+        if self.broken {
+            return Vec::new();
+        }
         if generation >= self.generation
             && let Some(buffer) = self.buffers.iter_mut().find(|b| b.track.id == track)
         {
