@@ -7,7 +7,11 @@ use std::time::Duration;
 
 /// Passes streams on: shares files by a link, fetches links, keeps streams alive. No server ever holds or can read them.
 #[derive(Debug, Parser)]
-#[command(name = "baton", version, after_help = "Exit codes and examples: docs/cli.md")]
+#[command(
+    name = "baton",
+    version,
+    after_help = "Exit codes and examples: docs/cli.md"
+)]
 pub struct Cli {
     /// One JSON object per line instead of words and bars.
     #[arg(long, global = true)]
@@ -120,7 +124,10 @@ pub struct Info {
 
 /// `500K`, `2M`, `1.5G`, `1T` or plain bytes; powers of 1024.
 pub fn size(text: &str) -> Result<u64, String> {
-    let text = text.trim().trim_end_matches(['B', 'b']).trim_end_matches('i');
+    let text = text
+        .trim()
+        .trim_end_matches(['B', 'b'])
+        .trim_end_matches('i');
     let (number, scale) = match text.chars().last().map(|c| c.to_ascii_uppercase()) {
         Some('K') => (&text[..text.len() - 1], 1u64 << 10),
         Some('M') => (&text[..text.len() - 1], 1 << 20),
@@ -128,7 +135,10 @@ pub fn size(text: &str) -> Result<u64, String> {
         Some('T') => (&text[..text.len() - 1], 1 << 40),
         _ => (text, 1),
     };
-    let number: f64 = number.trim().parse().map_err(|_| "a size is like 500K, 2M or 10G".to_string())?;
+    let number: f64 = number
+        .trim()
+        .parse()
+        .map_err(|_| "a size is like 500K, 2M or 10G".to_string())?;
     if !number.is_finite() || number < 0.0 {
         return Err("a size is not negative".into());
     }
@@ -146,7 +156,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Some('d') => (&text[..text.len() - 1], 86_400),
         _ => (text, 1),
     };
-    let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)).ok_or_else(fault)?;
+    let seconds = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(scale))
+        .ok_or_else(fault)?;
     Ok(Duration::from_secs(seconds))
 }
 

@@ -27,6 +27,9 @@ pub const INTERRUPTED: u8 = 130;
 
 impl Exit {
     pub fn new(code: u8, reason: impl Into<String>) -> Exit {
-        Exit { code, reason: reason.into() }
+        Exit {
+            code,
+            reason: reason.into(),
+        }
     }
 }

@@ -86,7 +86,12 @@ fn civil(days: u64) -> (u64, u64, u64, u64) {
     let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
     let mp = (5 * doy + 2) / 153;
     let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (yoe + era * 400 + u64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1, days % 7)
+    (
+        yoe + era * 400 + u64::from(month <= 2),
+        month,
+        doy - (153 * mp + 2) / 5 + 1,
+        days % 7,
+    )
 }
 
 fn clock(unix_s: u64) -> String {
@@ -96,9 +101,16 @@ fn clock(unix_s: u64) -> String {
 
 fn rfc822(unix_s: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let (year, month, day, weekday) = civil(unix_s / 86_400);
-    format!("{}, {day:02} {} {year} {} GMT", DAYS[weekday as usize], MONTHS[month as usize - 1], clock(unix_s))
+    format!(
+        "{}, {day:02} {} {year} {} GMT",
+        DAYS[weekday as usize],
+        MONTHS[month as usize - 1],
+        clock(unix_s)
+    )
 }
 
 fn rfc3339(unix_s: u64) -> String {

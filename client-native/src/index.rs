@@ -4,7 +4,9 @@
 //! A record is written after the bytes it speaks of. What a crash tore off at the end is cut away when the index is opened;
 //! what the disk lost all the same is found when a block is verified on its way out: the index only claims.
 
-use baton_content::{BlockIndex, Header, Lane, Mask, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock};
+use baton_content::{
+    BlockIndex, Header, Lane, Mask, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock,
+};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -36,10 +38,22 @@ pub enum IndexError {
 
 impl Index {
     /// Opens the index of a stream, or begins one. Only one process at a time has it.
-    pub fn open(path: &Path, publisher: &PublisherId, swarm: &SwarmId) -> Result<Index, IndexError> {
-        let fault = |error| IndexError::Io { path: path.into(), error };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fault)?;
+    pub fn open(
+        path: &Path,
+        publisher: &PublisherId,
+        swarm: &SwarmId,
+    ) -> Result<Index, IndexError> {
+        let fault = |error| IndexError::Io {
+            path: path.into(),
+            error,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(fault)?;
         if file.try_lock().is_err() {
             return Err(IndexError::InUse { path: path.into() });
         }
@@ -47,7 +61,13 @@ impl Index {
         file.read_to_end(&mut bytes).map_err(fault)?;
         let begin = [&FORMAT[..], &publisher.0, &swarm.0].concat();
         let (pieces, small) = (BTreeMap::new(), BTreeMap::new());
-        let mut index = Index { file, buffer: Vec::new(), pieces, small, head: None };
+        let mut index = Index {
+            file,
+            buffer: Vec::new(),
+            pieces,
+            small,
+            head: None,
+        };
         if bytes.len() < begin.len() && begin.starts_with(&bytes) {
             index.file.set_len(0).map_err(fault)?;
             io::Seek::rewind(&mut index.file).map_err(fault)?;
@@ -72,12 +92,18 @@ impl Index {
 
     /// What is claimed to be here, for `Swarm::new`.
     pub fn have(&self) -> Vec<(Header, Mask)> {
-        self.pieces.values().filter(|(_, mask)| !mask.is_empty()).cloned().collect()
+        self.pieces
+            .values()
+            .filter(|(_, mask)| !mask.is_empty())
+            .cloned()
+            .collect()
     }
 
     /// A piece's header and the blocks that are here.
     pub fn piece(&self, piece: PieceId) -> Option<(&Header, Mask)> {
-        self.pieces.get(&piece).map(|(header, mask)| (header, *mask))
+        self.pieces
+            .get(&piece)
+            .map(|(header, mask)| (header, *mask))
     }
 
     /// The pieces from the lowest on.
@@ -87,7 +113,9 @@ impl Index {
 
     /// Bytes of blocks that are here.
     pub fn bytes(&self) -> u64 {
-        let piece = |(header, mask): &(Header, Mask)| mask.iter().map(|b| header.block_len(b) as u64).sum::<u64>();
+        let piece = |(header, mask): &(Header, Mask)| {
+            mask.iter().map(|b| header.block_len(b) as u64).sum::<u64>()
+        };
         self.pieces.values().map(piece).sum()
     }
 
@@ -109,10 +137,14 @@ impl Index {
 
     /// Notes a block whose bytes have been written elsewhere.
     pub fn add(&mut self, header: &Header, block: BlockIndex) {
-        let known = self.pieces.get(&header.id()).is_some_and(|(old, _)| old.same_core(header));
+        let known = self
+            .pieces
+            .get(&header.id())
+            .is_some_and(|(old, _)| old.same_core(header));
         if !known {
             self.push(HEADER, &[header.bytes()]);
-            self.pieces.insert(header.id(), (header.clone(), Mask::EMPTY));
+            self.pieces
+                .insert(header.id(), (header.clone(), Mask::EMPTY));
         }
         let (_, mask) = self.pieces.get_mut(&header.id()).expect("inserted above");
         if !mask.contains(block) {
@@ -124,14 +156,21 @@ impl Index {
     /// Keeps a header alone: what a publisher has signed.
     pub fn add_header(&mut self, header: &Header) {
         self.push(HEADER, &[header.bytes()]);
-        self.pieces.entry(header.id()).or_insert((header.clone(), Mask::EMPTY));
+        self.pieces
+            .entry(header.id())
+            .or_insert((header.clone(), Mask::EMPTY));
     }
 
     /// Keeps a block of the manifest lane, bytes and all.
     pub fn add_small(&mut self, block: VerifiedBlock) {
         self.add(block.header(), block.block());
         let piece = block.piece();
-        let place = [&piece.lane.0.to_le_bytes()[..], &piece.index.0.to_le_bytes(), &[block.block().0]].concat();
+        let place = [
+            &piece.lane.0.to_le_bytes()[..],
+            &piece.index.0.to_le_bytes(),
+            &[block.block().0],
+        ]
+        .concat();
         self.push(BLOCK, &[&place, block.bytes()]);
         self.small.insert((piece, block.block()), block);
     }
@@ -146,7 +185,11 @@ impl Index {
 
     /// Writes out what was noted once it is worth a write.
     pub fn flush_if_full(&mut self) -> io::Result<()> {
-        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes out what was noted.
@@ -159,7 +202,14 @@ impl Index {
     }
 
     fn push_mask(&mut self, kind: u8, piece: PieceId, mask: Mask) {
-        self.push(kind, &[&piece.lane.0.to_le_bytes(), &piece.index.0.to_le_bytes(), &mask.0.to_le_bytes()]);
+        self.push(
+            kind,
+            &[
+                &piece.lane.0.to_le_bytes(),
+                &piece.index.0.to_le_bytes(),
+                &mask.0.to_le_bytes(),
+            ],
+        );
     }
 
     fn push(&mut self, kind: u8, parts: &[&[u8]]) {
@@ -178,26 +228,43 @@ impl Index {
     fn replay(&mut self, kind: u8, payload: &[u8], publisher: &PublisherId, swarm: &SwarmId) {
         match kind {
             HEADER => {
-                if let Ok(header) = Header::parse(Bytes::copy_from_slice(payload), publisher, swarm) {
+                if let Ok(header) = Header::parse(Bytes::copy_from_slice(payload), publisher, swarm)
+                {
                     self.pieces.insert(header.id(), (header, Mask::EMPTY));
                 }
             }
             MASK | GONE => {
-                let Some((piece, rest)) = read_piece(payload) else { return };
-                let (Some((header, mask)), Ok(bits)) = (self.pieces.get_mut(&piece), rest.try_into()) else { return };
+                let Some((piece, rest)) = read_piece(payload) else {
+                    return;
+                };
+                let (Some((header, mask)), Ok(bits)) =
+                    (self.pieces.get_mut(&piece), rest.try_into())
+                else {
+                    return;
+                };
                 let bits = Mask(u64::from_le_bytes(bits)).and(header.full_mask());
-                *mask = if kind == MASK { mask.or(bits) } else { mask.without(bits) };
+                *mask = if kind == MASK {
+                    mask.or(bits)
+                } else {
+                    mask.without(bits)
+                };
             }
             HEAD => {
-                if let Ok(head) = SignedHead::parse(Bytes::copy_from_slice(payload), publisher, swarm)
+                if let Ok(head) =
+                    SignedHead::parse(Bytes::copy_from_slice(payload), publisher, swarm)
                     && self.head.as_ref().is_none_or(|old| head.supersedes(old))
                 {
                     self.head = Some(head);
                 }
             }
             BLOCK => {
-                let Some((piece, [block, bytes @ ..])) = read_piece(payload) else { return };
-                let (Some((header, _)), block) = (self.pieces.get(&piece), BlockIndex(*block)) else { return };
+                let Some((piece, [block, bytes @ ..])) = read_piece(payload) else {
+                    return;
+                };
+                let (Some((header, _)), block) = (self.pieces.get(&piece), BlockIndex(*block))
+                else {
+                    return;
+                };
                 if let Ok(verified) = header.verify(block, Bytes::copy_from_slice(bytes)) {
                     self.small.insert((piece, block), verified);
                 }
@@ -247,8 +314,8 @@ const MASK: u8 = 2;
 const GONE: u8 = 3;
 const HEAD: u8 = 4;
 const BLOCK: u8 = 5;
-/// Noted and not written: what a kill costs is fetched again, some hundred blocks.
-const BUFFER_BYTES: usize = 8 * 1024;
+/// Noted and not written: what a kill costs is fetched again, some twenty blocks.
+const BUFFER_BYTES: usize = 512;
 /// The longest record is a block of 16 KiB; a head is below 10 KiB.
 const RECORD_MAX: usize = 32 * 1024;
 
@@ -267,7 +334,12 @@ mod tests {
             flags: PieceFlags::NONE,
             media_time_us: 0,
         };
-        seal(&ContentKey::from_random([3; 32]).lane_key(lane), key, meta, &mut vec![index as u8; 40_000])
+        seal(
+            &ContentKey::from_random([3; 32]).lane_key(lane),
+            key,
+            meta,
+            &mut vec![index as u8; 40_000],
+        )
     }
 
     #[test]
@@ -294,7 +366,12 @@ mod tests {
             index.add(&header(&key, 9), BlockIndex(0));
             drop(index);
             let index = Index::open(&path, &publisher, &swarm).expect("it goes on after the tear");
-            assert_eq!(index.piece(PieceId::new(Lane(1), 9)).map(|(_, mask)| mask.count()), Some(1));
+            assert_eq!(
+                index
+                    .piece(PieceId::new(Lane(1), 9))
+                    .map(|(_, mask)| mask.count()),
+                Some(1)
+            );
         }
         assert_eq!(before, 9);
     }

@@ -30,7 +30,10 @@ struct Room {
 
 impl Space {
     pub fn new(limit: u64) -> Space {
-        Space { limit, swarms: Mutex::default() }
+        Space {
+            limit,
+            swarms: Mutex::default(),
+        }
     }
 
     /// Bytes kept in all.
@@ -59,8 +62,13 @@ impl Space {
             }
             let used: u64 = swarms.values().map(|room| room.bytes).sum();
             let over = used.saturating_sub(self.limit);
-            let oldest = swarms.values().filter(|room| room.bytes > 0).min_by_key(|room| room.served);
-            oldest.filter(|_| over > 0).map(|room| (room.worker.clone(), over))
+            let oldest = swarms
+                .values()
+                .filter(|room| room.bytes > 0)
+                .min_by_key(|room| room.served);
+            oldest
+                .filter(|_| over > 0)
+                .map(|room| (room.worker.clone(), over))
         });
         if let Some((worker, over)) = told {
             worker.own(move |keeper: &mut Keeper| keeper.evict(over));
@@ -90,9 +98,26 @@ impl Keeper {
         news: UnboundedSender<Answer>,
     ) -> Keeper {
         let bytes = index.bytes();
-        space.with(|swarms| swarms.insert(swarm, Room { bytes: 0, served: 0, worker }));
+        space.with(|swarms| {
+            swarms.insert(
+                swarm,
+                Room {
+                    bytes: 0,
+                    served: 0,
+                    worker,
+                },
+            )
+        });
         space.set(swarm, bytes);
-        Keeper { swarm, folder, index, lanes: BTreeMap::new(), bytes, space, news }
+        Keeper {
+            swarm,
+            folder,
+            index,
+            lanes: BTreeMap::new(),
+            bytes,
+            space,
+            news,
+        }
     }
 
     fn lane(&mut self, lane: Lane) -> io::Result<&File> {
@@ -100,7 +125,12 @@ impl Keeper {
         Ok(match self.lanes.entry(lane) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?,
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .open(path)?,
             ),
         })
     }
@@ -125,7 +155,11 @@ impl Keeper {
     fn evict(&mut self, bytes: u64) -> Vec<Input> {
         let enough = self.bytes.saturating_sub(bytes);
         let mut inputs = Vec::new();
-        let pieces: Vec<_> = self.index.pieces().filter(|(p, m)| p.lane != MANIFEST_LANE && !m.is_empty()).collect();
+        let pieces: Vec<_> = self
+            .index
+            .pieces()
+            .filter(|(p, m)| p.lane != MANIFEST_LANE && !m.is_empty())
+            .collect();
         for (piece, mask) in pieces {
             if self.bytes <= enough {
                 break;
@@ -145,7 +179,11 @@ impl Keeper {
             return;
         }
         if let Some((header, have)) = self.index.piece(piece) {
-            let lost: u64 = have.and(mask).iter().map(|b| header.block_len(b) as u64).sum();
+            let lost: u64 = have
+                .and(mask)
+                .iter()
+                .map(|b| header.block_len(b) as u64)
+                .sum();
             self.bytes = self.bytes.saturating_sub(lost);
         }
         self.index.remove(piece, mask);
@@ -155,7 +193,10 @@ impl Keeper {
         let piece = block.piece();
         let offset = place(piece) + u64::from(block.block().0) * BLOCK_LEN as u64;
         self.lane(piece.lane)?.write_all_at(block.bytes(), offset)?;
-        let known = self.index.piece(piece).is_some_and(|(_, mask)| mask.contains(block.block()));
+        let known = self
+            .index
+            .piece(piece)
+            .is_some_and(|(_, mask)| mask.contains(block.block()));
         self.index.add(block.header(), block.block());
         self.index.flush_if_full()?;
         if !known {
@@ -201,7 +242,11 @@ impl Side for Keeper {
 
     fn idle(&mut self) {
         if let Err(error) = self.index.flush() {
-            let _ = self.news.send(Answer::News(News::Problem(Problem::CannotWrite(error.to_string()))));
+            let _ = self
+                .news
+                .send(Answer::News(News::Problem(Problem::CannotWrite(
+                    error.to_string(),
+                ))));
         }
     }
 
@@ -218,8 +263,9 @@ fn place(piece: PieceId) -> u64 {
 /// Gives a piece's bytes back to the file system; where it cannot, they stay until the file goes.
 fn punch(file: &File, offset: u64) {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    let (Ok(offset), len) = (libc::off_t::try_from(offset), PIECE_LEN as libc::off_t) else { return };
+    let (Ok(offset), len) = (libc::off_t::try_from(offset), PIECE_LEN as libc::off_t) else {
+        return;
+    };
     // SAFETY: the descriptor is open for as long as `file` is borrowed, and no memory is passed.
     unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, len) };
 }
-

@@ -37,9 +37,17 @@ pub struct FileMark {
 
 impl FileMark {
     pub fn new(path: &str, metadata: &Metadata) -> FileMark {
-        let modified = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         let modified_ns = modified.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0));
-        FileMark { path: path.into(), size: metadata.len(), modified_ns, blake3: None }
+        FileMark {
+            path: path.into(),
+            size: metadata.len(),
+            modified_ns,
+            blake3: None,
+        }
     }
 
     /// Whether it is still the same file.
@@ -85,7 +93,9 @@ impl KeyFile {
         if blake3::hash(body) != *check {
             return Err(KeyError::NotAKey);
         }
-        postcard::from_bytes(body).map(Some).map_err(|_| KeyError::NotAKey)
+        postcard::from_bytes(body)
+            .map(Some)
+            .map_err(|_| KeyError::NotAKey)
     }
 
     /// Writes it beside its place and moves it there, so that a crash leaves the old one or the new one.
@@ -93,8 +103,12 @@ impl KeyFile {
         let body = postcard::to_allocvec(self).map_err(|_| KeyError::NotAKey)?;
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
-        let mut file: File =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        let mut file: File = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)?;
         file.write_all(FORMAT)?;
         file.write_all(blake3::hash(&body).as_bytes())?;
         file.write_all(&body)?;
@@ -118,7 +132,12 @@ impl KeyFile {
     /// The head that was signed last, if it is this key's.
     pub fn signed_head(&self) -> Option<SignedHead> {
         let bytes = self.head.clone()?;
-        SignedHead::parse(bytes.into(), &self.publisher().id(), &self.keys().swarm.id()).ok()
+        SignedHead::parse(
+            bytes.into(),
+            &self.publisher().id(),
+            &self.keys().swarm.id(),
+        )
+        .ok()
     }
 }
 

@@ -19,14 +19,15 @@ mod keeper;
 mod keyfile;
 mod library;
 mod link;
+mod look;
 mod output;
 pub mod peer;
 mod publisher;
-mod show;
 mod reader;
 mod rtc;
 mod serve;
 pub mod session;
+mod show;
 mod signalling;
 mod viewer;
 mod worker;
@@ -44,7 +45,9 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 
 /// Seconds since 1970.
 pub(crate) fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 pub use keeper::Space;
 pub use publisher::Source;

@@ -1,5 +1,6 @@
 //! What a download has: shared between the thread that writes it and whoever reads along.
 
+use crate::output::Files;
 use baton_content::{Entry, Manifest, Mask, PieceId};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,13 +20,16 @@ pub struct Library {
 struct State {
     manifest: Option<Arc<Manifest>>,
     have: BTreeMap<PieceId, Mask>,
-    files: BTreeMap<usize, Arc<File>>,
+    files: Option<Arc<Mutex<Files>>>,
     path: Option<PathBuf>,
 }
 
 impl Default for Library {
     fn default() -> Self {
-        Library { state: Mutex::default(), arrived: watch::Sender::new(0) }
+        Library {
+            state: Mutex::default(),
+            arrived: watch::Sender::new(0),
+        }
     }
 }
 
@@ -56,7 +60,12 @@ impl Library {
     }
 
     pub(crate) fn file(&self, entry: usize) -> Option<Arc<File>> {
-        self.state().files.get(&entry).cloned()
+        let files = self.state().files.clone()?;
+        files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .file(entry)
+            .ok()
     }
 
     pub(crate) fn set_manifest(&self, manifest: Arc<Manifest>, path: Option<PathBuf>) {
@@ -67,8 +76,8 @@ impl Library {
         self.changed();
     }
 
-    pub(crate) fn set_file(&self, entry: usize, file: Arc<File>) {
-        self.state().files.insert(entry, file);
+    pub(crate) fn set_files(&self, files: Arc<Mutex<Files>>) {
+        self.state().files = Some(files);
     }
 
     pub(crate) fn add(&self, piece: PieceId, mask: Mask) {

@@ -7,6 +7,7 @@
 use baton_signal_protocol::{IceCandidate, IceServer};
 use baton_swarm::{Channel, ConnId, Path};
 use bytes::{Bytes, BytesMut};
+use rtc::ice::mdns::MulticastDnsMode;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    RTCSessionDescription, SettingEngineBuilder,
 };
-use rtc::ice::mdns::MulticastDnsMode;
 
 /// What to make.
 pub struct Setup {
@@ -78,13 +79,17 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         if let Ok(init) = event.candidate.to_json() {
             // The crate's driver calls this: it must not wait for our inbox. A lost candidate costs only itself.
-            let _ = self.events.try_send((self.conn, LinkEvent::Candidate(init.candidate)));
+            let _ = self
+                .events
+                .try_send((self.conn, LinkEvent::Candidate(init.candidate)));
         }
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        if matches!(state, RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed)
-            && let Ok(mut failed) = self.failed.lock()
+        if matches!(
+            state,
+            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed
+        ) && let Ok(mut failed) = self.failed.lock()
             && let Some(failed) = failed.take()
         {
             let _ = failed.send(());
@@ -96,10 +101,21 @@ impl PeerConnectionEventHandler for Handler {
 type Ended = Box<dyn std::error::Error + Send + Sync>;
 
 async fn run(setup: Setup) -> Result<(), Ended> {
-    let Setup { conn, offer, ice, bind, mut commands, events } = setup;
+    let Setup {
+        conn,
+        offer,
+        ice,
+        bind,
+        mut commands,
+        events,
+    } = setup;
     let deadline = Instant::now() + HANDSHAKE;
     let (failed_tx, mut failed) = oneshot::channel();
-    let handler = Handler { conn, events: events.clone(), failed: std::sync::Mutex::new(Some(failed_tx)) };
+    let handler = Handler {
+        conn,
+        events: events.clone(),
+        failed: std::sync::Mutex::new(Some(failed_tx)),
+    };
     let pc: Arc<dyn PeerConnection> = Arc::new(build(&ice, &bind, handler).await?);
     let closer = Closer(Some(pc.clone()));
     let control = channel(&*pc, "control", 0, true).await?;
@@ -111,7 +127,8 @@ async fn run(setup: Setup) -> Result<(), Ended> {
     let mut remote_known = offer.is_some();
     let local = match offer {
         Some(sdp) => {
-            pc.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
+            pc.set_remote_description(RTCSessionDescription::offer(sdp)?)
+                .await?;
             pc.create_answer(None).await?
         }
         None => pc.create_offer(None).await?,
@@ -125,7 +142,14 @@ async fn run(setup: Setup) -> Result<(), Ended> {
     // Messages of a channel that opened first wait until the engine knows of the connection.
     let (announce, announced) = tokio::sync::watch::channel(false);
     for (kind, channel) in [(Channel::Control, &control), (Channel::Data, &data)] {
-        readers.spawn(read(conn, kind, channel.clone(), opened_tx.clone(), announced.clone(), events.clone()));
+        readers.spawn(read(
+            conn,
+            kind,
+            channel.clone(),
+            opened_tx.clone(),
+            announced.clone(),
+            events.clone(),
+        ));
     }
     drop(opened_tx);
 
@@ -151,9 +175,20 @@ async fn run(setup: Setup) -> Result<(), Ended> {
             _ = &mut failed => return Ok(()),
         }
     }
-    events.send((conn, LinkEvent::Opened(find_path(&*pc).await))).await?;
+    events
+        .send((conn, LinkEvent::Opened(find_path(&*pc).await)))
+        .await?;
     let _ = announce.send(true);
-    let ended = pump(conn, &mut commands, &*pc, &[control, data], &events, &mut failed, &mut readers).await;
+    let ended = pump(
+        conn,
+        &mut commands,
+        &*pc,
+        &[control, data],
+        &events,
+        &mut failed,
+        &mut readers,
+    )
+    .await;
     closer.close().await;
     ended
 }
@@ -216,18 +251,22 @@ async fn read(
 ) {
     while let Some(event) = channel.poll().await {
         match event {
-            DataChannelEvent::OnOpen => {
-                if opened.send(()).await.is_err() {
-                    return;
-                }
-            }
+            DataChannelEvent::OnOpen if opened.send(()).await.is_err() => return,
             DataChannelEvent::OnMessage(message) => {
                 if announced.wait_for(|announced| *announced).await.is_err() {
                     return;
                 }
                 // A text message is nothing that Baton speaks: as an empty one, the engine refuses it with the reason.
-                let bytes = if message.is_string { Bytes::new() } else { message.data.freeze() };
-                if events.send((conn, LinkEvent::Received(kind, bytes))).await.is_err() {
+                let bytes = if message.is_string {
+                    Bytes::new()
+                } else {
+                    message.data.freeze()
+                };
+                if events
+                    .send((conn, LinkEvent::Received(kind, bytes)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -237,13 +276,19 @@ async fn read(
     }
 }
 
-async fn build(ice: &[IceServer], bind: &[IpAddr], handler: Handler) -> Result<impl PeerConnection + use<>, Ended> {
+async fn build(
+    ice: &[IceServer],
+    bind: &[IpAddr],
+    handler: Handler,
+) -> Result<impl PeerConnection + use<>, Ended> {
     let servers = ice.iter().map(|server| RTCIceServer {
         urls: server.urls.clone(),
         username: server.username.clone().unwrap_or_default(),
         credential: server.credential.clone().unwrap_or_default(),
     });
-    let configuration = RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build();
+    let configuration = RTCConfigurationBuilder::new()
+        .with_ice_servers(servers.collect())
+        .build();
     // Candidates are addresses, never mDNS names: a browser that hides its own still reaches ours.
     let settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
@@ -253,13 +298,26 @@ async fn build(ice: &[IceServer], bind: &[IpAddr], handler: Handler) -> Result<i
         .with_configuration(configuration)
         .with_setting_engine(settings.build())
         .with_handler(Arc::new(handler))
-        .with_udp_addrs(bind.iter().map(|ip| std::net::SocketAddr::new(*ip, 0)).collect())
+        .with_udp_addrs(
+            bind.iter()
+                .map(|ip| std::net::SocketAddr::new(*ip, 0))
+                .collect(),
+        )
         .build()
         .await?)
 }
 
-async fn channel(pc: &dyn PeerConnection, label: &str, id: u16, ordered: bool) -> Result<Arc<dyn DataChannel>, Ended> {
-    let init = RTCDataChannelInit { ordered, negotiated: Some(id), ..Default::default() };
+async fn channel(
+    pc: &dyn PeerConnection,
+    label: &str,
+    id: u16,
+    ordered: bool,
+) -> Result<Arc<dyn DataChannel>, Ended> {
+    let init = RTCDataChannelInit {
+        ordered,
+        negotiated: Some(id),
+        ..Default::default()
+    };
     Ok(pc.create_data_channel(label, Some(init)).await?)
 }
 
@@ -292,15 +350,23 @@ async fn drain(channels: &[Arc<dyn DataChannel>; 2]) {
 /// Whether the chosen pair is relayed.
 async fn find_path(pc: &dyn PeerConnection) -> Path {
     use webrtc::peer_connection::{RTCStatsReportEntry, StatsSelector};
-    let report = pc.get_stats(std::time::Instant::now(), StatsSelector::None).await;
-    let relay = report.candidate_pairs().filter(|pair| pair.nominated).any(|pair| {
-        [&pair.local_candidate_id, &pair.remote_candidate_id].into_iter().any(|id| match report.get(id) {
-            Some(RTCStatsReportEntry::LocalCandidate(c)) | Some(RTCStatsReportEntry::RemoteCandidate(c)) => {
-                format!("{:?}", c.candidate_type).eq_ignore_ascii_case("relay")
-            }
-            _ => false,
-        })
-    });
+    let report = pc
+        .get_stats(std::time::Instant::now(), StatsSelector::None)
+        .await;
+    let relay = report
+        .candidate_pairs()
+        .filter(|pair| pair.nominated)
+        .any(|pair| {
+            [&pair.local_candidate_id, &pair.remote_candidate_id]
+                .into_iter()
+                .any(|id| match report.get(id) {
+                    Some(RTCStatsReportEntry::LocalCandidate(c))
+                    | Some(RTCStatsReportEntry::RemoteCandidate(c)) => {
+                        format!("{:?}", c.candidate_type).eq_ignore_ascii_case("relay")
+                    }
+                    _ => false,
+                })
+        });
     if relay { Path::Relay } else { Path::Direct }
 }
 

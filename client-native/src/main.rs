@@ -9,7 +9,10 @@ fn main() -> ExitCode {
     let json = cli.json;
     // Several rustls providers may be compiled in; the first to be named is the process's.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("baton: {error}");

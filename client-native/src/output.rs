@@ -36,10 +36,24 @@ impl Files {
             Target::Nameless => None,
             Target::At(path) => {
                 let end = place(path, manifest);
+                if end.exists() {
+                    return Err(io::Error::new(
+                        io::ErrorKind::AlreadyExists,
+                        format!("{} is there already", end.display()),
+                    ));
+                }
                 Some((with_suffix(&end, ".part"), end))
             }
         };
-        let mut files = Files { names, folder, entries: manifest.entries.clone(), open: BTreeMap::new() };
+        if names.is_none() && manifest.entries.len() > OPEN_MAX {
+            return Err(io::Error::other("too many files to be kept without names"));
+        }
+        let mut files = Files {
+            names,
+            folder,
+            entries: manifest.entries.clone(),
+            open: BTreeMap::new(),
+        };
         for entry in 0..files.entries.len() {
             files.file(entry)?;
         }
@@ -57,7 +71,12 @@ impl Files {
                 if let Some(parent) = path.parent() {
                     std::fs::create_dir_all(parent)?;
                 }
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .open(path)?
             }
             None => nameless()?,
         };
@@ -100,7 +119,11 @@ impl Files {
     fn path(&self, entry: usize) -> Option<PathBuf> {
         let (part, _) = self.names.as_ref()?;
         // The manifest has been checked: no path of it leaves its folder.
-        Some(if self.folder { part.join(&self.entries.get(entry)?.path) } else { part.clone() })
+        Some(if self.folder {
+            part.join(&self.entries.get(entry)?.path)
+        } else {
+            part.clone()
+        })
     }
 }
 
@@ -108,19 +131,31 @@ impl Files {
 pub fn place(path: &Path, manifest: &Manifest) -> PathBuf {
     let name = match manifest.kind {
         Kind::Collection => manifest.title.as_str(),
-        _ => manifest.entries.first().map_or("", |entry| entry.path.rsplit('/').next().unwrap_or_default()),
+        _ => manifest.entries.first().map_or("", |entry| {
+            entry.path.rsplit('/').next().unwrap_or_default()
+        }),
     };
     // A title is no path: it may name no other folder.
     let name = name.replace(['/', '\\'], "_");
-    let name = if name.is_empty() || name == "." || name == ".." { "baton".into() } else { name };
-    if path.is_dir() { path.join(name) } else { path.to_path_buf() }
+    let name = if name.is_empty() || name == "." || name == ".." {
+        "baton".into()
+    } else {
+        name
+    };
+    if path.is_dir() {
+        path.join(name)
+    } else {
+        path.to_path_buf()
+    }
 }
 
 /// The log beside a download, which lets it go on after a crash: one per output and stream.
 pub fn index_path(path: &Path, swarm: &baton_content::SwarmId) -> PathBuf {
     let id: String = swarm.to_string().chars().take(12).collect();
     match path.file_name() {
-        Some(name) if !path.is_dir() => path.with_file_name(format!(".{}-{id}.index", name.to_string_lossy())),
+        Some(name) if !path.is_dir() => {
+            path.with_file_name(format!(".{}-{id}.index", name.to_string_lossy()))
+        }
         _ => path.join(format!(".baton-{id}.index")),
     }
 }
@@ -132,9 +167,15 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn nameless() -> io::Result<File> {
-    let id = crate::random::<8>().iter().fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
+    let id = crate::random::<8>()
+        .iter()
+        .fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
     let path = std::env::temp_dir().join(format!("baton-{id}"));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
     std::fs::remove_file(path)?;
     Ok(file)
 }

@@ -35,7 +35,8 @@ impl Net {
         }
         let mut bind = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
         // Asks the routing table only; nothing is sent.
-        let v6 = UdpSocket::bind("[::]:0").and_then(|socket| socket.connect("[2001:4860:4860::8888]:53"));
+        let v6 = UdpSocket::bind("[::]:0")
+            .and_then(|socket| socket.connect("[2001:4860:4860::8888]:53"));
         if v6.is_ok() {
             bind.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         }
@@ -50,22 +51,36 @@ impl Net {
     }
 
     fn config(&self) -> Config {
-        Config { peers_max: PEERS_MAX, upload_bytes_per_second: self.upload_bytes_per_second, ..Config::default() }
+        Config {
+            peers_max: PEERS_MAX,
+            upload_bytes_per_second: self.upload_bytes_per_second,
+            ..Config::default()
+        }
     }
 
     /// Those of the command line first, then the link's.
     fn servers(&self, text: &str, named: &[String]) -> Result<Vec<String>, Exit> {
-        let mut servers: Vec<String> = self.servers.iter().map(|s| s.trim_end_matches('/').to_string()).collect();
+        let mut servers: Vec<String> = self
+            .servers
+            .iter()
+            .map(|s| s.trim_end_matches('/').to_string())
+            .collect();
         if let Some((page, _)) = text.split_once('#')
             && let Some((scheme, rest)) = page.split_once("://")
         {
-            servers.push(format!("{scheme}://{}", rest.split('/').next().unwrap_or_default()));
+            servers.push(format!(
+                "{scheme}://{}",
+                rest.split('/').next().unwrap_or_default()
+            ));
         }
         servers.extend(named.iter().cloned());
         let mut seen = std::collections::BTreeSet::new();
         servers.retain(|server| server.starts_with("http") && seen.insert(server.clone()));
         if servers.is_empty() {
-            return Err(Exit::new(exit::USAGE, "no server is known: give one with --server"));
+            return Err(Exit::new(
+                exit::USAGE,
+                "no server is known: give one with --server",
+            ));
         }
         Ok(servers)
     }
@@ -95,7 +110,11 @@ pub fn publish(
     let link = publisher.link(&servers);
     let (title, size) = (publisher.title().to_string(), publisher.size());
     let keys = publisher.state().keys();
-    let stream = Stream { publisher: link.publisher, swarm: keys.swarm.id(), head: Some(publisher.head().clone()) };
+    let stream = Stream {
+        publisher: link.publisher,
+        swarm: keys.swarm.id(),
+        head: Some(publisher.head().clone()),
+    };
     let (worker, jobs) = worker::queue();
     publisher.begin(worker.clone());
     worker::spawn(Box::new(publisher), jobs, news);
@@ -115,7 +134,13 @@ pub fn publish(
         library: None,
         first: Vec::new(),
     });
-    Ok(Published { session, link, url, title, size })
+    Ok(Published {
+        session,
+        link,
+        url,
+        title,
+        size,
+    })
 }
 
 /// Where a download goes.
@@ -130,12 +155,19 @@ pub enum Destination {
 }
 
 /// Fetches what a link names, going on where an earlier run was stopped.
-pub fn fetch(text: &str, destination: Destination, net: &Net) -> Result<(Handle, Arc<Library>), Exit> {
+pub fn fetch(
+    text: &str,
+    destination: Destination,
+    net: &Net,
+) -> Result<(Handle, Arc<Library>), Exit> {
     let link = Link::parse(text).map_err(|error| Exit::new(exit::USAGE, error.to_string()))?;
     let servers = net.servers(text, link.servers())?;
     let keys = link.keys();
     let swarm = keys.swarm.id();
-    let scratch = std::env::temp_dir().join(format!("baton-{}.index", u64::from_le_bytes(crate::random())));
+    let scratch = std::env::temp_dir().join(format!(
+        "baton-{}.index",
+        u64::from_le_bytes(crate::random())
+    ));
     let (target, index_path) = match &destination {
         Destination::At(path) => (Target::At(path.clone()), output::index_path(path, &swarm)),
         Destination::Nameless | Destination::Nowhere => (Target::Nameless, scratch.clone()),
@@ -150,14 +182,25 @@ pub fn fetch(text: &str, destination: Destination, net: &Net) -> Result<(Handle,
     let (have, head) = (index.have(), index.head().cloned());
     let (news, answers) = mpsc::unbounded_channel();
     let library = Arc::new(Library::default());
-    let viewer = Viewer::new(keys.link_slot, index, index_path, target, library.clone(), news.clone());
+    let viewer = Viewer::new(
+        keys.link_slot,
+        index,
+        index_path,
+        target,
+        library.clone(),
+        news.clone(),
+    );
     let first = viewer.start_set().into_iter().collect();
     let (worker, jobs) = worker::queue();
     worker::spawn(Box::new(viewer), jobs, news);
     let mut config = net.config();
     config.background = !matches!(destination, Destination::Nowhere);
     let session = session::start(Setup {
-        stream: Stream { publisher: link.publisher, swarm, head },
+        stream: Stream {
+            publisher: link.publisher,
+            swarm,
+            head,
+        },
         role: Role::Viewer,
         config,
         have,
@@ -184,12 +227,15 @@ fn forget_lost_files(
 ) -> Result<(), Exit> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
-    let claims = index.pieces().any(|(piece, mask)| piece.lane != baton_content::MANIFEST_LANE && !mask.is_empty());
+    let claims = index
+        .pieces()
+        .any(|(piece, mask)| piece.lane != baton_content::MANIFEST_LANE && !mask.is_empty());
     if claims && !path.is_dir() && !Path::new(&part).exists() {
         let fresh = index_path.with_extension("fresh");
         let _ = std::fs::remove_file(&fresh);
         let new = Index::open(&fresh, &link.publisher, swarm)?;
-        std::fs::rename(&fresh, index_path).map_err(|error| Exit::new(exit::FILE, error.to_string()))?;
+        std::fs::rename(&fresh, index_path)
+            .map_err(|error| Exit::new(exit::FILE, error.to_string()))?;
         *index = new;
     }
     Ok(())
@@ -210,12 +256,23 @@ pub fn keep(ticket: &Ticket, folder: &Path, space: &Arc<Space>, net: &Net) -> Re
     let (have, head) = (index.have(), index.head().cloned());
     let (news, answers) = mpsc::unbounded_channel();
     let (worker, jobs) = worker::queue();
-    let keeper = Keeper::new(swarm, folder, index, space.clone(), worker.clone(), news.clone());
+    let keeper = Keeper::new(
+        swarm,
+        folder,
+        index,
+        space.clone(),
+        worker.clone(),
+        news.clone(),
+    );
     worker::spawn(Box::new(keeper), jobs, news);
     let mut config = net.config();
     config.peers_max = KEEPER_PEERS_MAX;
     Ok(session::start(Setup {
-        stream: Stream { publisher: ticket.publisher, swarm, head },
+        stream: Stream {
+            publisher: ticket.publisher,
+            swarm,
+            head,
+        },
         role: Role::Keeper,
         config,
         have,

@@ -5,12 +5,13 @@
 
 use crate::index::Index;
 use crate::keyfile::{FileMark, KeyError, KeyFile};
+use crate::look::{Probe, hash, mime, probe};
 use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
 use baton_content::{
-    ByteRange, DATA_LANE, Entry, Head, Header, Kind, Lane, LaneKey, LaneState, Link, MANIFEST_LANE, Manifest, Mask, PieceFlags,
-    PieceId, PieceIndex, PieceMeta, PublisherKey, Sealed, Secret, SignedHead, seal_blocks,
+    ByteRange, DATA_LANE, Entry, Head, Header, Kind, Lane, LaneKey, LaneState, Link, MANIFEST_LANE,
+    Manifest, Mask, PieceFlags, PieceId, PieceIndex, PieceMeta, PublisherKey, Sealed, Secret,
+    SignedHead, seal_blocks,
 };
-use baton_media::{Media, Support};
 use baton_swarm::{Event, Input, Output};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -19,7 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// One file to share: its name in the manifest and where it is.
@@ -62,7 +63,11 @@ impl Publisher {
         expires_unix_s: u64,
         news: UnboundedSender<Answer>,
     ) -> Result<Publisher, KeyError> {
-        let known = key_path.as_deref().map(KeyFile::read).transpose()?.flatten();
+        let known = key_path
+            .as_deref()
+            .map(KeyFile::read)
+            .transpose()?
+            .flatten();
         let mut state = known.unwrap_or_else(KeyFile::random);
         let (mut files, mut marks, mut entries) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_piece = 0;
@@ -78,7 +83,10 @@ impl Publisher {
             entries.push(entry);
         }
         if !state.files.is_empty() {
-            let differs = marks.iter().zip(&state.files).find(|(now, then)| !now.same(then));
+            let differs = marks
+                .iter()
+                .zip(&state.files)
+                .find(|(now, then)| !now.same(then));
             if let Some((now, _)) = differs {
                 return Err(KeyError::OtherFiles(now.path.clone()));
             }
@@ -101,7 +109,11 @@ impl Publisher {
         let content = state.content();
         let head = match state.signed_head() {
             Some(head) => {
-                let pieces = state.manifest.iter().zip(0..).map(|(bytes, i)| (PieceIndex(i), bytes.as_slice()));
+                let pieces = state
+                    .manifest
+                    .iter()
+                    .zip(0..)
+                    .map(|(bytes, i)| (PieceIndex(i), bytes.as_slice()));
                 if let Ok(Some(known)) = Manifest::from_lane(pieces) {
                     manifest = known;
                 }
@@ -110,8 +122,16 @@ impl Publisher {
             None => {
                 let mut head = Head::new(keys.swarm.id());
                 head.lanes = vec![
-                    LaneState { lane: MANIFEST_LANE, pieces: 1, open: true },
-                    LaneState { lane: DATA_LANE, pieces: first_piece, open: false },
+                    LaneState {
+                        lane: MANIFEST_LANE,
+                        pieces: 1,
+                        open: true,
+                    },
+                    LaneState {
+                        lane: DATA_LANE,
+                        pieces: first_piece,
+                        open: false,
+                    },
                 ];
                 head.clock_unix_ms = crate::unix_s() * 1000;
                 head.expires_unix_s = expires_unix_s;
@@ -147,7 +167,9 @@ impl Publisher {
 
     /// Beside the key: the headers that were signed, so that a changed file is never signed anew.
     fn open_signed(&mut self) -> Result<(), KeyError> {
-        let Some(path) = &self.key_path else { return Ok(()) };
+        let Some(path) = &self.key_path else {
+            return Ok(());
+        };
         let mut beside = path.as_os_str().to_owned();
         beside.push(".signed");
         let index = Index::open(Path::new(&beside), &self.key.id(), &self.head.head().swarm)
@@ -196,13 +218,21 @@ impl Publisher {
             return;
         }
         let files = self.files.clone();
-        let names: Vec<(String, u64)> = self.marks.iter().map(|mark| (mark.path.clone(), mark.size)).collect();
+        let names: Vec<(String, u64)> = self
+            .marks
+            .iter()
+            .map(|mark| (mark.path.clone(), mark.size))
+            .collect();
         let (served, started) = (self.served_ms.clone(), self.started);
         let known = !self.state.manifest.is_empty();
         std::thread::spawn(move || {
             if !known {
-                let probes: Vec<Probe> =
-                    files.iter().zip(&names).take(PROBED_MAX).map(|(file, (name, size))| probe(file, name, *size)).collect();
+                let probes: Vec<Probe> = files
+                    .iter()
+                    .zip(&names)
+                    .take(PROBED_MAX)
+                    .map(|(file, (name, size))| probe(file, name, *size))
+                    .collect();
                 worker.own(move |publisher: &mut Publisher| publisher.probed(probes));
             }
             let mut hashes = Vec::new();
@@ -223,14 +253,26 @@ impl Publisher {
     }
 
     fn start_set(&self) -> Input {
-        let blocks = self.manifest.entries.first().map(|entry| entry.start_blocks().collect());
+        let blocks = self
+            .manifest
+            .entries
+            .first()
+            .map(|entry| entry.start_blocks().collect());
         Input::StartSet(blocks.unwrap_or_default())
     }
 
     fn probed(&mut self, probes: Vec<Probe>) -> Vec<Input> {
         for (entry, probe) in self.manifest.entries.iter_mut().zip(probes) {
-            let range = |r: &Range<u64>| ByteRange { offset: r.start, len: u32::try_from(r.end - r.start).unwrap_or(u32::MAX) };
-            entry.start = probe.start.iter().take(START_RANGES_MAX).map(range).collect();
+            let range = |r: &Range<u64>| ByteRange {
+                offset: r.start,
+                len: u32::try_from(r.end - r.start).unwrap_or(u32::MAX),
+            };
+            entry.start = probe
+                .start
+                .iter()
+                .take(START_RANGES_MAX)
+                .map(range)
+                .collect();
             entry.duration_us = probe.duration_us;
         }
         self.add_manifest();
@@ -247,14 +289,22 @@ impl Publisher {
         if self.failed {
             return Vec::new();
         }
-        for ((entry, mark), hash) in self.manifest.entries.iter_mut().zip(&mut self.state.files).zip(hashes) {
+        for ((entry, mark), hash) in self
+            .manifest
+            .entries
+            .iter_mut()
+            .zip(&mut self.state.files)
+            .zip(hashes)
+        {
             entry.blake3 = Some(hash);
             mark.blake3 = Some(hash);
         }
         self.manifest.revision += 1;
         self.add_manifest();
         // A session that has ended listens no more.
-        let _ = self.news.send(Answer::News(News::Hashed { bytes: self.size() }));
+        let _ = self
+            .news
+            .send(Answer::News(News::Hashed { bytes: self.size() }));
         self.grown(true)
     }
 
@@ -270,7 +320,11 @@ impl Publisher {
         let mut head = self.head.next();
         for lane in &mut head.lanes {
             if lane.lane == MANIFEST_LANE {
-                *lane = LaneState { lane: MANIFEST_LANE, pieces, open: !ended };
+                *lane = LaneState {
+                    lane: MANIFEST_LANE,
+                    pieces,
+                    open: !ended,
+                };
             }
         }
         head.ended = ended;
@@ -284,7 +338,9 @@ impl Publisher {
     }
 
     fn save(&self) -> Result<(), KeyError> {
-        self.key_path.as_deref().map_or(Ok(()), |path| self.state.write(path))
+        self.key_path
+            .as_deref()
+            .map_or(Ok(()), |path| self.state.write(path))
     }
 
     fn add_manifest(&mut self) {
@@ -320,7 +376,11 @@ impl Publisher {
             return vec![Input::SealFailed { piece }];
         };
         let mut bytes = vec![0; (range.end - range.start) as usize];
-        if self.files[place].read_exact_at(&mut bytes, range.start).is_err() || !self.unchanged(place) {
+        if self.files[place]
+            .read_exact_at(&mut bytes, range.start)
+            .is_err()
+            || !self.unchanged(place)
+        {
             self.fail(Problem::FileChanged);
             return vec![Input::SealFailed { piece }];
         }
@@ -330,7 +390,9 @@ impl Publisher {
     /// Size and time of a file as they were when the link was made.
     fn unchanged(&self, place: usize) -> bool {
         let mark = &self.marks[place];
-        self.files[place].metadata().is_ok_and(|now| FileMark::new(&mark.path, &now).same(mark))
+        self.files[place]
+            .metadata()
+            .is_ok_and(|now| FileMark::new(&mark.path, &now).same(mark))
     }
 
     fn sealed(&mut self, piece: PieceId, plaintext: Vec<u8>) -> Input {
@@ -339,7 +401,11 @@ impl Publisher {
             epoch: self.head.head().epoch,
             lane: piece.lane,
             index: piece.index,
-            flags: if piece.lane == MANIFEST_LANE { PieceFlags::FRAGMENT_START } else { PieceFlags::NONE },
+            flags: if piece.lane == MANIFEST_LANE {
+                PieceFlags::FRAGMENT_START
+            } else {
+                PieceFlags::NONE
+            },
             media_time_us: 0,
         };
         let sealed = seal_blocks(self.key_of(piece.lane), &self.key, meta, plaintext);
@@ -373,7 +439,11 @@ impl Publisher {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.served_ms.store(now_ms, Ordering::Relaxed);
         if let Some(sealed) = self.recent.iter().find(|s| s.header().id() == piece) {
-            return mask.iter().filter_map(|b| sealed.block(b)).map(|block| Input::Loaded { block }).collect();
+            return mask
+                .iter()
+                .filter_map(|b| sealed.block(b))
+                .map(|block| Input::Loaded { block })
+                .collect();
         }
         let Some(header) = self.headers.get(&piece).cloned().filter(|_| !self.failed) else {
             return load_failed(piece, mask);
@@ -384,7 +454,9 @@ impl Publisher {
                 _ => load_failed(piece, mask),
             };
         }
-        let Some((place, range)) = self.locate(piece) else { return load_failed(piece, mask) };
+        let Some((place, range)) = self.locate(piece) else {
+            return load_failed(piece, mask);
+        };
         let (file, key) = (&self.files[place], &self.lane_key);
         let (inputs, bad) = load(&header, mask, |offset, bytes| {
             file.read_exact_at(bytes, range.start + offset as u64)?;
@@ -400,13 +472,21 @@ impl Publisher {
     fn locate(&self, piece: PieceId) -> Option<(usize, Range<u64>)> {
         let entries = &self.manifest.entries;
         // The last that begins at or before it: ours are in order.
-        let place = entries.partition_point(|entry| entry.first_piece <= piece.index).checked_sub(1)?;
-        let from = entries[..=place].iter().rposition(|entry| entry.piece_range(piece).is_some())?;
+        let place = entries
+            .partition_point(|entry| entry.first_piece <= piece.index)
+            .checked_sub(1)?;
+        let from = entries[..=place]
+            .iter()
+            .rposition(|entry| entry.piece_range(piece).is_some())?;
         Some((from, entries[from].piece_range(piece)?))
     }
 
     fn key_of(&self, lane: Lane) -> &LaneKey {
-        if lane == MANIFEST_LANE { &self.manifest_key } else { &self.lane_key }
+        if lane == MANIFEST_LANE {
+            &self.manifest_key
+        } else {
+            &self.lane_key
+        }
     }
 
     fn fail(&mut self, problem: Problem) {
@@ -435,98 +515,9 @@ impl Side for Publisher {
     }
 }
 
-/// What a player should fetch first, and how long the film is.
-#[derive(Default)]
-pub struct Probe {
-    start: Vec<Range<u64>>,
-    duration_us: Option<u64>,
-}
-
-/// Lets the media engine look for its index, as a player would; a file that is no film costs one read.
-fn probe(file: &File, name: &str, size: u64) -> Probe {
-    let mut media = Media::new(size, Some(name), Support::default());
-    let mut read = 0;
-    while media.start_ranges().is_none() && read < PROBE_BYTES_MAX {
-        while let Some(output) = media.poll_output() {
-            if matches!(output, baton_media::Output::Failed(_) | baton_media::Output::Unsupported { .. }) {
-                return Probe::default();
-            }
-        }
-        let demands = media.demands();
-        if media.start_ranges().is_some() || demands.is_empty() {
-            break;
-        }
-        for demand in demands.into_iter().take(4) {
-            let end = demand.range.end.min(demand.range.start + PROBE_READ_BYTES);
-            let mut bytes = vec![0; (end - demand.range.start) as usize];
-            if file.read_exact_at(&mut bytes, demand.range.start).is_err() {
-                return Probe::default();
-            }
-            read += end - demand.range.start;
-            media.handle_bytes(demand.range.start, bytes.into());
-        }
-    }
-    while media.poll_output().is_some() {}
-    let duration_us = media.info().and_then(|info| info.duration_us);
-    Probe { start: media.start_ranges().unwrap_or_default(), duration_us }
-}
-
-/// Plain BLAKE3 of a whole file, in the background: while peers are being served it goes at a walk.
-fn hash(file: &File, size: u64, served_ms: &AtomicU64, started: Instant) -> std::io::Result<[u8; 32]> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; HASH_READ_BYTES];
-    let mut at = 0;
-    while at < size {
-        let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let served = served_ms.load(Ordering::Relaxed);
-        if served > 0 && now_ms.saturating_sub(served) < BUSY_MS {
-            std::thread::sleep(HASH_PAUSE);
-        }
-        let len = buffer.len().min(usize::try_from(size - at).unwrap_or(usize::MAX));
-        file.read_exact_at(&mut buffer[..len], at)?;
-        hasher.update(&buffer[..len]);
-        at += len as u64;
-    }
-    Ok(*hasher.finalize().as_bytes())
-}
-
-/// The type of a file by its name, for browsers that are to play it.
-pub fn mime(name: &str) -> Option<&'static str> {
-    let extension = name.rsplit_once('.')?.1.to_ascii_lowercase();
-    TYPES.iter().find(|(known, _)| *known == extension).map(|(_, mime)| *mime)
-}
-
-const TYPES: [(&str, &str); 16] = [
-    ("mp4", "video/mp4"),
-    ("m4v", "video/mp4"),
-    ("mov", "video/quicktime"),
-    ("webm", "video/webm"),
-    ("mkv", "video/x-matroska"),
-    ("m4a", "audio/mp4"),
-    ("mp3", "audio/mpeg"),
-    ("flac", "audio/flac"),
-    ("ogg", "audio/ogg"),
-    ("opus", "audio/ogg"),
-    ("wav", "audio/wav"),
-    ("jpg", "image/jpeg"),
-    ("png", "image/png"),
-    ("pdf", "application/pdf"),
-    ("txt", "text/plain"),
-    ("zip", "application/zip"),
-];
 /// Sealed pieces kept: what two cold seals for each of sixteen peers make, and are asked for right after.
 const RECENT_PIECES: usize = 32;
 /// Files of a folder that are looked into; the others start a little later.
 const PROBED_MAX: usize = 256;
-/// What may be read to find the index. A moov of three hours is 10 MB.
-const PROBE_BYTES_MAX: u64 = 64 << 20;
-/// One read while probing.
-const PROBE_READ_BYTES: u64 = 4 << 20;
-/// One read while hashing.
-const HASH_READ_BYTES: usize = 1 << 20;
-/// A file that was read for a peer within this time is being served, milliseconds.
-const BUSY_MS: u64 = 1000;
-/// The pause between two background reads while peers are served: 20 MB/s at most.
-const HASH_PAUSE: Duration = Duration::from_millis(50);
 /// As many as a manifest takes (docs/protocol.md section 6).
 const START_RANGES_MAX: usize = 64;

@@ -22,10 +22,24 @@ pub struct Reader {
 
 impl Reader {
     /// Reads `at..end` of a file of the manifest.
-    pub fn new(library: Arc<Library>, control: UnboundedSender<Control>, entry: usize, at: u64, end: u64) -> Reader {
+    pub fn new(
+        library: Arc<Library>,
+        control: UnboundedSender<Control>,
+        entry: usize,
+        at: u64,
+        end: u64,
+    ) -> Reader {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Reader { id, library, control, entry, at, end, told: None }
+        Reader {
+            id,
+            library,
+            control,
+            entry,
+            at,
+            end,
+            told: None,
+        }
     }
 
     /// The next bytes, as soon as they are here; `None` at the end.
@@ -39,7 +53,11 @@ impl Reader {
             if let Some(bytes) = self.ready()? {
                 return Ok(Some(bytes));
             }
-            if self.told.is_none_or(|told| self.at.abs_diff(told) >= TELL_BYTES) || self.told > Some(self.at) {
+            if self
+                .told
+                .is_none_or(|told| self.at.abs_diff(told) >= TELL_BYTES)
+                || self.told > Some(self.at)
+            {
                 self.tell();
             }
             if changes.changed().await.is_err() {
@@ -51,23 +69,37 @@ impl Reader {
     fn tell(&mut self) {
         self.told = Some(self.at);
         // A session that has ended is noticed by the wait.
-        let _ = self.control.send(Control::Read { reader: self.id, entry: self.entry, at: self.at });
+        let _ = self.control.send(Control::Read {
+            reader: self.id,
+            entry: self.entry,
+            at: self.at,
+        });
     }
 
     /// What is here from `at` on, up to [`READ_BYTES`].
     fn ready(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let Some(manifest) = self.library.manifest() else { return Ok(None) };
-        let (Some(entry), Some(file)) = (manifest.entries.get(self.entry), self.library.file(self.entry)) else {
+        let Some(manifest) = self.library.manifest() else {
+            return Ok(None);
+        };
+        let (Some(entry), Some(file)) = (
+            manifest.entries.get(self.entry),
+            self.library.file(self.entry),
+        ) else {
             return Err(io::Error::other("no such file in the manifest"));
         };
         let end = self.end.min(self.at + READ_BYTES);
         let missing = self.library.missing(entry, self.at..end);
-        let until = missing.first().and_then(|(piece, mask)| entry.block_offset(*piece, mask.first()?));
+        let until = missing
+            .first()
+            .and_then(|(piece, mask)| entry.block_offset(*piece, mask.first()?));
         let until = until.unwrap_or(end).min(end);
         if until <= self.at {
             return Ok(None);
         }
-        if self.told.is_some_and(|told| self.at.abs_diff(told) >= TELL_BYTES) {
+        if self
+            .told
+            .is_some_and(|told| self.at.abs_diff(told) >= TELL_BYTES)
+        {
             self.tell();
         }
         let mut bytes = vec![0; (until - self.at) as usize];

@@ -19,7 +19,12 @@ pub enum RtcNews {
     /// Send this blob, through the server or a neighbour.
     Signal { to: PeerId, blob: Vec<u8> },
     /// Both channels are open.
-    Connected { conn: ConnId, peer: PeerId, binding: Binding, path: Path },
+    Connected {
+        conn: ConnId,
+        peer: PeerId,
+        binding: Binding,
+        path: Path,
+    },
     /// It ended.
     Disconnected { conn: ConnId },
     /// It never came to be.
@@ -80,7 +85,16 @@ impl Rtc {
         events: mpsc::Sender<(ConnId, LinkEvent)>,
     ) -> Rtc {
         let (connections, by_peer) = (BTreeMap::new(), BTreeMap::new());
-        Rtc { identity, ice: Vec::new(), bind, connections, by_peer, next_conn: 1, connections_max, events }
+        Rtc {
+            identity,
+            ice: Vec::new(),
+            bind,
+            connections,
+            by_peer,
+            next_conn: 1,
+            connections_max,
+            events,
+        }
     }
 
     /// STUN and TURN servers for connections made from now on.
@@ -103,8 +117,16 @@ impl Rtc {
     /// Takes a blob in. One that does not open, or belongs to nothing, is dropped: the server may send what it likes.
     pub fn handle_blob(&mut self, from: PeerId, bytes: &[u8]) -> Vec<RtcNews> {
         let id = &self.identity;
-        let route = Route { swarm: id.swarm, from: from.0, to: id.peer.0 };
-        let session = self.by_peer.get(&from).and_then(|c| self.connections.get(c)).map(Connection::offer_nonce);
+        let route = Route {
+            swarm: id.swarm,
+            from: from.0,
+            to: id.peer.0,
+        };
+        let session = self
+            .by_peer
+            .get(&from)
+            .and_then(|c| self.connections.get(c))
+            .map(Connection::offer_nonce);
         match blob::open(&route, &id.signalling_key, session.as_ref(), bytes) {
             Ok(Signal::Offer(offer)) => return self.offered(from, offer),
             Ok(Signal::Answer { description, .. }) => self.answered(from, description),
@@ -117,7 +139,9 @@ impl Rtc {
     /// The server does not know this peer any more.
     pub fn gone(&mut self, peer: PeerId) -> Vec<RtcNews> {
         match self.by_peer.get(&peer).copied() {
-            Some(conn) if self.connections.get(&conn).is_some_and(|c| !c.connected) => self.lost(conn),
+            Some(conn) if self.connections.get(&conn).is_some_and(|c| !c.connected) => {
+                self.lost(conn)
+            }
             _ => Vec::new(),
         }
     }
@@ -157,12 +181,16 @@ impl Rtc {
     }
 
     fn lost(&mut self, conn: ConnId) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.remove(&conn) else { return Vec::new() };
+        let Some(connection) = self.connections.remove(&conn) else {
+            return Vec::new();
+        };
         self.by_peer.remove(&connection.peer);
         let _ = connection.commands.send(Command::Close);
         vec![match connection.connected {
             true => RtcNews::Disconnected { conn },
-            false => RtcNews::Failed { peer: connection.peer },
+            false => RtcNews::Failed {
+                peer: connection.peer,
+            },
         }]
     }
 
@@ -172,7 +200,11 @@ impl Rtc {
         if let Some(&conn) = self.by_peer.get(&from)
             && let Some(connection) = self.connections.get(&conn)
         {
-            if connection.remote.as_ref().is_some_and(|remote| remote.session_nonce == offer.session_nonce) {
+            if connection
+                .remote
+                .as_ref()
+                .is_some_and(|remote| remote.session_nonce == offer.session_nonce)
+            {
                 return news; // The same offer again, by another way.
             }
             if !connection.connected && connection.offerer && self.identity.peer < from {
@@ -191,17 +223,31 @@ impl Rtc {
     }
 
     fn answered(&mut self, from: PeerId, answer: Description) {
-        let Some(connection) = self.by_peer.get(&from).and_then(|conn| self.connections.get_mut(conn)) else { return };
+        let Some(connection) = self
+            .by_peer
+            .get(&from)
+            .and_then(|conn| self.connections.get_mut(conn))
+        else {
+            return;
+        };
         if !connection.offerer || connection.remote.is_some() {
             return;
         }
-        let Ok(sdp) = answer.to_remote_sdp() else { return };
+        let Ok(sdp) = answer.to_remote_sdp() else {
+            return;
+        };
         connection.remote = Some(answer);
         let _ = connection.commands.send(Command::Answer(sdp));
     }
 
     fn more_candidates(&mut self, from: PeerId, more: Vec<IceCandidate>) {
-        let Some(connection) = self.by_peer.get(&from).and_then(|conn| self.connections.get_mut(conn)) else { return };
+        let Some(connection) = self
+            .by_peer
+            .get(&from)
+            .and_then(|conn| self.connections.get_mut(conn))
+        else {
+            return;
+        };
         if connection.candidates_seen + more.len() > CANDIDATES_MAX {
             return;
         }
@@ -239,12 +285,19 @@ impl Rtc {
     }
 
     fn described(&mut self, conn: ConnId, text: &str) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
-        let Ok(description) = Description::from_local_sdp(text, connection.local_nonce) else { return self.lost(conn) };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Vec::new();
+        };
+        let Ok(description) = Description::from_local_sdp(text, connection.local_nonce) else {
+            return self.lost(conn);
+        };
         connection.local = Some(description.clone());
         let signal = match connection.offerer {
             true => Signal::Offer(description),
-            false => Signal::Answer { offer_nonce: connection.offer_nonce(), description },
+            false => Signal::Answer {
+                offer_nonce: connection.offer_nonce(),
+                description,
+            },
         };
         let mut news = self.signal(conn, &signal);
         news.extend(self.flush_candidates(conn));
@@ -252,8 +305,12 @@ impl Rtc {
     }
 
     fn found_candidate(&mut self, conn: ConnId, line: &str) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
-        let Ok(Some(candidate)) = IceCandidate::parse(line) else { return Vec::new() };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Vec::new();
+        };
+        let Ok(Some(candidate)) = IceCandidate::parse(line) else {
+            return Vec::new();
+        };
         if connection.found.len() < CANDIDATES_MAX {
             connection.found.push(candidate);
         }
@@ -262,20 +319,35 @@ impl Rtc {
 
     /// Sends the candidates found since the last time; none before our description, which they would overtake.
     fn flush_candidates(&mut self, conn: ConnId) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
-        let Some(local) = &connection.local else { return Vec::new() };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Vec::new();
+        };
+        let Some(local) = &connection.local else {
+            return Vec::new();
+        };
         let mut candidates = std::mem::take(&mut connection.found);
         candidates.retain(|candidate| !local.candidates.contains(candidate));
         if candidates.is_empty() {
             return Vec::new();
         }
         let offer_nonce = connection.offer_nonce();
-        self.signal(conn, &Signal::Candidates { offer_nonce, candidates, last: false })
+        self.signal(
+            conn,
+            &Signal::Candidates {
+                offer_nonce,
+                candidates,
+                last: false,
+            },
+        )
     }
 
     fn opened(&mut self, conn: ConnId, path: Path) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Vec::new() };
-        let (Some(local), Some(remote)) = (&connection.local, &connection.remote) else { return Vec::new() };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Vec::new();
+        };
+        let (Some(local), Some(remote)) = (&connection.local, &connection.remote) else {
+            return Vec::new();
+        };
         connection.connected = true;
         let binding = Binding {
             local_nonce: connection.local_nonce,
@@ -284,15 +356,29 @@ impl Rtc {
             remote_fingerprint: remote.fingerprint,
             offerer: connection.offerer,
         };
-        vec![RtcNews::Connected { conn, peer: connection.peer, binding, path }]
+        vec![RtcNews::Connected {
+            conn,
+            peer: connection.peer,
+            binding,
+            path,
+        }]
     }
 
     /// A signal that our own limits refuse (a host with fifty addresses) is not sent.
     fn signal(&self, conn: ConnId, signal: &Signal) -> Vec<RtcNews> {
         let id = &self.identity;
-        let Some(connection) = self.connections.get(&conn) else { return Vec::new() };
+        let Some(connection) = self.connections.get(&conn) else {
+            return Vec::new();
+        };
         let to = connection.peer;
-        match blob::seal(&id.swarm, &to.0, &id.signalling_key, &id.peer_seed, crate::random(), signal) {
+        match blob::seal(
+            &id.swarm,
+            &to.0,
+            &id.signalling_key,
+            &id.peer_seed,
+            crate::random(),
+            signal,
+        ) {
             Ok(blob) => vec![RtcNews::Signal { to, blob }],
             Err(_) => Vec::new(),
         }

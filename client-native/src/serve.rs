@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
 /// Listens; returns the real address.
@@ -26,8 +26,12 @@ pub async fn listen(
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     tokio::spawn(async move {
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok(place) = places.clone().acquire_owned().await else {
+                return;
+            };
+            let Ok((stream, _)) = listener.accept().await else {
+                continue;
+            };
             let (library, control) = (library.clone(), control.clone());
             tokio::spawn(async move {
                 // A player that hangs up in the middle is the usual case.
@@ -54,9 +58,15 @@ async fn connection(
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
-        let Ok(request) = timeout(REQUEST_PATIENCE, request(&mut read)).await else { return Ok(()) };
+        let Ok(request) = timeout(REQUEST_PATIENCE, request(&mut read)).await else {
+            return Ok(());
+        };
         let Some(request) = request? else {
-            return write.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+            return write
+                .write_all(
+                    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                )
+                .await;
         };
         let mut changes = library.changes();
         let manifest = loop {
@@ -72,8 +82,12 @@ async fn connection(
             "" => Some(0),
             path => manifest.entries.iter().position(|entry| entry.path == path),
         };
-        let Some((place, entry)) = found.and_then(|place| Some((place, manifest.entries.get(place)?))) else {
-            write.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await?;
+        let Some((place, entry)) =
+            found.and_then(|place| Some((place, manifest.entries.get(place)?)))
+        else {
+            write
+                .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+                .await?;
             continue;
         };
         let size = entry.size;
@@ -81,7 +95,9 @@ async fn connection(
             None | Some(Ranged::Ignored) => ("200 OK", 0..size),
             Some(Ranged::Part(range)) => ("206 Partial Content", range),
             Some(Ranged::Beyond) => {
-                let text = format!("HTTP/1.1 416 Range Not Satisfiable\r\ncontent-range: bytes */{size}\r\ncontent-length: 0\r\n\r\n");
+                let text = format!(
+                    "HTTP/1.1 416 Range Not Satisfiable\r\ncontent-range: bytes */{size}\r\ncontent-length: 0\r\n\r\n"
+                );
                 write.write_all(text.as_bytes()).await?;
                 continue;
             }
@@ -93,12 +109,22 @@ async fn connection(
             range.end - range.start,
         );
         if status.starts_with("206") {
-            head += &format!("content-range: bytes {}-{}/{size}\r\n", range.start, range.end - 1);
+            head += &format!(
+                "content-range: bytes {}-{}/{size}\r\n",
+                range.start,
+                range.end - 1
+            );
         }
         head += "\r\n";
         write.write_all(head.as_bytes()).await?;
         if !request.head {
-            let mut reader = Reader::new(library.clone(), control.clone(), place, range.start, range.end);
+            let mut reader = Reader::new(
+                library.clone(),
+                control.clone(),
+                place,
+                range.start,
+                range.end,
+            );
             while let Some(bytes) = reader.next().await? {
                 write.write_all(&bytes).await?;
             }
@@ -117,13 +143,20 @@ async fn request(read: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<O
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     let mut words = line.split_whitespace();
-    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else { return Ok(None) };
+    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next())
+    else {
+        return Ok(None);
+    };
     if !matches!(method, "GET" | "HEAD") {
         return Ok(None);
     }
     let path = target.split('?').next().unwrap_or_default();
-    let mut request =
-        Request { head: method == "HEAD", path: percent_decode(path), range: None, close: version == "HTTP/1.0" };
+    let mut request = Request {
+        head: method == "HEAD",
+        path: percent_decode(path),
+        range: None,
+        close: version == "HTTP/1.0",
+    };
     loop {
         let mut line = String::new();
         if limited.read_line(&mut line).await? == 0 {
@@ -133,7 +166,9 @@ async fn request(read: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<O
         if line.is_empty() {
             return Ok(Some(request));
         }
-        let Some((name, value)) = line.split_once(':') else { return Ok(None) };
+        let Some((name, value)) = line.split_once(':') else {
+            return Ok(None);
+        };
         match name.to_ascii_lowercase().as_str() {
             "range" => request.range = Some(value.trim().into()),
             "connection" => request.close |= value.trim().eq_ignore_ascii_case("close"),
@@ -152,7 +187,10 @@ enum Ranged {
 }
 
 fn parse_range(text: &str, size: u64) -> Ranged {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+    let Some((first, last)) = text
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+    else {
         return Ranged::Ignored;
     };
     let range = match (first.parse::<u64>(), last.parse::<u64>()) {
@@ -161,14 +199,21 @@ fn parse_range(text: &str, size: u64) -> Ranged {
         (Err(_), Ok(suffix)) if first.is_empty() => size.saturating_sub(suffix)..size,
         _ => return Ranged::Ignored,
     };
-    if range.start < range.end { Ranged::Part(range) } else { Ranged::Beyond }
+    if range.start < range.end {
+        Ranged::Part(range)
+    } else {
+        Ranged::Beyond
+    }
 }
 
 fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
-        let hex = (*byte == b'%').then(|| after.get(..2)).flatten().and_then(|two| std::str::from_utf8(two).ok());
+        let hex = (*byte == b'%')
+            .then(|| after.get(..2))
+            .flatten()
+            .and_then(|two| std::str::from_utf8(two).ok());
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(value) => {
                 bytes.push(value);
@@ -203,7 +248,13 @@ mod tests {
         assert_eq!(parse_range("bytes=-500", 100), Ranged::Part(0..100));
         assert_eq!(parse_range("bytes=100-", 100), Ranged::Beyond);
         assert_eq!(parse_range("bytes=-0", 100), Ranged::Beyond);
-        for odd in ["bytes=9-0", "bytes=a-b", "lines=0-1", "bytes=0-1,5-6", "bytes="] {
+        for odd in [
+            "bytes=9-0",
+            "bytes=a-b",
+            "lines=0-1",
+            "bytes=0-1,5-6",
+            "bytes=",
+        ] {
             assert_eq!(parse_range(odd, 100), Ranged::Ignored, "{odd}");
         }
     }

@@ -7,7 +7,9 @@ use crate::signalling::{SignalCommand, SignalEvent, Signalling};
 use crate::worker::{Answer, Job, News, Problem, Worker};
 use baton_content::{Header, Mask, PeerId, PeerKey, SwarmKey};
 use baton_signal_protocol::{Candidate, Refusal, ServerMessage};
-use baton_swarm::{Config, ConnId, Demand, Event, Input, Instant, Output, Role, Stats, Stream, Swarm};
+use baton_swarm::{
+    Config, ConnId, Demand, Event, Input, Instant, Output, Role, Stats, Stream, Swarm,
+};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,7 +46,10 @@ pub enum Control {
     Read { reader: u64, entry: usize, at: u64 },
     /// It reads no more.
     ReadNoMore { reader: u64 },
-    Budget { upload_bytes_per_second: Option<u64>, paused: bool },
+    Budget {
+        upload_bytes_per_second: Option<u64>,
+        paused: bool,
+    },
     /// Say goodbye and end.
     Leave,
 }
@@ -88,8 +93,14 @@ pub fn start(setup: Setup) -> Handle {
     let (control, controls) = mpsc::unbounded_channel();
     let (snapshots, snapshot) = watch::channel(Snapshot::default());
     let (news_out, news) = mpsc::unbounded_channel();
-    let task = tokio::spawn(async move { Session::new(setup, snapshots, news_out).run(controls).await });
-    Handle { control, snapshot, news, task }
+    let task =
+        tokio::spawn(async move { Session::new(setup, snapshots, news_out).run(controls).await });
+    Handle {
+        control,
+        snapshot,
+        news,
+        task,
+    }
 }
 
 struct Session {
@@ -114,7 +125,11 @@ struct Session {
 }
 
 impl Session {
-    fn new(setup: Setup, snapshots: watch::Sender<Snapshot>, news: mpsc::UnboundedSender<News>) -> Session {
+    fn new(
+        setup: Setup,
+        snapshots: watch::Sender<Snapshot>,
+        news: mpsc::UnboundedSender<News>,
+    ) -> Session {
         let peer_seed = crate::random();
         let peer_key = PeerKey::from_seed(peer_seed);
         let identity = Identity {
@@ -128,13 +143,29 @@ impl Session {
         let rtc = Rtc::new(identity, setup.bind, connections_max, link_events);
         let (server, commands) = mpsc::unbounded_channel();
         let (signal_events, signals) = mpsc::unbounded_channel();
-        let signalling = Signalling::new(setup.servers, setup.swarm_key, peer_key.clone(), commands, signal_events);
+        let signalling = Signalling::new(
+            setup.servers,
+            setup.swarm_key,
+            peer_key.clone(),
+            commands,
+            signal_events,
+        );
         tokio::spawn(signalling.run());
         let seed = u64::from_le_bytes(crate::random());
-        let budget = (setup.config.upload_bytes_per_second, setup.config.upload_paused);
+        let budget = (
+            setup.config.upload_bytes_per_second,
+            setup.config.upload_paused,
+        );
         let zero = Clock::now();
         let mut swarm = Swarm::new(
-            setup.stream, setup.have, setup.role, setup.config, peer_key, seed, Instant(0), crate::unix_s(),
+            setup.stream,
+            setup.have,
+            setup.role,
+            setup.config,
+            peer_key,
+            seed,
+            Instant(0),
+            crate::unix_s(),
         );
         for input in setup.first {
             swarm.handle_input(Instant(0), input);
@@ -167,7 +198,10 @@ impl Session {
         self.input(Input::Demanded(Vec::new()));
         loop {
             self.drain();
-            let wake = self.swarm.poll_timeout().map(|at| self.zero + Duration::from_micros(at.0));
+            let wake = self
+                .swarm
+                .poll_timeout()
+                .map(|at| self.zero + Duration::from_micros(at.0));
             tokio::select! {
                 event = self.links.recv() => {
                     let Some((conn, event)) = event else { return };
@@ -229,7 +263,11 @@ impl Session {
 
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
         match event {
-            LinkEvent::Received(channel, bytes) => self.input(Input::Received { conn, channel, bytes }),
+            LinkEvent::Received(channel, bytes) => self.input(Input::Received {
+                conn,
+                channel,
+                bytes,
+            }),
             LinkEvent::Credit(credit) => self.input(Input::Writable { conn, credit }),
             event => {
                 let news = self.rtc.handle(conn, event);
@@ -241,8 +279,18 @@ impl Session {
     fn rtc_news(&mut self, news: Vec<RtcNews>) {
         for news in news {
             match news {
-                RtcNews::Connected { conn, peer, binding, path } => {
-                    self.input(Input::Connected { conn, peer, binding, path });
+                RtcNews::Connected {
+                    conn,
+                    peer,
+                    binding,
+                    path,
+                } => {
+                    self.input(Input::Connected {
+                        conn,
+                        peer,
+                        binding,
+                        path,
+                    });
                 }
                 RtcNews::Disconnected { conn } => self.input(Input::Disconnected { conn }),
                 RtcNews::Failed { peer } => self.input(Input::ConnectFailed { peer }),
@@ -250,7 +298,10 @@ impl Session {
                     if self.now.joined {
                         let _ = self.server.send(SignalCommand::Relay { to: to.0, blob });
                     } else {
-                        self.input(Input::Signal { to, blob: blob.into() });
+                        self.input(Input::Signal {
+                            to,
+                            blob: blob.into(),
+                        });
                     }
                 }
             }
@@ -259,13 +310,17 @@ impl Session {
 
     fn signal_event(&mut self, event: SignalEvent) {
         match event {
-            SignalEvent::Server(ServerMessage::Welcome { ice, candidates, .. }) => {
+            SignalEvent::Server(ServerMessage::Welcome {
+                ice, candidates, ..
+            }) => {
                 self.now.joined = true;
                 self.now.refusal = None;
                 self.rtc.set_ice(ice);
                 self.candidates(candidates);
             }
-            SignalEvent::Server(ServerMessage::Candidates(candidates)) => self.candidates(candidates),
+            SignalEvent::Server(ServerMessage::Candidates(candidates)) => {
+                self.candidates(candidates)
+            }
             SignalEvent::Server(ServerMessage::Relay { from, blob }) => {
                 let news = self.rtc.handle_blob(PeerId(from), &blob);
                 self.rtc_news(news);
@@ -283,7 +338,12 @@ impl Session {
     }
 
     fn candidates(&mut self, candidates: Vec<Candidate>) {
-        self.input(Input::Candidates(candidates.iter().map(|candidate| PeerId(candidate.peer)).collect()));
+        self.input(Input::Candidates(
+            candidates
+                .iter()
+                .map(|candidate| PeerId(candidate.peer))
+                .collect(),
+        ));
         if !candidates.is_empty() {
             self.now.candidates = candidates;
         }
@@ -301,9 +361,15 @@ impl Session {
                 self.readers.remove(&reader);
                 self.demand();
             }
-            Control::Budget { upload_bytes_per_second, paused } => {
+            Control::Budget {
+                upload_bytes_per_second,
+                paused,
+            } => {
                 self.budget = (upload_bytes_per_second, paused);
-                self.input(Input::Budget { upload_bytes_per_second, paused });
+                self.input(Input::Budget {
+                    upload_bytes_per_second,
+                    paused,
+                });
             }
             Control::Leave => {}
         }
@@ -313,15 +379,24 @@ impl Session {
     fn demand(&mut self) {
         let now = self.time();
         let mut demands = self.again.clone();
-        let manifest = self.library.as_ref().and_then(|library| Some((library.clone(), library.manifest()?)));
+        let manifest = self
+            .library
+            .as_ref()
+            .and_then(|library| Some((library.clone(), library.manifest()?)));
         if let Some((library, manifest)) = manifest {
             for (entry, at) in self.readers.values() {
-                let Some(entry) = manifest.entries.get(*entry) else { continue };
+                let Some(entry) = manifest.entries.get(*entry) else {
+                    continue;
+                };
                 let mut from = *at;
                 while from < entry.size.min(at + READ_AHEAD_BYTES) {
                     let deadline = now.after((from - at) * 1_000_000 / READ_BYTES_PER_SECOND);
                     let missing = library.missing(entry, from..from + DEMAND_BYTES);
-                    demands.extend(missing.into_iter().map(|(piece, mask)| Demand { piece, mask, deadline }));
+                    demands.extend(missing.into_iter().map(|(piece, mask)| Demand {
+                        piece,
+                        mask,
+                        deadline,
+                    }));
                     from += DEMAND_BYTES;
                 }
             }
@@ -333,7 +408,11 @@ impl Session {
     fn drain(&mut self) {
         while let Some(output) = self.swarm.poll_output() {
             match output {
-                Output::Send { conn, channel, bytes } => self.rtc.send(conn, channel, bytes),
+                Output::Send {
+                    conn,
+                    channel,
+                    bytes,
+                } => self.rtc.send(conn, channel, bytes),
                 Output::Connect { peer } => {
                     let news = self.rtc.connect(peer);
                     self.rtc_news(news);
@@ -343,8 +422,14 @@ impl Session {
                     let news = self.rtc.handle_blob(from, &blob);
                     self.rtc_news(news);
                 }
-                Output::Report { completeness_permille, free_slots } => {
-                    let _ = self.server.send(SignalCommand::Report { completeness_permille, free_slots });
+                Output::Report {
+                    completeness_permille,
+                    free_slots,
+                } => {
+                    let _ = self.server.send(SignalCommand::Report {
+                        completeness_permille,
+                        free_slots,
+                    });
                 }
                 Output::Event(event) => self.event(event),
                 Output::CancelLoad { .. } => {}
@@ -365,18 +450,25 @@ impl Session {
 
     fn tick(&mut self) {
         self.ticks += 1;
-        if self.ticks % CLOCK_TICKS == 0 {
-            self.input(Input::Clock { unix_now_s: crate::unix_s() });
+        if self.ticks.is_multiple_of(CLOCK_TICKS) {
+            self.input(Input::Clock {
+                unix_now_s: crate::unix_s(),
+            });
             // Whoever has few neighbours asks for more; the engine picks.
             if self.now.joined && self.now.stats.peers.len() < NEIGHBOURS_FEW {
                 let _ = self.server.send(SignalCommand::More);
             }
         }
         self.publish();
-        let spent = self.upload_total.is_some_and(|total| self.now.stats.sent_bytes >= total);
+        let spent = self
+            .upload_total
+            .is_some_and(|total| self.now.stats.sent_bytes >= total);
         if spent && !self.budget.1 {
             self.budget.1 = true;
-            self.input(Input::Budget { upload_bytes_per_second: self.budget.0, paused: true });
+            self.input(Input::Budget {
+                upload_bytes_per_second: self.budget.0,
+                paused: true,
+            });
         }
     }
 

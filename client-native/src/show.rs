@@ -16,7 +16,11 @@ pub struct Show {
 
 impl Show {
     pub fn new(json: bool) -> Show {
-        Show { json, bar: None, last: None }
+        Show {
+            json,
+            bar: None,
+            last: None,
+        }
     }
 
     pub fn json(&self) -> bool {
@@ -25,7 +29,11 @@ impl Show {
 
     /// A result: a line for people, or an event for machines.
     pub fn result(&self, line: &str, event: &Value) {
-        let text = if self.json { event.to_string() } else { line.to_string() };
+        let text = if self.json {
+            event.to_string()
+        } else {
+            line.to_string()
+        };
         let mut out = std::io::stdout().lock();
         // A closed pipe is the reader's wish; the work goes on.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -53,25 +61,46 @@ impl Show {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let template = if seeding { "{spinner} {msg}" } else { "{bar:30} {percent:>3} % {msg}" };
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let template = if seeding {
+                "{spinner} {msg}"
+            } else {
+                "{bar:30} {percent:>3} % {msg}"
+            };
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(1).with_style(style)
         });
         let stats = &snapshot.stats;
-        let sum = |rate: fn(&baton_swarm::PeerStats) -> u64| stats.peers.iter().map(rate).sum::<u64>();
-        let (down, up) = (sum(|p| p.down_bytes_per_second), sum(|p| p.up_bytes_per_second));
-        let copies = if size > 0 { stats.sent_bytes as f64 / size as f64 } else { 0.0 };
+        let sum =
+            |rate: fn(&baton_swarm::PeerStats) -> u64| stats.peers.iter().map(rate).sum::<u64>();
+        let (down, up) = (
+            sum(|p| p.down_bytes_per_second),
+            sum(|p| p.up_bytes_per_second),
+        );
+        let copies = if size > 0 {
+            stats.sent_bytes as f64 / size as f64
+        } else {
+            0.0
+        };
         bar.set_length(1000);
         bar.set_position(u64::from(stats.completeness_permille));
         bar.set_message(if seeding {
             format!(
                 "{} peers ({} have all)  ↑ {}/s  {} sent, {copies:.1} copies{}",
-                stats.peers.len(), stats.complete_peers, HumanBytes(up), HumanBytes(stats.sent_bytes), away(snapshot),
+                stats.peers.len(),
+                stats.complete_peers,
+                HumanBytes(up),
+                HumanBytes(stats.sent_bytes),
+                away(snapshot),
             )
         } else {
             format!(
                 "{} of {}  ↓ {}/s  ↑ {}/s  {} peers{}",
-                HumanBytes(stats.have_bytes), HumanBytes(size), HumanBytes(down), HumanBytes(up), stats.peers.len(),
+                HumanBytes(stats.have_bytes),
+                HumanBytes(size),
+                HumanBytes(down),
+                HumanBytes(up),
+                stats.peers.len(),
                 away(snapshot),
             )
         });
@@ -87,7 +116,11 @@ impl Show {
 }
 
 fn away(snapshot: &Snapshot) -> &'static str {
-    if snapshot.joined { "" } else { "  (looking for the server)" }
+    if snapshot.joined {
+        ""
+    } else {
+        "  (looking for the server)"
+    }
 }
 
 /// A snapshot for machines.
@@ -115,7 +148,13 @@ pub fn progress(snapshot: &Snapshot) -> Value {
 
 /// The connected peers for machines.
 pub fn peers(snapshot: &Snapshot) -> Vec<Value> {
-    let region = |id: &[u8; 32]| snapshot.candidates.iter().find(|c| c.peer == *id).and_then(|c| c.region.clone());
+    let region = |id: &[u8; 32]| {
+        snapshot
+            .candidates
+            .iter()
+            .find(|c| c.peer == *id)
+            .and_then(|c| c.region.clone())
+    };
     let peer = |p: &baton_swarm::PeerStats| {
         json!({
             "id": p.id.to_string(),

@@ -4,7 +4,8 @@
 
 use baton_content::{PeerKey, SwarmKey};
 use baton_signal_protocol::{
-    ClientMessage, DecodeError, Join, Refusal, Report, SERVER_MESSAGE_MAX, SUBPROTOCOL, ServerMessage,
+    ClientMessage, DecodeError, Join, Refusal, Report, SERVER_MESSAGE_MAX, SUBPROTOCOL,
+    ServerMessage,
 };
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
@@ -27,9 +28,15 @@ pub enum SignalEvent {
 /// What the session says.
 #[derive(Debug)]
 pub enum SignalCommand {
-    Relay { to: [u8; 32], blob: Vec<u8> },
+    Relay {
+        to: [u8; 32],
+        blob: Vec<u8>,
+    },
     More,
-    Report { completeness_permille: u16, free_slots: u8 },
+    Report {
+        completeness_permille: u16,
+        free_slots: u8,
+    },
     /// Say goodbye and end.
     Leave,
 }
@@ -54,7 +61,11 @@ enum End {
     /// The session wants no more.
     Left,
     /// Come back after this long; `None` means by the usual backoff.
-    Lost { refusal: Option<Refusal>, retry: Option<Duration>, joined: bool },
+    Lost {
+        refusal: Option<Refusal>,
+        retry: Option<Duration>,
+        joined: bool,
+    },
 }
 
 impl Signalling {
@@ -65,8 +76,21 @@ impl Signalling {
         commands: mpsc::UnboundedReceiver<SignalCommand>,
         events: mpsc::UnboundedSender<SignalEvent>,
     ) -> Signalling {
-        let report = Report { completeness_permille: 0, free_slots: 0, spare_upload_kbit: 0 };
-        Signalling { servers, swarm, peer, commands, events, report, clock_offset_s: 0, outbox: Vec::new() }
+        let report = Report {
+            completeness_permille: 0,
+            free_slots: 0,
+            spare_upload_kbit: 0,
+        };
+        Signalling {
+            servers,
+            swarm,
+            peer,
+            commands,
+            events,
+            report,
+            clock_offset_s: 0,
+            outbox: Vec::new(),
+        }
     }
 
     /// Runs until told to leave, or until the session is gone.
@@ -74,10 +98,16 @@ impl Signalling {
         let mut attempt = 0u32;
         let mut place = 0;
         loop {
-            let Some(origin) = self.servers.get(place % self.servers.len().max(1)).cloned() else { return };
+            let Some(origin) = self.servers.get(place % self.servers.len().max(1)).cloned() else {
+                return;
+            };
             let (refusal, retry) = match self.once(&origin).await {
                 End::Left => return,
-                End::Lost { refusal, retry, joined } => {
+                End::Lost {
+                    refusal,
+                    retry,
+                    joined,
+                } => {
                     if joined {
                         attempt = 0;
                     } else {
@@ -91,7 +121,9 @@ impl Signalling {
             }
             // Full jitter on an exponential backoff, so that a server that comes back is not trampled.
             let ceiling = RETRY_MAX.min(RETRY_FIRST * (1 << attempt.min(6)));
-            let wait = retry.map_or(ceiling / 2 + jitter(ceiling / 2), |wait| wait.min(RETRY_REFUSED) + jitter(RETRY_FIRST / 2));
+            let wait = retry.map_or(ceiling / 2 + jitter(ceiling / 2), |wait| {
+                wait.min(RETRY_REFUSED) + jitter(RETRY_FIRST / 2)
+            });
             attempt += 1;
             if self.wait(wait).await {
                 return;
@@ -118,9 +150,18 @@ impl Signalling {
     }
 
     async fn once(&mut self, origin: &str) -> End {
-        let lost = |joined| End::Lost { refusal: None, retry: None, joined };
-        let Some((mut socket, host)) = connect(origin).await else { return lost(false) };
-        if send(&mut socket, &ClientMessage::Join(self.join(&host))).await.is_err() {
+        let lost = |joined| End::Lost {
+            refusal: None,
+            retry: None,
+            joined,
+        };
+        let Some((mut socket, host)) = connect(origin).await else {
+            return lost(false);
+        };
+        if send(&mut socket, &ClientMessage::Join(self.join(&host)))
+            .await
+            .is_err()
+        {
             return lost(false);
         }
         let mut patience = CONNECT_PATIENCE;
@@ -194,8 +235,15 @@ impl Signalling {
         Some(match command {
             SignalCommand::Relay { to, blob } => ClientMessage::Relay { to, blob },
             SignalCommand::More => ClientMessage::More,
-            SignalCommand::Report { completeness_permille, free_slots } => {
-                let report = Report { completeness_permille, free_slots, spare_upload_kbit: 0 };
+            SignalCommand::Report {
+                completeness_permille,
+                free_slots,
+            } => {
+                let report = Report {
+                    completeness_permille,
+                    free_slots,
+                    spare_upload_kbit: 0,
+                };
                 if report == self.report {
                     return None;
                 }
@@ -209,7 +257,14 @@ impl Signalling {
     fn join(&self, host: &str) -> Join {
         let unix_s = crate::unix_s().saturating_add_signed(self.clock_offset_s);
         let (swarm, peer) = (self.swarm.id().0, self.peer.id().0);
-        let mut join = Join::new(host, unix_s, swarm, peer, |bytes| self.swarm.sign(bytes), |bytes| self.peer.sign(bytes));
+        let mut join = Join::new(
+            host,
+            unix_s,
+            swarm,
+            peer,
+            |bytes| self.swarm.sign(bytes),
+            |bytes| self.peer.sign(bytes),
+        );
         join.completeness_permille = self.report.completeness_permille;
         join.free_slots = self.report.free_slots;
         join
@@ -223,7 +278,9 @@ async fn connect(origin: &str) -> Option<(Socket, String)> {
     let default_port = if scheme == "wss" { ":443" } else { ":80" };
     let host = host.strip_suffix(default_port).unwrap_or(host).to_string();
     let mut request = format!("{scheme}://{host}/ws").into_client_request().ok()?;
-    request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().ok()?);
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", SUBPROTOCOL.parse().ok()?);
     let limits = WebSocketConfig::default()
         .max_message_size(Some(SERVER_MESSAGE_MAX))
         .max_frame_size(Some(SERVER_MESSAGE_MAX));
@@ -234,7 +291,10 @@ async fn connect(origin: &str) -> Option<(Socket, String)> {
 
 async fn send(socket: &mut Socket, message: &ClientMessage) -> Result<(), ()> {
     let sending = socket.send(Message::Binary(message.encode().into()));
-    timeout(CONNECT_PATIENCE, sending).await.map_err(|_| ())?.map_err(|_| ())
+    timeout(CONNECT_PATIENCE, sending)
+        .await
+        .map_err(|_| ())?
+        .map_err(|_| ())
 }
 
 /// Between nothing and `most`.

@@ -6,6 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
+/// Done by the side itself.
+pub type OwnJob = Box<dyn FnOnce(&mut dyn Side) -> Vec<Input> + Send>;
+
 /// What the thread is told.
 pub enum Job {
     /// `Seal`, `Load`, `Store` and `Deliver`; bounded by the engine's own windows.
@@ -13,7 +16,7 @@ pub enum Job {
     /// A head to persist, completeness, the end.
     Event(Event),
     /// Something of the side's own: what its helper threads found, or a wish of another session's.
-    Own(Box<dyn FnOnce(&mut dyn Side) -> Vec<Input> + Send>),
+    Own(OwnJob),
     /// Nothing more comes.
     Stop,
 }
@@ -84,9 +87,11 @@ impl Worker {
 
     /// A job for a side of a known type.
     pub fn own<S: Side + 'static>(&self, job: impl FnOnce(&mut S) -> Vec<Input> + Send + 'static) {
-        self.send(Job::Own(Box::new(move |side| match side.as_any().downcast_mut::<S>() {
-            Some(side) => job(side),
-            None => Vec::new(),
+        self.send(Job::Own(Box::new(move |side| {
+            match side.as_any().downcast_mut::<S>() {
+                Some(side) => job(side),
+                None => Vec::new(),
+            }
         })));
     }
 }
@@ -98,7 +103,11 @@ pub fn queue() -> (Worker, Receiver<Job>) {
 }
 
 /// Starts the thread.
-pub fn spawn(mut side: Box<dyn Side>, inbox: Receiver<Job>, answers: UnboundedSender<Answer>) -> std::thread::JoinHandle<()> {
+pub fn spawn(
+    mut side: Box<dyn Side>,
+    inbox: Receiver<Job>,
+    answers: UnboundedSender<Answer>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         loop {
             let job = match inbox.recv_timeout(IDLE) {
@@ -136,7 +145,9 @@ pub fn load(
 ) -> (Vec<Input>, Mask) {
     let piece = header.id();
     let mask = mask.and(header.full_mask());
-    let (Some(first), Some(last)) = (mask.first(), mask.iter().last()) else { return (Vec::new(), Mask::EMPTY) };
+    let (Some(first), Some(last)) = (mask.first(), mask.iter().last()) else {
+        return (Vec::new(), Mask::EMPTY);
+    };
     let start = usize::from(first.0) * baton_content::BLOCK_LEN;
     let end = usize::from(last.0) * baton_content::BLOCK_LEN + header.block_len(last);
     let mut bytes = vec![0; end.saturating_sub(start)];

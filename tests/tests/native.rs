@@ -1,5 +1,6 @@
 //! Native peers over real sockets and the real server.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ fn link_of(publisher: &mut Peer) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_killed_in_the_middle_goes_on_where_it_was() {
+async fn a_download_killed_in_the_middle_goes_on_where_it_was_but_for_what_the_disk_spoilt() {
     let server = server(|_| {}).await;
     let origin = format!("http://{}", server.address());
     let folder = tempfile::tempdir().expect("a folder");
@@ -47,6 +48,13 @@ async fn a_download_killed_in_the_middle_goes_on_where_it_was() {
     first.kill();
     let half = std::fs::metadata(folder.path().join("copy.bin.part")).expect("the half file");
     assert_eq!(half.len(), bytes.len() as u64, "preallocated");
+    // The first piece was in by then; the disk spoils some of it meanwhile.
+    let part = std::fs::OpenOptions::new()
+        .write(true)
+        .open(folder.path().join("copy.bin.part"));
+    part.expect("the half file")
+        .write_all(&[0; 40_000])
+        .expect("it is ours");
 
     let mut second = Peer::start(folder.path(), &get);
     let done = second.wait("done", PATIENCE);
@@ -54,9 +62,18 @@ async fn a_download_killed_in_the_middle_goes_on_where_it_was() {
     let received = done["received_bytes"].as_u64().expect("a number");
     assert!(received < bytes.len() as u64, "{received} came again");
     assert!(std::fs::read(folder.path().join("copy.bin")).expect("the copy") == bytes);
-    let left = std::fs::read_dir(folder.path()).expect("the folder").flatten();
-    let names: Vec<_> = left.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    assert!(!names.iter().any(|n| n.contains("index") || n.contains("part")), "{names:?}");
+    let left = std::fs::read_dir(folder.path())
+        .expect("the folder")
+        .flatten();
+    let names: Vec<_> = left
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(
+        !names
+            .iter()
+            .any(|n| n.contains("index") || n.contains("part")),
+        "{names:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +83,9 @@ async fn a_keeper_replaces_the_publisher_and_nothing_it_holds_or_logs_decrypts()
     let folder = tempfile::tempdir().expect("a folder");
     let bytes = film(3 << 20);
     std::fs::write(folder.path().join("film.bin"), &bytes).expect("a film");
-    let seed = ["seed", "film.bin", "--server", &origin, "--ticket", "--key", "film.key"];
+    let seed = [
+        "seed", "film.bin", "--server", &origin, "--ticket", "--key", "film.key",
+    ];
     let mut publisher = Peer::start(folder.path(), &seed);
     let (link, ticket) = link_of(&mut publisher);
     publisher.wait("hashed", PATIENCE);
@@ -79,7 +98,10 @@ async fn a_keeper_replaces_the_publisher_and_nothing_it_holds_or_logs_decrypts()
     keeper.kill();
     let mut keeper = Peer::start(kept.path(), &["keep", &ticket, "--dir", "kept"]);
 
-    let mut viewer = Peer::start(folder.path(), &["get", &link, "-o", "copy.bin", "--timeout", "50s"]);
+    let mut viewer = Peer::start(
+        folder.path(),
+        &["get", &link, "-o", "copy.bin", "--timeout", "50s"],
+    );
     viewer.wait("done", PATIENCE);
     assert_eq!(viewer.end(), Some(0));
     assert!(std::fs::read(folder.path().join("copy.bin")).expect("the copy") == bytes);
@@ -96,13 +118,23 @@ async fn a_keeper_replaces_the_publisher_and_nothing_it_holds_or_logs_decrypts()
     assert!(!contains(b"film.bin"), "not even the name");
     assert!(!contains(&parsed.secret.0));
     assert!(!contains(keys.link_slot.as_bytes()));
-    assert!(!contains(link.split('#').nth(1).expect("a fragment").as_bytes()));
+    assert!(!contains(
+        link.split('#').nth(1).expect("a fragment").as_bytes()
+    ));
     // The keys that it does hold open nothing of the head's.
     let head = head_of(kept.path(), &parsed);
-    for key in [*keys.swarm.seed(), keys.signalling, parsed.publisher.0, keys.swarm.id().0] {
+    for key in [
+        *keys.swarm.seed(),
+        keys.signalling,
+        parsed.publisher.0,
+        keys.swarm.id().0,
+    ] {
         assert!(head.head().content_key(&SlotKey::from_bytes(key)).is_err());
     }
-    assert!(head.head().content_key(&keys.link_slot).is_ok(), "the link does");
+    assert!(
+        head.head().content_key(&keys.link_slot).is_ok(),
+        "the link does"
+    );
 }
 
 /// The keeper's persisted head.
@@ -112,7 +144,8 @@ fn head_of(folder: &Path, link: &Link) -> baton_content::SignedHead {
     // The lock goes with the process that held it; a copy has none.
     let copy = folder.join("copy-of-index");
     std::fs::copy(path, &copy).expect("the index");
-    let index = baton_client_native::index::Index::open(&copy, &link.publisher, &swarm).expect("an index");
+    let index =
+        baton_client_native::index::Index::open(&copy, &link.publisher, &swarm).expect("an index");
     index.head().expect("a head").clone()
 }
 
@@ -138,20 +171,41 @@ async fn a_player_gets_the_end_of_a_film_before_its_middle() {
     let mut publisher = Peer::start(folder.path(), &seed);
     let (link, _) = link_of(&mut publisher);
     let mut viewer = Peer::start(folder.path(), &["get", &link, "--serve", "127.0.0.1:0"]);
-    let url = viewer.wait("serving", PATIENCE)["url"].as_str().expect("a URL").to_string();
-    let address = url.trim_start_matches("http://").trim_end_matches('/').to_string();
+    let url = viewer.wait("serving", PATIENCE)["url"]
+        .as_str()
+        .expect("a URL")
+        .to_string();
+    let address = url
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .to_string();
 
-    let mut stream = tokio::net::TcpStream::connect(&address).await.expect("it listens");
-    let request = format!("GET /film.mp4 HTTP/1.1\r\nHost: {address}\r\nRange: bytes=-1000\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut stream = tokio::net::TcpStream::connect(&address)
+        .await
+        .expect("it listens");
+    let request = format!(
+        "GET /film.mp4 HTTP/1.1\r\nHost: {address}\r\nRange: bytes=-1000\r\nConnection: close\r\n\r\n"
+    );
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("a request");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("an answer");
     let text = String::from_utf8_lossy(&answer);
-    assert!(text.starts_with("HTTP/1.1 206"), "{}", text.lines().next().unwrap_or_default());
+    assert!(
+        text.starts_with("HTTP/1.1 206"),
+        "{}",
+        text.lines().next().unwrap_or_default()
+    );
     assert!(text.contains("content-type: video/mp4"));
     assert!(answer.ends_with(&bytes[bytes.len() - 1000..]));
     viewer.news();
-    let complete = viewer.log.iter().filter_map(|e| e["complete"].as_f64()).fold(0.0, f64::max);
+    let complete = viewer
+        .log
+        .iter()
+        .filter_map(|e| e["complete"].as_f64())
+        .fold(0.0, f64::max);
     assert!(complete < 1.0, "it came first");
 }
 
@@ -190,19 +244,58 @@ async fn a_folder_arrives_as_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let album = folder.path().join("album");
     std::fs::create_dir_all(album.join("side b")).expect("a folder");
-    let files = [("one.mp3", 1_500_000), ("side b/two.mp3", 20_000), ("empty.txt", 0)];
+    let files = [
+        ("one.mp3", 1_500_000),
+        ("side b/two.mp3", 20_000),
+        ("empty.txt", 0),
+    ];
     for (name, len) in files {
         std::fs::write(album.join(name), film(len)).expect("a file");
     }
     let mut publisher = Peer::start(folder.path(), &["seed", "album", "--server", &origin]);
     let (link, _) = link_of(&mut publisher);
-    let mut viewer = Peer::start(folder.path(), &["get", &link, "-o", "copy", "--timeout", "50s"]);
+    let mut viewer = Peer::start(
+        folder.path(),
+        &["get", &link, "-o", "copy", "--timeout", "50s"],
+    );
     viewer.wait("done", PATIENCE);
     assert_eq!(viewer.end(), Some(0));
     for (name, len) in files {
         let copy = std::fs::read(folder.path().join("copy").join(name)).expect("it came");
         assert!(copy == film(len), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_folder_shares_what_appears_in_it_and_writes_feeds() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let films = folder.path().join("films");
+    std::fs::create_dir(&films).expect("a folder");
+    std::fs::write(films.join("notes.txt"), "no film").expect("a file");
+    let watch = ["seed", "--watch", "films", "--server", &origin];
+    let mut publisher = Peer::start(folder.path(), &watch);
+    std::fs::write(films.join("a & b.mp4"), film(50_000)).expect("a film");
+    let (link, _) = link_of(&mut publisher);
+    let feeds = publisher.wait("feeds", PATIENCE);
+    assert_eq!(feeds["items"], 1);
+    let rss = std::fs::read_to_string(films.join("feed.xml")).expect("a feed");
+    let enclosure = format!(r#"<enclosure url="{link}" length="50000" type="video/mp4"/>"#);
+    assert!(
+        rss.contains(&enclosure) && rss.contains("<title>a &amp; b.mp4</title>"),
+        "{rss}"
+    );
+    let json = std::fs::read_to_string(films.join("feed.json")).expect("a feed");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["items"][0]["attachments"][0]["url"], link.as_str());
+
+    let get = ["get", &link, "-o", "copy.mp4", "--timeout", "50s"];
+    let mut viewer = Peer::start(folder.path(), &get);
+    viewer.wait("done", PATIENCE);
+    assert!(std::fs::read(folder.path().join("copy.mp4")).expect("the copy") == film(50_000));
+    std::fs::remove_file(films.join("a & b.mp4")).expect("it was there");
+    assert_eq!(publisher.wait("feeds", PATIENCE)["items"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,7 +336,7 @@ async fn swarm_survives(count: usize, kills: usize, patience: Duration) {
                 done[n] |= event["event"] == "done";
                 assert_ne!(event["event"], "error", "peer {n}: {event}");
                 let whole = |name: &str| event[name].as_f64() == Some(1.0);
-                if whole("complete") || whole("others") {
+                if done[n] || whole("complete") || whole("others") {
                     publisher = None;
                 }
             }
@@ -251,7 +344,9 @@ async fn swarm_survives(count: usize, kills: usize, patience: Duration) {
         if Instant::now() >= next_kill && killed < kills {
             next_kill += Duration::from_secs(1);
             // One that is not done yet, if there is one.
-            let victim = (0..count).map(|n| (n + killed * 7) % count).find(|n| !done[*n]);
+            let victim = (0..count)
+                .map(|n| (n + killed * 7) % count)
+                .find(|n| !done[*n]);
             if let Some(victim) = victim {
                 peers[victim].kill();
                 peers[victim] = start(victim);
@@ -260,7 +355,10 @@ async fn swarm_survives(count: usize, kills: usize, patience: Duration) {
         }
         if began.elapsed() > patience {
             let missing: Vec<_> = (0..count).filter(|n| !done[*n]).collect();
-            let last: Vec<_> = missing.iter().map(|n| peers[*n].log.last().cloned()).collect();
+            let last: Vec<_> = missing
+                .iter()
+                .map(|n| peers[*n].log.last().cloned())
+                .collect();
             panic!("{missing:?} are not done: {last:?}");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -271,5 +369,8 @@ async fn swarm_survives(count: usize, kills: usize, patience: Duration) {
         let copy = std::fs::read(folder.path().join(format!("copy-{n}.bin"))).expect("a copy");
         assert!(copy == bytes, "copy {n} is right");
     }
-    println!("{count} peers, {killed} killed, {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "{count} peers, {killed} killed, {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
 }

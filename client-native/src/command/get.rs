@@ -26,12 +26,17 @@ pub async fn run(args: args::Get, show: &mut Show) -> Result<(), Exit> {
     if let Destination::At(path) = &destination
         && path.is_file()
     {
-        return Err(Exit::new(exit::FILE, format!("{} is there already", path.display())));
+        return Err(Exit::new(
+            exit::FILE,
+            format!("{} is there already", path.display()),
+        ));
     }
     let (mut session, library) = peer::fetch(&args.link, destination, &net(&args.net))?;
     if let Some(address) = args.serve {
         let listening = serve::listen(address, library.clone(), session.control.clone()).await;
-        let real = listening.map_err(|error| Exit::new(exit::OTHER, format!("cannot serve at {address}: {error}")))?;
+        let real = listening.map_err(|error| {
+            Exit::new(exit::OTHER, format!("cannot serve at {address}: {error}"))
+        })?;
         let url = format!("http://{real}/");
         show.result(&url, &json!({"event": "serving", "url": url}));
     }
@@ -41,9 +46,16 @@ pub async fn run(args: args::Get, show: &mut Show) -> Result<(), Exit> {
     result
 }
 
-async fn follow(args: &args::Get, session: &mut Handle, library: &Arc<Library>, show: &mut Show) -> Result<(), Exit> {
+async fn follow(
+    args: &args::Get,
+    session: &mut Handle,
+    library: &Arc<Library>,
+    show: &mut Show,
+) -> Result<(), Exit> {
     let mut snapshot = session.snapshot.clone();
-    let mut piped = args.stdout.then(|| tokio::spawn(pipe(library.clone(), session.control.clone())));
+    let mut piped = args
+        .stdout
+        .then(|| tokio::spawn(pipe(library.clone(), session.control.clone())));
     let (mut received, mut last_news) = (0, Instant::now());
     let mut done = false;
     let end = stopped();
@@ -102,7 +114,9 @@ async fn follow(args: &args::Get, session: &mut Handle, library: &Arc<Library>, 
 }
 
 fn manifest(library: &Library, show: &Show) {
-    let Some(manifest) = library.manifest() else { return };
+    let Some(manifest) = library.manifest() else {
+        return;
+    };
     let size: u64 = manifest.entries.iter().map(|entry| entry.size).sum();
     let event = json!({"event": "manifest", "title": manifest.title, "size": size, "files": manifest.entries.len()});
     if show.json() {

@@ -44,15 +44,27 @@ pub async fn run(args: args::Info, show: &mut Show) -> Result<(), Exit> {
 }
 
 fn describe(library: &crate::Library, session: &crate::session::Handle, show: &Show) {
-    let Some(manifest) = library.manifest() else { return };
+    let Some(manifest) = library.manifest() else {
+        return;
+    };
     let now = session.snapshot.borrow();
     let size: u64 = manifest.entries.iter().map(|entry| entry.size).sum();
-    let hash = |entry: &baton_content::Entry| entry.blake3.map(|h| h.iter().map(|b| format!("{b:02x}")).collect::<String>());
-    let near: Vec<_> = now.candidates.iter().map(|c| json!({
-        "region": c.region,
-        "complete": f64::from(c.completeness_permille) / 1000.0,
-        "free_slots": c.free_slots,
-    })).collect();
+    let hash = |entry: &baton_content::Entry| {
+        entry
+            .blake3
+            .map(|h| h.iter().map(|b| format!("{b:02x}")).collect::<String>())
+    };
+    let near: Vec<_> = now
+        .candidates
+        .iter()
+        .map(|c| {
+            json!({
+                "region": c.region,
+                "complete": f64::from(c.completeness_permille) / 1000.0,
+                "free_slots": c.free_slots,
+            })
+        })
+        .collect();
     let event = json!({
         "event": "info",
         "title": manifest.title,
@@ -84,10 +96,15 @@ fn describe(library: &crate::Library, session: &crate::session::Handle, show: &S
             &id[..8],
             show::role(peer.role, peer.complete_permille),
             peer.complete_permille / 10,
-            peer.rtt_us.map_or_else(String::new, |us| format!("{} ms", us / 1000)),
+            peer.rtt_us
+                .map_or_else(String::new, |us| format!("{} ms", us / 1000)),
         );
     }
-    lines += &format!("{} named by the server; others hold {} % together", now.candidates.len(), now.stats.others_union_permille / 10);
+    lines += &format!(
+        "{} named by the server; others hold {} % together",
+        now.candidates.len(),
+        now.stats.others_union_permille / 10
+    );
     show.result(&lines, &event);
 }
 

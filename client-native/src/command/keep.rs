@@ -16,12 +16,20 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
     let space = peer::space(args.space);
     let mut net = net(&args.net);
     // Each swarm has its own engine: the rate is shared out evenly.
-    net.upload_bytes_per_second = net.upload_bytes_per_second.map(|rate| (rate / tickets.len() as u64).max(1));
+    net.upload_bytes_per_second = net
+        .upload_bytes_per_second
+        .map(|rate| (rate / tickets.len() as u64).max(1));
     let mut sessions = Vec::new();
     for ticket in &tickets {
         let swarm = ticket.swarm.id().to_string();
-        sessions.push(Some((swarm.clone(), peer::keep(ticket, &args.dir, &space, &net)?)));
-        show.note(&format!("keeping {swarm}"), &json!({"event": "keeping", "swarm": swarm}));
+        sessions.push(Some((
+            swarm.clone(),
+            peer::keep(ticket, &args.dir, &space, &net)?,
+        )));
+        show.note(
+            &format!("keeping {swarm}"),
+            &json!({"event": "keeping", "swarm": swarm}),
+        );
     }
     let end = stopped();
     tokio::pin!(end);
@@ -32,7 +40,9 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
             _ = tick.tick() => {}
         }
         for place in &mut sessions {
-            let Some((swarm, session)) = place else { continue };
+            let Some((swarm, session)) = place else {
+                continue;
+            };
             let mut over = None;
             while let Ok(news) = session.news.try_recv() {
                 match news {
@@ -48,14 +58,20 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
             event["swarm"] = json!(swarm);
             event["used_bytes"] = json!(space.used());
             let line = format!(
-                "{}…  {} kept, {} peers, {} sent", &swarm[..8], HumanBytes(now.stats.have_bytes), now.stats.peers.len(),
+                "{}…  {} kept, {} peers, {} sent",
+                &swarm[..8],
+                HumanBytes(now.stats.have_bytes),
+                now.stats.peers.len(),
                 HumanBytes(now.stats.sent_bytes),
             );
             if show.json() || std::io::IsTerminal::is_terminal(&std::io::stderr()) {
                 show.note(&line, &event);
             }
             if over.is_some() {
-                show.note(&format!("{swarm} is over"), &json!({"event": "over", "swarm": swarm}));
+                show.note(
+                    &format!("{swarm} is over"),
+                    &json!({"event": "over", "swarm": swarm}),
+                );
                 if let Some((_, session)) = place.take() {
                     session.leave().await;
                 }
@@ -65,7 +81,10 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
             break Err(Exit::new(exit::OVER, "every stream is over"));
         }
     };
-    let leaving = sessions.into_iter().flatten().map(|(_, session)| session.leave());
+    let leaving = sessions
+        .into_iter()
+        .flatten()
+        .map(|(_, session)| session.leave());
     futures_util::future::join_all(leaving).await;
     result
 }
@@ -75,9 +94,17 @@ fn tickets(texts: &[String]) -> Result<Vec<Ticket>, Exit> {
     let mut tickets = Vec::new();
     for text in texts {
         let lines = std::fs::read_to_string(text).unwrap_or_else(|_| text.clone());
-        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("# ")) {
-            let ticket = Ticket::parse(line).map_err(|error| Exit::new(exit::USAGE, error.to_string()))?;
-            if !tickets.iter().any(|known: &Ticket| known.swarm.id() == ticket.swarm.id()) {
+        for line in lines
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with("# "))
+        {
+            let ticket =
+                Ticket::parse(line).map_err(|error| Exit::new(exit::USAGE, error.to_string()))?;
+            if !tickets
+                .iter()
+                .any(|known: &Ticket| known.swarm.id() == ticket.swarm.id())
+            {
                 tickets.push(ticket);
             }
         }

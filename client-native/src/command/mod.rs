@@ -27,7 +27,10 @@ pub async fn run(cli: Cli) -> Result<(), Exit> {
     if let Err(exit) = &result
         && cli.json
     {
-        show.result("", &serde_json::json!({"event": "error", "code": exit.code, "reason": exit.reason}));
+        show.result(
+            "",
+            &serde_json::json!({"event": "error", "code": exit.code, "reason": exit.reason}),
+        );
     }
     result
 }
@@ -59,7 +62,9 @@ async fn stopped() {
 
 /// How a session's end is told to the shell; `None` for news that end nothing.
 fn fatal(news: &News) -> Option<Exit> {
-    let News::Problem(problem) = news else { return None };
+    let News::Problem(problem) = news else {
+        return None;
+    };
     let code = match problem {
         Problem::FileChanged | Problem::FileUnreadable | Problem::CannotWrite(_) => exit::FILE,
         Problem::NotOpened | Problem::Expired => exit::OVER,

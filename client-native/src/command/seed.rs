@@ -13,7 +13,9 @@ use std::path::Path;
 
 pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
     let (sources, title) = sources(&args.files)?;
-    let expires = args.expires.map_or(0, |after| crate::unix_s() + after.as_secs());
+    let expires = args
+        .expires
+        .map_or(0, |after| crate::unix_s() + after.as_secs());
     let mut published = peer::publish(&sources, title, args.key.clone(), expires, &net(&args.net))?;
     announce(&published, args.ticket, !args.no_qr, show);
     let mut snapshot = published.session.snapshot.clone();
@@ -59,7 +61,8 @@ pub fn announce(published: &peer::Published, with_ticket: bool, with_qr: bool, s
     if with_ticket {
         show.result(&ticket, &event);
     }
-    if with_qr && std::io::stdout().is_terminal()
+    if with_qr
+        && std::io::stdout().is_terminal()
         && let Some(code) = qr(&published.url)
     {
         show.note(&code, &event);
@@ -83,17 +86,30 @@ pub fn sources(paths: &[std::path::PathBuf]) -> Result<(Vec<Source>, Option<Stri
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
         let name = name(path);
         if metadata.is_dir() {
-            let prefix = if paths.len() == 1 { String::new() } else { format!("{name}/") };
+            let prefix = if paths.len() == 1 {
+                String::new()
+            } else {
+                format!("{name}/")
+            };
             walk(path, &prefix, &mut sources)?;
         } else {
-            sources.push(Source { name, path: path.clone() });
+            sources.push(Source {
+                name,
+                path: path.clone(),
+            });
         }
     }
     if sources.is_empty() {
         return Err(Exit::new(exit::FILE, "there is no file to share"));
     }
     let single_file = paths.len() == 1 && paths[0].is_file();
-    let title = (!single_file).then(|| if paths.len() == 1 { name(&paths[0]) } else { "files".into() });
+    let title = (!single_file).then(|| {
+        if paths.len() == 1 {
+            name(&paths[0])
+        } else {
+            "files".into()
+        }
+    });
     Ok((sources, title))
 }
 
@@ -103,15 +119,23 @@ fn walk(folder: &Path, prefix: &str, sources: &mut Vec<Source>) -> Result<(), Ex
     let mut entries: Vec<_> = entries.flatten().collect();
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        let Ok(kind) = entry.file_type() else { continue };
+        let (path, name) = (
+            entry.path(),
+            entry.file_name().to_string_lossy().into_owned(),
+        );
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         if name.starts_with('.') {
             continue;
         }
         if kind.is_dir() {
             walk(&path, &format!("{prefix}{name}/"), sources)?;
         } else if kind.is_file() {
-            sources.push(Source { name: format!("{prefix}{name}"), path });
+            sources.push(Source {
+                name: format!("{prefix}{name}"),
+                path,
+            });
         }
         if sources.len() > baton_content::manifest::ENTRIES_MAX {
             return Err(Exit::new(exit::FILE, "more files than one stream takes"));
@@ -122,7 +146,10 @@ fn walk(folder: &Path, prefix: &str, sources: &mut Vec<Source>) -> Result<(), Ex
 
 fn name(path: &Path) -> String {
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    whole.file_name().map_or_else(|| "files".into(), |name| name.to_string_lossy().into_owned())
+    whole.file_name().map_or_else(
+        || "files".into(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Exit {

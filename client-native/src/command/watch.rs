@@ -4,8 +4,9 @@ use super::{fatal, net, seed, stopped};
 use crate::args;
 use crate::exit::{self, Exit};
 use crate::feed::{self, Item};
+use crate::look::mime;
 use crate::peer::{self, Net, Published};
-use crate::publisher::{self, Source};
+use crate::publisher::Source;
 use crate::show::Show;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -22,7 +23,10 @@ pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
     let feeds = args.feed.clone().unwrap_or_else(|| folder.clone());
     let net = net(&args.net);
     let home = net.servers.first().cloned().unwrap_or_default();
-    let title = folder.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
+    let title = folder
+        .canonicalize()
+        .ok()
+        .and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
     let title = title.unwrap_or_else(|| "Baton".into());
     let mut shared: BTreeMap<PathBuf, Shared> = BTreeMap::new();
     let end = stopped();
@@ -34,13 +38,22 @@ pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
             _ = tick.tick() => {}
         }
         if look(folder, &args, &net, &mut shared, show) {
-            let items: Vec<Item> = shared.values().filter_map(|shared| shared.item.clone()).collect();
-            feed::write(&feeds, &title, &home, &items)
-                .map_err(|error| Exit::new(exit::FILE, format!("cannot write the feeds: {error}")))?;
-            show.note(&format!("{} films in the feeds", items.len()), &json!({"event": "feeds", "items": items.len()}));
+            let items: Vec<Item> = shared
+                .values()
+                .filter_map(|shared| shared.item.clone())
+                .collect();
+            feed::write(&feeds, &title, &home, &items).map_err(|error| {
+                Exit::new(exit::FILE, format!("cannot write the feeds: {error}"))
+            })?;
+            show.note(
+                &format!("{} films in the feeds", items.len()),
+                &json!({"event": "feeds", "items": items.len()}),
+            );
         }
     }
-    let leaving = shared.into_values().filter_map(|shared| Some(shared.published?.session.leave()));
+    let leaving = shared
+        .into_values()
+        .filter_map(|shared| Some(shared.published?.session.leave()));
     futures_util::future::join_all(leaving).await;
     Ok(())
 }
@@ -53,53 +66,102 @@ struct Shared {
 }
 
 /// Shares what is new and forgets what is gone; true when the feeds must be written.
-fn look(folder: &Path, args: &args::Seed, net: &Net, shared: &mut BTreeMap<PathBuf, Shared>, show: &Show) -> bool {
+fn look(
+    folder: &Path,
+    args: &args::Seed,
+    net: &Net,
+    shared: &mut BTreeMap<PathBuf, Shared>,
+    show: &Show,
+) -> bool {
     let mut changed = false;
-    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
     let mut seen = Vec::new();
     for entry in entries.flatten() {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        let Ok(metadata) = entry.metadata() else { continue };
-        let is_film = metadata.is_file() && publisher::mime(&name).is_some_and(|m| m.starts_with("video/") || m.starts_with("audio/"));
+        let (path, name) = (
+            entry.path(),
+            entry.file_name().to_string_lossy().into_owned(),
+        );
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let is_film = metadata.is_file()
+            && mime(&name).is_some_and(|m| m.starts_with("video/") || m.starts_with("audio/"));
         if !is_film || name.starts_with('.') {
             continue;
         }
         seen.push(path.clone());
-        let known = shared.entry(path.clone()).or_insert(Shared { size: u64::MAX, published: None, item: None });
+        let known = shared.entry(path.clone()).or_insert(Shared {
+            size: u64::MAX,
+            published: None,
+            item: None,
+        });
         let settled = known.size == metadata.len();
         known.size = metadata.len();
         if known.published.is_some() || !settled || metadata.len() == 0 {
             continue;
         }
-        let expires = args.expires.map_or(0, |after| crate::unix_s() + after.as_secs());
-        let key = args.key.as_ref().map(|keys| keys.join(format!("{name}.key")));
+        let expires = args
+            .expires
+            .map_or(0, |after| crate::unix_s() + after.as_secs());
+        let key = args
+            .key
+            .as_ref()
+            .map(|keys| keys.join(format!("{name}.key")));
         if let Some(keys) = &args.key {
             // What is wrong with it shows when the key is written.
             let _ = std::fs::create_dir_all(keys);
         }
-        match peer::publish(&[Source { name: name.clone(), path }], None, key, expires, net) {
+        match peer::publish(
+            &[Source {
+                name: name.clone(),
+                path,
+            }],
+            None,
+            key,
+            expires,
+            net,
+        ) {
             Ok(published) => {
                 seed::announce(&published, args.ticket, false, show);
-                let added = metadata.modified().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+                let added = metadata
+                    .modified()
+                    .ok()
+                    .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
                 known.item = Some(Item {
                     title: published.title.clone(),
                     link: published.url.clone(),
                     size: published.size,
-                    mime: publisher::mime(&name).unwrap_or("application/octet-stream").into(),
+                    mime: mime(&name).unwrap_or("application/octet-stream").into(),
                     published_unix_s: added.map_or(0, |since| since.as_secs()),
                 });
                 known.published = Some(published);
                 changed = true;
             }
-            Err(exit) => show.note(&format!("{name}: {exit}"), &json!({"event": "problem", "file": name, "reason": exit.reason})),
+            Err(exit) => show.note(
+                &format!("{name}: {exit}"),
+                &json!({"event": "problem", "file": name, "reason": exit.reason}),
+            ),
         }
     }
-    let gone: Vec<PathBuf> = shared.keys().filter(|path| !seen.contains(path)).cloned().collect();
+    let gone: Vec<PathBuf> = shared
+        .keys()
+        .filter(|path| !seen.contains(path))
+        .cloned()
+        .collect();
     for path in gone {
         changed |= end(shared, &path);
     }
-    let broken = |s: &mut Shared| s.published.as_mut().is_some_and(|p| p.session.news.try_recv().is_ok_and(|n| fatal(&n).is_some()));
-    let broken: Vec<PathBuf> = shared.iter_mut().filter_map(|(path, s)| broken(s).then(|| path.clone())).collect();
+    let broken = |s: &mut Shared| {
+        s.published
+            .as_mut()
+            .is_some_and(|p| p.session.news.try_recv().is_ok_and(|n| fatal(&n).is_some()))
+    };
+    let broken: Vec<PathBuf> = shared
+        .iter_mut()
+        .filter_map(|(path, s)| broken(s).then(|| path.clone()))
+        .collect();
     for path in broken {
         // It is looked at again, and shared by a new link if it settles.
         changed |= end(shared, &path);
@@ -109,7 +171,9 @@ fn look(folder: &Path, args: &args::Seed, net: &Net, shared: &mut BTreeMap<PathB
 
 fn end(shared: &mut BTreeMap<PathBuf, Shared>, path: &Path) -> bool {
     let published = shared.remove(path).and_then(|shared| shared.published);
-    published.map(|published| tokio::spawn(published.session.leave())).is_some()
+    published
+        .map(|published| tokio::spawn(published.session.leave()))
+        .is_some()
 }
 
 /// How often the folder is looked at: a file that did not change between two looks is whole.
