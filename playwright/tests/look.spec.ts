@@ -121,3 +121,55 @@ test('the film has the name of its file, and times and sizes as people write the
   const icon = await viewer.page.evaluate(async () => (await fetch(document.querySelector<HTMLLinkElement>('link[rel=icon]')!.href)).status);
   expect(icon).toBe(200);
 });
+
+test('both pages tell what goes on', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const first = await newPeer();
+  const second = await newPeer();
+  const link = await publisher.share(BUNNY);
+  await first.open(link);
+  await first.until('view', (stats) => stats.complete);
+  await second.open(link);
+  await shown(second.page);
+  await second.until('view', (stats) => stats.complete && stats.peers.length === 2);
+
+  for (const peer of [publisher, second]) {
+    await expect(peer.page.getByTestId('peer-count')).toHaveText('2');
+    await expect(peer.page.getByTestId('peer-list').getByRole('listitem')).toHaveCount(2);
+    await expect(peer.page.getByRole('heading', { name: 'Speed' })).toBeVisible();
+    // The plot has drawn what went over the line.
+    await expect(peer.page.locator('.plot-up')).toHaveAttribute('d', /L/);
+  }
+  await expect(second.page.getByTestId('peer-list')).toContainText('Publisher');
+  await expect(second.page.getByTestId('peer-list').getByRole('img', { name: 'has it all' })).toHaveCount(2);
+  await expect(second.page.getByTestId('offload')).toHaveText(/\d\s?%$/);
+  const stats = (await second.stats('view'))!;
+  await expect(second.page.getByTestId('bytes-from-peers')).toHaveAttribute('data-value', String(stats.from_viewers));
+  await expect(second.page.getByText('to the first picture')).toBeVisible();
+  await expect(second.page.getByText(/^stalls?$/)).toBeVisible();
+  await expect(publisher.page.getByText('passed on', { exact: true })).toBeVisible();
+});
+
+test('the screen stays on while the film plays, and may sleep when it is paused', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer({
+    init: () => {
+      const log: string[] = [];
+      (window as unknown as { locks: string[] }).locks = log;
+      Object.defineProperty(navigator, 'wakeLock', {
+        value: {
+          request: (type: string) => {
+            log.push(`take ${type}`);
+            return Promise.resolve({ release: () => Promise.resolve(void log.push('release')) });
+          },
+        },
+      });
+    },
+  });
+  await viewer.open(await publisher.share(BUNNY));
+  await shown(viewer.page);
+  const locks = () => viewer.page.evaluate(() => (window as unknown as { locks: string[] }).locks.join(', '));
+  await expect.poll(locks).toBe('take screen');
+  await viewer.page.getByTestId('play').click();
+  await expect.poll(locks).toBe('take screen, release');
+});

@@ -127,3 +127,26 @@ test('a viewer that reloads the page watches again', async ({ newPeer }) => {
   await plays(viewer.page);
   await viewer.until('view', (stats) => stats.complete);
 });
+
+test('a seeder whose page crashes is missed by nobody for long', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  // Chromium on both sides of the matrix: it has an address that crashes the page.
+  const seeder = (await newPeer({ browser: 'chromium' })).allow(/the page crashed/);
+  const link = await publisher.share(await film('colours.mp4'));
+  await seeder.open(link);
+  await seeder.until('view', (stats) => stats.complete);
+  await seeder.setUpload('view', { bytesPerSecond: 700_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 700_000 });
+
+  const viewer = await newPeer();
+  await viewer.open(link);
+  await shown(viewer.page);
+  await viewer.until('view', (stats) => stats.peers.length === 2 && stats.from_viewers > 100_000);
+  const crashed = seeder.page.waitForEvent('crash');
+  await seeder.page.goto('chrome://crash').catch(() => {});
+  await crashed;
+  await publisher.setUpload('share', { bytesPerSecond: null });
+  await plays(viewer.page, 2);
+  const stats = await viewer.until('view', (stats) => stats.complete);
+  expect(stats).toMatchObject({ problem: null, rejected_blocks: 0 });
+});

@@ -1,5 +1,6 @@
 // Whatever goes wrong is said in a sentence, with what happens next; nothing spins for ever.
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { saved } from '../lib/download.ts';
 import { BUNNY, film, noise, ownFile, sha256 } from '../lib/media.ts';
 import { plays, shown, state } from '../lib/player.ts';
@@ -34,6 +35,24 @@ for (const [what, fragment] of [['garbage', 'not-a-link-at-all'], ['half a link'
     await says(viewer, 'bad-link', 'This link has a typing error.');
   });
 }
+
+test('a link of a later version says so', async ({ newPeer }) => {
+  const viewer = await newPeer();
+  // Version 9, then as many bytes as version 1 has, then the checksum that a whole link has (docs/protocol.md section 1).
+  const bytes = Buffer.concat([Buffer.from([9]), Buffer.alloc(48, 7)]);
+  const checksum = Buffer.alloc(4);
+  checksum.writeUInt32LE(crc32(bytes));
+  await viewer.go(`/#${Buffer.concat([bytes, checksum]).toString('base64url')}`);
+  await says(viewer, 'wrong-version', 'This link was made by another version of Baton.');
+});
+
+test('a server that is full says so and when it is tried again', async ({ newPeer, newServer }) => {
+  const server = await newServer(['--swarm-peers-max', '1']);
+  const publisher = await newPeer({ base: server.url });
+  const viewer = await newPeer({ base: server.url });
+  await viewer.open(await publisher.share(BUNNY));
+  await says(viewer, 'server-refused', /The server turned us away\. ?Trying again in \d+ s\./);
+});
 
 test('with nobody here the page says so, and starts by itself when somebody comes', async ({ newPeer, newProxy, server }) => {
   // The publisher's own line to the server can be cut.
