@@ -144,6 +144,11 @@ pub(crate) const INTRODUCTION_INTERVAL_US: u64 = 500_000;
 pub(crate) const MESSAGES_BURST: u64 = 4_000;
 /// See `MESSAGES_BURST`.
 pub(crate) const MESSAGES_PER_SECOND: u64 = 1_000;
+/// Each so many bytes of a control message, begun ones too, count as one message: a thousand entries are more work than one. The longest
+/// header is below it.
+pub(crate) const MESSAGE_UNIT_BYTES: usize = 4096;
+/// Pieces of a Have that were said before, for which it counts as one message more. Honest peers say them once.
+pub(crate) const HAVE_AGAIN_PER_MESSAGE: u64 = 64;
 /// Blocks that nobody asked for (any more): what cancelled requests leave in the pipe, 16 MiB, and nothing like a flood.
 pub(crate) const UNASKED_BYTES_MAX: u64 = 16 << 20;
 /// Report is sent at most this often.

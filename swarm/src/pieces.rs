@@ -136,6 +136,13 @@ impl Pieces {
             .map(|(&lane, table)| (lane, table.pieces.len() as u32))
     }
 
+    /// How many pieces a lane has.
+    pub(crate) fn lane_len(&self, lane: Lane) -> u32 {
+        self.lanes
+            .get(&lane)
+            .map_or(0, |table| table.pieces.len() as u32)
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = PieceId> + '_ {
         self.lanes().flat_map(|(lane, count)| {
             (0..count).map(move |index| PieceId {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use baton_content::{Lane, Mask, PieceId};
+use baton_content::{Lane, Mask, PieceId, SignedHead};
 use baton_swarm::wire::{self, Have, Message, Part, Range, Signature, Want, WireError};
 use baton_swarm::{Channel, Demand, Event, Flood, Input, Instant, Output, Reason, Role};
 use bytes::Bytes;
@@ -456,6 +456,56 @@ fn haves_beyond_the_head_are_ignored_cheaply() {
         );
     }
     assert_eq!(stage.swarm.stats().peers[0].complete_permille, 1000);
+}
+
+/// A few bytes stand for any number of pieces: each must not buy a walk over all of them.
+#[test]
+fn haves_that_say_the_same_over_and_over_are_refused() {
+    const PIECES: u32 = 20_000;
+    let mut stage = viewer();
+    let mut head = stage.film.head.head().clone();
+    head.revision += 1;
+    head.lanes[1].pieces = PIECES;
+    stage.film.head = SignedHead::sign(head, &stage.film.publisher);
+    let whole = |times: usize| Have {
+        ranges: vec![
+            Range {
+                lane: 1,
+                first: 0,
+                count: PIECES,
+            };
+            times
+        ],
+        parts: vec![],
+    };
+    let (once, often) = (Puppet::new(1), Puppet::new(2));
+    stage.join(&once, whole(1));
+    let mut say = |puppet: &Puppet, have| dropped(&stage.say(puppet, &Message::Have(have)), puppet);
+    assert_eq!(say(&once, whole(1)), None, "once more is no flood");
+    let end = (0..20).find_map(|_| say(&once, whole(1)));
+    assert_eq!(end, Some(Reason::Flood(Flood::Messages)));
+    stage.join(&often, whole(1));
+    let end = dropped(&stage.say(&often, &Message::Have(whole(2))), &often);
+    assert_eq!(end, Some(Reason::Flood(Flood::Messages)));
+}
+
+#[test]
+fn long_messages_count_for_what_they_cost() {
+    let mut stage = viewer();
+    let puppet = Puppet::new(1);
+    stage.join(&puppet, all_of_it());
+    let part = Part {
+        lane: 1,
+        index: 0,
+        mask: u64::MAX,
+    };
+    let end = (0..1200).find_map(|_| {
+        dropped(
+            &stage.say(&puppet, &Message::Cancel(vec![part; 1024])),
+            &puppet,
+        )
+    });
+    assert_eq!(end, Some(Reason::Flood(Flood::Messages)));
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl Swarm {
         peer.role = Some(role);
         peer.down.grant = u32::from(hello.grant);
         self.event(Event::PeerJoined { conn, peer: id });
-        self.learn_have(conn, hello.have);
+        self.learn_have(conn, hello.have)?;
         // Nobody knows the way better than these two messages did, and the first round trip is worth knowing at once.
         self.timers.cancel(Timer::Ping(conn));
         self.ping(conn);

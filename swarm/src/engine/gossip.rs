@@ -93,23 +93,37 @@ impl Swarm {
         self.schedule_news();
     }
 
-    /// Pieces beyond the head that we know are ignored: a peer sends its head before what that names.
-    pub(super) fn learn_have(&mut self, conn: ConnId, have: Have) {
+    /// Pieces beyond the head that we know are ignored: a peer sends its head before what that names. Ranges are a few bytes and
+    /// stand for any number of pieces: what is said twice in one message is refused, what was said before costs messages.
+    pub(super) fn learn_have(&mut self, conn: ConnId, have: Have) -> Result<(), Reason> {
         let Some(peer) = self.peers.get_mut(&conn) else {
-            return;
+            return Ok(());
         };
         peer.down.dry = false;
+        let mut said = 0u64;
+        let mut again = 0u64;
         for range in &have.ranges {
-            for index in range.first..range.first.saturating_add(range.count) {
+            let lane = self.pieces.lane_len(baton_content::Lane(range.lane));
+            let end = range.first.saturating_add(range.count).min(lane);
+            said += u64::from(end.saturating_sub(range.first));
+            if said > u64::from(self.pieces.total()) {
+                return Err(Reason::Flood(Flood::Messages));
+            }
+            for index in range.first..end {
                 let piece = crate::wire::piece_id(range.lane, index);
-                if !self.pieces.contains(piece) {
-                    break;
-                }
                 peer.up.given.remove(&piece);
                 if peer.has.add_full(piece) {
                     self.pieces.count_copy(piece, true);
+                } else {
+                    again += 1;
                 }
             }
+        }
+        if !peer
+            .messages
+            .take(self.now, again / config::HAVE_AGAIN_PER_MESSAGE)
+        {
+            return Err(Reason::Flood(Flood::Messages));
         }
         for part in &have.parts {
             if self.pieces.contains(part.piece()) {
@@ -118,6 +132,7 @@ impl Swarm {
             }
         }
         self.must_fetch = true;
+        Ok(())
     }
 
     pub(super) fn learn_dont_have(&mut self, conn: ConnId, parts: &[Part]) {

@@ -16,7 +16,8 @@ impl Swarm {
         peer.wire_received += bytes.len() as u64;
         self.counters.wire_received_bytes += bytes.len() as u64;
         let data = channel == Channel::Data;
-        let in_time = data || peer.messages.take(self.now, 1);
+        let cost = bytes.len().div_ceil(config::MESSAGE_UNIT_BYTES).max(1) as u64;
+        let in_time = data || peer.messages.take(self.now, cost);
         let result = match Message::decode(&bytes, data) {
             _ if !in_time => Err(Reason::Flood(Flood::Messages)),
             Err(error) => Err(Reason::Malformed(error)),
@@ -35,7 +36,7 @@ impl Swarm {
         match message {
             Message::Hello(_) | Message::Blocks(_) | Message::Unknown(_) => {}
             Message::Head(bytes) => self.foreign_head(conn, bytes)?,
-            Message::Have(have) => self.learn_have(conn, have),
+            Message::Have(have) => self.learn_have(conn, have)?,
             Message::DontHave(parts) => self.learn_dont_have(conn, &parts),
             Message::Request(wants) => self.requested(conn, &wants)?,
             Message::Cancel(parts) => self.cancelled(conn, &parts),
