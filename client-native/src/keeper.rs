@@ -47,9 +47,18 @@ impl Space {
 
     fn served(&self, swarm: SwarmId) {
         self.with(|swarms| {
-            let next = swarms.values().map(|room| room.served).max().unwrap_or(0) + 1;
+            let others = swarms.iter().filter(|(other, _)| **other != swarm);
+            let next = others.map(|(_, room)| room.served).max().unwrap_or(0) + 1;
             if let Some(room) = swarms.get_mut(&swarm) {
                 room.served = next;
+            }
+        });
+    }
+
+    fn note(&self, swarm: SwarmId, bytes: u64) {
+        self.with(|swarms| {
+            if let Some(room) = swarms.get_mut(&swarm) {
+                room.bytes = bytes;
             }
         });
     }
@@ -103,11 +112,13 @@ impl Keeper {
                 swarm,
                 Room {
                     bytes: 0,
-                    served: 0,
+                    served: u64::MAX,
                     worker,
                 },
             )
         });
+        // A new one counts as served just now.
+        space.served(swarm);
         space.set(swarm, bytes);
         Keeper {
             swarm,
@@ -170,7 +181,8 @@ impl Keeper {
             }
             inputs.push(Input::Evicted { piece, mask });
         }
-        self.space.set(self.swarm, self.bytes);
+        // Noted only: with nothing but manifests left, asking again would never end.
+        self.space.note(self.swarm, self.bytes);
         inputs
     }
 

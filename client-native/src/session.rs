@@ -203,7 +203,7 @@ impl Session {
                 .poll_timeout()
                 .map(|at| self.zero + Duration::from_micros(at.0));
             tokio::select! {
-                event = self.links.recv() => {
+                event = self.links.recv(), if !self.worker.is_full() => {
                     let Some((conn, event)) = event else { return };
                     self.link_event(conn, event);
                     // What came together is taken in together.

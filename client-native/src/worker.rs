@@ -2,6 +2,8 @@
 
 use baton_content::{Header, Mask, PieceId};
 use baton_swarm::{Event, Input, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -77,12 +79,29 @@ pub trait Side: Send {
 
 /// Where a session's jobs go.
 #[derive(Clone)]
-pub struct Worker(Sender<Job>);
+pub struct Worker {
+    jobs: Sender<Job>,
+    stores: Arc<AtomicUsize>,
+}
+
+/// The other end.
+pub struct Jobs {
+    inbox: Receiver<Job>,
+    stores: Arc<AtomicUsize>,
+}
 
 impl Worker {
+    /// So many blocks wait for the disk that no more should be taken off the network.
+    pub fn is_full(&self) -> bool {
+        self.stores.load(Ordering::Relaxed) >= STORES_MAX
+    }
+
     pub fn send(&self, job: Job) {
+        if matches!(job, Job::Act(Output::Store { .. })) {
+            self.stores.fetch_add(1, Ordering::Relaxed);
+        }
         // A thread that has ended takes no more jobs, and its session is ending too.
-        let _ = self.0.send(job);
+        let _ = self.jobs.send(job);
     }
 
     /// A job for a side of a known type.
@@ -97,24 +116,29 @@ impl Worker {
 }
 
 /// Makes the queue first: a side may want to hand its end to helpers before the thread runs.
-pub fn queue() -> (Worker, Receiver<Job>) {
+pub fn queue() -> (Worker, Jobs) {
     let (jobs, inbox) = channel();
-    (Worker(jobs), inbox)
+    let stores = Arc::new(AtomicUsize::new(0));
+    let worker = Worker {
+        jobs,
+        stores: stores.clone(),
+    };
+    (worker, Jobs { inbox, stores })
 }
 
 /// Starts the thread.
 pub fn spawn(
     mut side: Box<dyn Side>,
-    inbox: Receiver<Job>,
+    jobs: Jobs,
     answers: UnboundedSender<Answer>,
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         loop {
-            let job = match inbox.recv_timeout(IDLE) {
+            let job = match jobs.inbox.recv_timeout(IDLE) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => {
                     side.idle();
-                    match inbox.recv() {
+                    match jobs.inbox.recv() {
                         Ok(job) => job,
                         Err(_) => break,
                     }
@@ -122,7 +146,12 @@ pub fn spawn(
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let inputs = match job {
-                Job::Act(output) => side.act(output),
+                Job::Act(output) => {
+                    if matches!(output, Output::Store { .. }) {
+                        jobs.stores.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    side.act(output)
+                }
                 Job::Event(event) => side.event(event),
                 Job::Own(job) => job(&mut *side),
                 Job::Stop => break,
@@ -175,5 +204,7 @@ pub fn load_failed(piece: PieceId, mask: Mask) -> Vec<Input> {
     vec![Input::LoadFailed { piece, mask }]
 }
 
+/// Blocks that may wait for the disk: 32 MiB. Behind them the network waits.
+const STORES_MAX: usize = 2048;
 /// A queue that was empty for so long is idle.
 const IDLE: Duration = Duration::from_millis(50);

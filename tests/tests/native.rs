@@ -137,6 +137,50 @@ async fn a_keeper_replaces_the_publisher_and_nothing_it_holds_or_logs_decrypts()
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_keeper_makes_room_and_stays_within_it() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut publishers = Vec::new();
+    let mut tickets = Vec::new();
+    for name in ["one.bin", "two.bin"] {
+        std::fs::write(folder.path().join(name), film(2 << 20)).expect("a film");
+        let seed = ["seed", name, "--server", &origin, "--ticket"];
+        let mut publisher = Peer::start(folder.path(), &seed);
+        tickets.push(link_of(&mut publisher).1);
+        publishers.push(publisher);
+    }
+    let keep = [
+        "keep",
+        &tickets[0],
+        &tickets[1],
+        "--space",
+        "3M",
+        "--dir",
+        "kept",
+    ];
+    let mut keeper = Peer::start(folder.path(), &keep);
+    let both = |log: &[serde_json::Value]| {
+        let has = |e: &serde_json::Value| e["received_bytes"].as_u64() >= Some(2 << 20);
+        let swarms: std::collections::BTreeSet<_> = log
+            .iter()
+            .filter(|e| has(e))
+            .map(|e| e["swarm"].to_string())
+            .collect();
+        swarms.len() == 2
+    };
+    let mut log = Vec::new();
+    while !both(&log) {
+        log.push(keeper.wait("progress", PATIENCE));
+    }
+    let used = log
+        .last()
+        .and_then(|e| e["used_bytes"].as_u64())
+        .expect("a number");
+    assert!((1 << 20..=3 << 20).contains(&used), "{used} bytes are kept");
+}
+
 /// The keeper's persisted head.
 fn head_of(folder: &Path, link: &Link) -> baton_content::SignedHead {
     let swarm = link.keys().swarm.id();

@@ -99,8 +99,9 @@ async fn follow(
                 piped = None;
                 match wrote {
                     Ok(Ok(())) => {}
-                    // A player that was closed has what it wanted.
-                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                        return Err(Exit::new(exit::INTERRUPTED, "the reader was closed"));
+                    }
                     Ok(Err(error)) => return Err(Exit::new(exit::FILE, format!("cannot write: {error}"))),
                     Err(_) => return Err(Exit::new(exit::OTHER, "the writer ended")),
                 }
