@@ -6,6 +6,12 @@ use std::path::PathBuf;
 
 /// Names and options are bench/run.mjs's own; `--help` lists them.
 pub fn bench(arguments: &[String]) -> Result<()> {
+    if let Some(("native", rest)) = arguments
+        .split_first()
+        .map(|(name, rest)| (name.as_str(), rest))
+    {
+        return native(rest);
+    }
     let folder = run::root().join("bench");
     let script = folder.join("run.mjs");
     if arguments
@@ -27,6 +33,22 @@ pub fn bench(arguments: &[String]) -> Result<()> {
             .to(run::command("node"))
             .env("BATON_WIRE", wire_program())
             .arg(script)
+            .args(arguments),
+    )
+}
+
+/// Native peers need no browser.
+fn native(arguments: &[String]) -> Result<()> {
+    run::run(
+        run::cargo()
+            .args([
+                "run",
+                "--quiet",
+                "--release",
+                "--package",
+                "baton-bench-native",
+                "--",
+            ])
             .args(arguments),
     )
 }
