@@ -4,6 +4,7 @@
 
 pub mod face;
 mod flow;
+mod offers;
 mod player;
 mod problems;
 mod raw;

@@ -3,6 +3,7 @@
 //! A foreign SDP is never applied: what a blob carries is checked field by field, and the description is built here.
 
 use super::flow::Flow;
+use super::offers::Offers;
 use super::raw::{
     Raw, add_candidates, configuration, describe, find_path, reconfigure, set_remote,
 };
@@ -66,6 +67,7 @@ pub struct Rtc {
     connections: BTreeMap<u64, Connection>,
     by_peer: BTreeMap<PeerBytes, u64>,
     next_conn: u64,
+    offers: Offers,
     /// Made before anybody is known: its certificate is ready when the first peer is.
     spare: Option<Raw>,
     emit: Rc<dyn Fn(u64, RtcEvent)>,
@@ -95,6 +97,7 @@ impl Rtc {
             connections: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             next_conn: 1,
+            offers: Offers::default(),
             spare: None,
             emit,
         }
@@ -247,15 +250,12 @@ impl Rtc {
     /// Glare: of two offers that cross, the one of the smaller PeerId stands.
     fn offered(&mut self, from: PeerBytes, offer: Description) -> Vec<RtcNews> {
         let mut news = Vec::new();
+        // The same again, by another way or from a server that replays it.
+        if !self.offers.is_new(from, offer.session_nonce) {
+            return news;
+        }
         if let Some(&conn) = self.by_peer.get(&from) {
             let connection = &self.connections[&conn];
-            if connection
-                .remote
-                .as_ref()
-                .is_some_and(|remote| remote.session_nonce == offer.session_nonce)
-            {
-                return news; // The same offer again, by another way.
-            }
             if !connection.connected && connection.offerer && self.identity.peer < from {
                 return news;
             }
@@ -270,6 +270,8 @@ impl Rtc {
             && let Some(conn) = self.open(from, door::random(), Some(offer))
         {
             self.describe(conn);
+        } else {
+            news.push(RtcNews::Failed { peer: from });
         }
         news
     }
