@@ -16,6 +16,8 @@ pub const HOT_CREDIT: u32 = 2;
 pub const HOT_SEND: u32 = 3;
 /// An init or a media segment: `[HOT_SEGMENT, stream, track, generation, start_s, ArrayBuffer]`.
 pub const HOT_SEGMENT: u32 = 4;
+/// The generation of an init segment: what comes before a jump and after it needs it alike.
+pub const INIT_GENERATION: u32 = u32::MAX;
 /// Where the viewer is: `[HOT_PLAYHEAD, stream, playhead_s, until_s]`.
 pub const HOT_PLAYHEAD: u32 = 5;
 

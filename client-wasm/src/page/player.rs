@@ -1,9 +1,9 @@
 //! MediaSource: appends segments as they come, evicts what was seen, and says where the viewer is.
 //!
 //! Invariants: one append at a time per SourceBuffer; a segment of an older generation (from before a seek) is never
-//! appended; the past is evicted here, because Firefox never does it.
+//! appended, an init segment always; the past is evicted here, because Firefox never does it.
 
-use crate::bridge::{Info, Track, TrackKind};
+use crate::bridge::{INIT_GENERATION, Info, Track, TrackKind};
 use crate::door::{self, Handler};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -87,6 +87,8 @@ struct Buffer {
     placed: Option<u32>,
     /// To be emptied before anything else is appended.
     flush: bool,
+    /// An init segment is being appended: it comes once, so a jump must not undo it.
+    appending_init: bool,
     _handlers: Vec<Handler>,
 }
 
@@ -152,24 +154,42 @@ impl Player {
         self.build()
     }
 
-    /// The film's length became better known. It must not change while a SourceBuffer is busy, nor shrink below what is buffered.
+    /// The film's length became better known.
     pub fn duration(&mut self, duration_us: u64) -> Vec<PlayerNews> {
         if let Some(info) = &mut self.info {
             info.duration_us = Some(duration_us);
         }
-        let duration_s = duration_us as f64 / 1e6;
-        let busy = self.buffers.iter().any(|b| b.buffer.updating());
-        let open = self.source.ready_state() == MediaSourceReadyState::Open;
-        if open && !busy && (self.source.duration().is_nan() || duration_s > self.source.duration())
-        {
-            self.source.set_duration(duration_s);
-        }
+        self.set_length();
         Vec::new()
     }
 
-    /// Queues a segment.
+    /// Says it to the MediaSource. It must not change while a SourceBuffer is busy, nor shrink below what is buffered; a film whose header
+    /// does not tell has no end until then.
+    fn set_length(&self) {
+        let told = self.info.as_ref().and_then(|info| info.duration_us);
+        let Some(told_s) = told.map(|us| us as f64 / 1e6) else {
+            return;
+        };
+        let busy = self.buffers.iter().any(|b| b.buffer.updating());
+        let now_s = self.source.duration();
+        if busy
+            || self.source.ready_state() != MediaSourceReadyState::Open
+            || now_s.is_finite() && now_s >= told_s
+        {
+            return;
+        }
+        let length_s = self
+            .buffers
+            .iter()
+            .map(Buffer::end_s)
+            .fold(told_s, f64::max);
+        // Through Reflect: what a setter throws would otherwise pass through our frames and leave the inbox shut for ever.
+        let _ = js_sys::Reflect::set(&self.source, &"duration".into(), &length_s.into());
+    }
+
+    /// Queues a segment. What comes before the tracks are known is from the film of an element that was ours before.
     pub fn append(&mut self, segment: Segment) -> Vec<PlayerNews> {
-        if segment.generation < self.generation || self.broken {
+        if segment.generation < self.generation || self.broken || self.info.is_none() {
             return Vec::new();
         }
         if self.buffers.is_empty() && self.early.len() < QUEUE_MAX {
@@ -272,9 +292,7 @@ impl Player {
             self.broken = true;
             return vec![PlayerNews::Unsupported(mimes)];
         }
-        if let Some(duration_us) = info.duration_us {
-            self.source.set_duration(duration_us as f64 / 1e6);
-        }
+        self.set_length();
         let mut news = vec![PlayerNews::Select(chosen.iter().map(|t| t.id).collect())];
         for track in chosen {
             match self.source.add_source_buffer(&track.mime) {
@@ -311,6 +329,7 @@ impl Player {
             ended: false,
             placed: None,
             flush: false,
+            appending_init: false,
             _handlers: handlers,
         });
     }
@@ -318,10 +337,12 @@ impl Player {
     /// Appends, evicts and ends, as far as each SourceBuffer is free.
     fn pump(&mut self) -> Vec<PlayerNews> {
         let at_s = self.video.current_time();
+        self.set_length();
         for buffer in &mut self.buffers {
             if buffer.buffer.updating() {
                 continue;
             }
+            buffer.appending_init = false;
             if buffer.flush {
                 buffer.flush = false;
                 if buffer.buffer.remove(0.0, f64::INFINITY).is_ok() {
@@ -341,7 +362,7 @@ impl Player {
             };
             buffer.place(&segment);
             match buffer.buffer.append_buffer_with_array_buffer(&segment.data) {
-                Ok(()) => {}
+                Ok(()) => buffer.appending_init = segment.generation == INIT_GENERATION,
                 // Full: make room behind the playhead and try again at the next move; the queue waits.
                 Err(error) if door::name(&error) == "QuotaExceededError" => {
                     buffer.queue.push_front(segment);
@@ -394,11 +415,11 @@ impl Player {
         }
         self.generation += 1;
         for buffer in &mut self.buffers {
-            buffer.queue.clear();
+            buffer.queue.retain(|s| s.generation == INIT_GENERATION);
             buffer.ended = false;
             buffer.flush = true;
             // Also ends an append under way, so that the first bytes of the new place go in at once.
-            if self.source.ready_state() == MediaSourceReadyState::Open {
+            if self.source.ready_state() == MediaSourceReadyState::Open && !buffer.appending_init {
                 let _ = buffer.buffer.abort();
             }
         }
@@ -464,8 +485,19 @@ impl Buffer {
             && segment.data.byte_length() > 0
         {
             self.placed = Some(segment.generation);
-            self.buffer.set_timestamp_offset(segment.start_s);
+            // Through Reflect for what `set_length` says.
+            let _ = js_sys::Reflect::set(
+                &self.buffer,
+                &"timestampOffset".into(),
+                &segment.start_s.into(),
+            );
         }
+    }
+
+    /// Where what is buffered ends; 0 where nothing is.
+    fn end_s(&self) -> f64 {
+        let end = |ranges: TimeRanges| ranges.end(ranges.length().checked_sub(1)?).ok();
+        self.buffer.buffered().ok().and_then(end).unwrap_or(0.0)
     }
 
     fn holds(&self, at_s: f64) -> bool {

@@ -3,7 +3,9 @@
 use super::store::Store;
 use super::viewer::Keys;
 use super::{Door, now};
-use crate::bridge::{self, HOT_SEGMENT, Problem, ProblemCode, StreamNumber, ToPage};
+use crate::bridge::{
+    self, HOT_SEGMENT, INIT_GENERATION, Problem, ProblemCode, StreamNumber, ToPage,
+};
 use crate::door;
 use baton_content::{BlockIndex, Entry, Mask, PieceId};
 use baton_media::{Media, Output, Reason, Support, TrackId};
@@ -187,7 +189,7 @@ impl Film {
                         duration_us,
                     });
                 }
-                Output::Init { track, bytes } => self.segment(track, u32::MAX, 0, &bytes),
+                Output::Init { track, bytes } => self.segment(track, INIT_GENERATION, 0, &bytes),
                 Output::Segment {
                     track,
                     bytes,
@@ -219,12 +221,16 @@ impl Film {
         if generation < self.generation.1 {
             return;
         }
+        let number = match generation {
+            INIT_GENERATION => INIT_GENERATION,
+            _ => self.generation.0,
+        };
         let buffer = door::buffer(bytes);
         let message = [
             HOT_SEGMENT.into(),
             self.number.into(),
             track.0.into(),
-            self.generation.0.into(),
+            number.into(),
             (start_us as f64 / 1e6).into(),
             buffer.clone(),
         ];

@@ -150,6 +150,8 @@ impl Viewer {
         match news {
             ToWorker::Attach { mp3_in_mp4, .. } => {
                 self.attached = Some(mp3_in_mp4);
+                // Another element begins at the beginning: it has heard nothing of what the last one was told.
+                self.film = None;
                 self.start_film();
             }
             ToWorker::Seek {
