@@ -327,6 +327,7 @@ impl PageStream {
             old.close();
         }
         let emit = Rc::new(move |event| emitter.push(PageEvent::Video(number, event)));
+        self.player_problem = None;
         match Player::new(video, self.began_ms, emit) {
             Some(player) => {
                 self.player = Some(player);
@@ -421,6 +422,7 @@ impl PageStream {
 
     pub fn problem(&mut self, problem: Option<Problem>) {
         self.worker_problem = problem;
+        self.reject_if_over();
     }
 
     pub fn downloaded(&mut self, request: u32, error: Option<String>, blob: JsValue) {
@@ -446,17 +448,19 @@ impl PageStream {
 
     pub fn when_meta(&mut self, resolve: Function, reject: Function) {
         self.waiting.meta.push((resolve, reject));
-        self.reject_if_closed();
+        self.reject_if_over();
     }
 
     pub fn when_complete(&mut self, resolve: Function, reject: Function) {
         self.waiting.complete.push((resolve, reject));
-        self.reject_if_closed();
+        self.reject_if_over();
     }
 
     pub fn download(&mut self, resolve: Function, reject: Function) {
-        if self.closed_ms.is_some() {
-            let _ = reject.call1(&JsValue::NULL, &closed());
+        if let Some(why) = self.over()
+            && (self.closed_ms.is_some() || !self.worker_stats.complete)
+        {
+            let _ = reject.call1(&JsValue::NULL, &js_sys::Error::new(&why));
             return;
         }
         let request = self.waiting.next_download;
@@ -500,23 +504,33 @@ impl PageStream {
         if let Some(player) = &mut self.player {
             player.close();
         }
-        for (_, (_, reject)) in std::mem::take(&mut self.waiting.downloads) {
-            let _ = reject.call1(&JsValue::NULL, &closed());
+        self.reject_if_over();
+    }
+
+    /// Why nothing more will ever come, if so.
+    fn over(&self) -> Option<String> {
+        if self.closed_ms.is_some() {
+            return Some("closed".into());
         }
-        self.reject_if_closed();
+        let problem = self.worker_problem.as_ref()?;
+        let for_good = matches!(problem.code, ProblemCode::Fraud | ProblemCode::Expired);
+        (for_good || self.network.is_none()).then(|| problem.code.name().into())
     }
 
     /// What is not here when a stream ends never comes. What is here is still told.
-    fn reject_if_closed(&mut self) {
-        if self.closed_ms.is_none() {
+    fn reject_if_over(&mut self) {
+        let Some(why) = self.over() else {
             return;
-        }
+        };
+        let (closed, whole) = (self.closed_ms.is_some(), self.worker_stats.complete);
         let waiting = &mut self.waiting;
         let meta = (self.meta.is_none()).then(|| std::mem::take(&mut waiting.meta));
-        let complete = (!self.worker_stats.complete).then(|| std::mem::take(&mut waiting.complete));
-        for (_, reject) in meta.into_iter().chain(complete).flatten() {
+        let complete = (!whole).then(|| std::mem::take(&mut waiting.complete));
+        let downloads = (closed || !whole).then(|| std::mem::take(&mut waiting.downloads));
+        let downloads = downloads.into_iter().flat_map(BTreeMap::into_values);
+        for (_, reject) in meta.into_iter().chain(complete).flatten().chain(downloads) {
             // A promise's functions never call back into us.
-            let _ = reject.call1(&JsValue::NULL, &closed());
+            let _ = reject.call1(&JsValue::NULL, &js_sys::Error::new(&why));
         }
     }
 
@@ -635,10 +649,6 @@ impl PageStream {
             }
         }
     }
-}
-
-fn closed() -> js_sys::Error {
-    js_sys::Error::new("closed")
 }
 
 /// Regions remembered per stream.
