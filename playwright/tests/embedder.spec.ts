@@ -48,6 +48,25 @@ test('a view moves to another element', async ({ newPeer }) => {
   expect(outcomes).toEqual({ ready: [true, true], problem: null });
 });
 
+test('a view is attached to the same element once more', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer();
+  const link = await publisher.share(BUNNY);
+  await viewer.go('/embed');
+  const outcome = await viewer.page.evaluate(async (link) => {
+    const { Client } = (await import('/client.js' as string)) as Module;
+    const client = await Client.start();
+    const view = client.open(link);
+    const video = document.querySelector('video')!;
+    video.muted = true;
+    view.attach(video);
+    view.attach(video);
+    for (let i = 0; i < 100 && view.stats().startup_ms === null; i++) await new Promise((done) => setTimeout(done, 100));
+    return { shown: view.stats().startup_ms !== null, problem: view.stats().problem };
+  }, link);
+  expect(outcome).toEqual({ shown: true, problem: null });
+});
+
 test('what is no link keeps nobody waiting', async ({ newPeer }) => {
   const page = await newPeer();
   await page.go('/embed');
