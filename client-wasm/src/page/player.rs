@@ -5,6 +5,7 @@
 
 use crate::bridge::{INIT_GENERATION, Info, Track, TrackKind};
 use crate::door::{self, Handler};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -262,8 +263,12 @@ impl Player {
 
     /// Gives the `<video>` back.
     pub fn close(&mut self) {
+        // What is on its way here comes to nobody.
+        self.broken = true;
+        self.pictures.forget();
         self.handlers.clear();
         self.buffers.clear();
+        self.early.clear();
         self.video.remove_attribute("src").ok();
         self.video.load();
         let _ = Url::revoke_object_url(&self.url);
@@ -535,6 +540,8 @@ fn media_source() -> Option<MediaSource> {
 struct Pictures {
     video: HtmlVideoElement,
     request: Option<js_sys::Function>,
+    /// The callback that is waited for, as the browser numbers it.
+    waiting: Cell<Option<f64>>,
     closure: Closure<dyn FnMut(JsValue, JsValue)>,
 }
 
@@ -558,14 +565,27 @@ impl Pictures {
         Pictures {
             video: video.clone(),
             request,
+            waiting: Cell::new(None),
             closure,
         }
     }
 
-    /// Asks for one more callback.
+    /// Asks for one more callback, instead of the one that is waited for.
     fn watch(&self) {
+        self.forget();
         if let Some(request) = &self.request {
-            let _ = request.call1(&self.video, self.closure.as_ref());
+            let number = request.call1(&self.video, self.closure.as_ref()).ok();
+            self.waiting.set(number.and_then(|n| n.as_f64()));
+        }
+    }
+
+    /// Waits no longer: the element may show a picture after our closure is gone.
+    fn forget(&self) {
+        let cancel = js_sys::Reflect::get(&self.video, &"cancelVideoFrameCallback".into());
+        if let (Some(number), Ok(cancel)) = (self.waiting.take(), cancel)
+            && let Ok(cancel) = cancel.dyn_into::<js_sys::Function>()
+        {
+            let _ = cancel.call1(&self.video, &number.into());
         }
     }
 }
