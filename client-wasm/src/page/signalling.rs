@@ -231,7 +231,7 @@ impl Signalling {
                 server_unix_s,
                 ..
             } => {
-                self.clock_offset_s = server_unix_s as i64 - door::unix_s() as i64;
+                self.clock_offset_s = (server_unix_s as i64).wrapping_sub(door::unix_s() as i64);
                 self.lost(Some(0));
                 None
             }
@@ -282,14 +282,9 @@ impl Signalling {
         self.keepalive = None;
         self.joined = false;
         self.lost_since_ms.get_or_insert_with(door::now_ms);
-        let wait = match retry_ms {
-            Some(ms) => ms.min(RETRY_REFUSED_MS) + door::jitter(250),
-            None => {
-                let ceiling = (RETRY_FIRST_MS << self.attempt.min(6)).min(RETRY_MAX_MS);
-                ceiling / 2 + door::jitter(ceiling / 2)
-            }
-        };
-        self.attempt += 1;
+        let (least, spread) = pause_ms(retry_ms, self.attempt);
+        let wait = least + door::jitter(spread);
+        self.attempt = self.attempt.saturating_add(1);
         self.retry_at_ms = door::now_ms() + f64::from(wait);
         let emit = self.emit.clone();
         self.retry = Some(Timeout::new(wait, move || emit(SocketEvent::Retry)));
@@ -312,6 +307,19 @@ impl Signalling {
     }
 }
 
+/// The least wait and how much chance adds, milliseconds. A server that says at each attempt to come back at once (a clock that it never
+/// believes, a node that is always going away) is heard twice; from then on the wait grows as if it had said nothing.
+fn pause_ms(retry_ms: Option<u32>, attempt: u32) -> (u32, u32) {
+    let ceiling = (RETRY_FIRST_MS << attempt.min(6)).min(RETRY_MAX_MS);
+    match retry_ms {
+        Some(ms) if attempt < PATIENT_FROM => (ms.min(RETRY_REFUSED_MS), 250),
+        Some(ms) => (ms.min(RETRY_REFUSED_MS).max(ceiling / 2), ceiling / 2),
+        None => (ceiling / 2, ceiling / 2),
+    }
+}
+
+/// Attempts without a welcome from which on the server's own word may only lengthen the wait.
+const PATIENT_FROM: u32 = 2;
 /// First wait after a loss, milliseconds; doubled each time.
 const RETRY_FIRST_MS: u32 = 500;
 /// Longest wait, milliseconds: a person still sees it come back.
@@ -320,3 +328,19 @@ const RETRY_MAX_MS: u32 = 20_000;
 const RETRY_REFUSED_MS: u32 = 300_000;
 /// Blobs kept for a server that is away. Offers older than a few seconds are useless anyway.
 const OUTBOX_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_says_come_back_at_once_is_not_hammered() {
+        assert_eq!(pause_ms(Some(0), 0), (0, 250));
+        assert_eq!(pause_ms(Some(0), 1), (0, 250));
+        assert_eq!(pause_ms(Some(0), 2), (1000, 1000));
+        assert_eq!(pause_ms(Some(0), 40), (10_000, 10_000));
+        assert_eq!(pause_ms(Some(60_000), 40).0, 60_000);
+        assert_eq!(pause_ms(Some(u32::MAX), 0).0, RETRY_REFUSED_MS);
+        assert_eq!(pause_ms(None, 0), (250, 250));
+    }
+}
