@@ -78,8 +78,9 @@ pub(crate) const ACK_INTERVAL_US: u64 = 50_000;
 /// Who owes a sign of life for so long (and for four round trips) is mute: given nothing and not counted on until it is heard. Acks
 /// come every 50 ms; a busy page's thread may stand still for half a second.
 pub(crate) const MUTE_US: u64 = 600_000;
-/// Who was not heard for so long is asked for a sign of life when a newcomer may be sent to it.
-pub(crate) const QUIET_US: u64 = 1_000_000;
+/// Who was not heard for so long is asked for a sign of life when others are sent to it. Who takes part says something ten times a
+/// second.
+pub(crate) const QUIET_US: u64 = 300_000;
 /// Ping is sent this often when nothing else was heard, and measures the round trip.
 pub(crate) const PING_INTERVAL_US: u64 = 5_000_000;
 /// A connection on which nothing was heard for so long is gone: four pings.

@@ -611,3 +611,29 @@ fn a_demand_only_viewer_fetches_no_more_than_asked() {
         "the manifest and the start set"
     );
 }
+
+/// A second manifest comes while one of two sources dies without a word, at every moment around it.
+#[test]
+fn the_manifest_is_asked_of_somebody_else_when_its_source_dies() {
+    for seed in 0..60 {
+        let (film, head) = Film::new(6 << 20).with_second_manifest();
+        let mut world = World::new(film, 100 + seed);
+        let publisher = world.publisher(home());
+        let seeder = world.viewer_with(home(), Config::default(), &(0..6).collect::<Vec<_>>());
+        world.introduce(seeder, &[publisher]);
+        world.run_for(SECOND);
+        let viewer = world.viewer(home());
+        world.play(viewer, 300_000);
+        world.introduce(viewer, &[publisher, seeder]);
+        let head_at = 300_000 + world.random(1_000_000);
+        world.later(head_at, publisher, Input::Head(head));
+        let early = world.random(300_000);
+        world.run_for(head_at + 150_000 - early);
+        world.leave(seeder, false);
+        world.run_for(5 * SECOND);
+        world.notice_death(seeder);
+        let end = world.now + 8 * SECOND;
+        let done = world.run_until(end, |world| world.stats(2).completeness_permille == 1000);
+        assert!(done, "seed {seed}: {:#?}", world.stats(viewer));
+    }
+}

@@ -289,6 +289,7 @@ impl Swarm {
             again |= theirs & asked.firm;
             if theirs & !asked.firm != 0 {
                 leave(self, Some(other), theirs & !asked.firm);
+                self.wake(other);
             }
             left &= !theirs;
         }

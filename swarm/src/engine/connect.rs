@@ -141,7 +141,6 @@ impl Swarm {
         // Nobody knows the way better than these two messages did, and the first round trip is worth knowing at once.
         self.timers.cancel(Timer::Ping(conn));
         self.ping(conn);
-        self.wake_the_quiet(conn);
         let asked_others = self.start_wait.is_none_or(|(asked, _)| asked != conn);
         if asked_others && self.wants_start_set() {
             self.want_start(conn);
@@ -269,21 +268,12 @@ impl Swarm {
         }
     }
 
-    /// Whoever was not heard for a while may be gone without a word: a newcomer must not be sent to it.
-    fn wake_the_quiet(&mut self, newcomer: ConnId) {
-        let quiet = |peer: &&crate::peer::Peer| {
-            peer.conn != newcomer
-                && peer.is_up()
-                && peer.mute_at().is_none()
-                && self.now.since(peer.heard_at) >= config::QUIET_US
+    /// Somebody is sent to this peer: if it was not heard for a while, it may be gone without a word.
+    pub(super) fn wake(&mut self, conn: ConnId) {
+        let quiet = |peer: &crate::peer::Peer| {
+            peer.mute_at().is_none() && self.now.since(peer.heard_at) >= config::QUIET_US
         };
-        let quiet: Vec<ConnId> = self
-            .peers
-            .values()
-            .filter(quiet)
-            .map(|peer| peer.conn)
-            .collect();
-        for conn in quiet {
+        if self.peers.get(&conn).is_some_and(quiet) {
             self.ask_sign(conn);
         }
     }

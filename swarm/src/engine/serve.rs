@@ -66,7 +66,9 @@ impl Swarm {
         }
     }
 
+    /// With the header, if the peer has not got it from us: only from that it learns which of the blocks it asked for there are.
     pub(super) fn reject(&mut self, conn: ConnId, piece: PieceId, mask: u64, refusal: Refusal) {
+        self.tell_header(conn, piece);
         self.send(
             conn,
             &Message::Reject(Reject {
@@ -90,7 +92,8 @@ impl Swarm {
             if let (Some(root8), Some(header)) = (want.root8, &header)
                 && root8 != header.root8().0
             {
-                self.answer_other_root(conn, header);
+                // One of the two shows the publisher's fraud. Ours goes to it, with its signature; it answers with both.
+                self.tell_header(conn, header.id());
                 continue;
             }
             let full = header
@@ -101,6 +104,7 @@ impl Swarm {
             if want.root8.is_some() && header.is_some() {
                 peer.up.needs_header(piece);
             }
+            let beyond = want.mask & !full != 0;
             let here = want.mask & full & offered;
             // What is asked for again, more urgently, is not counted twice.
             let new = here & !peer.up.asked.get(&piece).map_or(0, |asked| asked.mask);
@@ -111,6 +115,9 @@ impl Swarm {
             let vain = u64::from(refused.count_ones() + missing.count_ones());
             if !peer.vain.take(self.now, vain) {
                 return Err(Reason::Flood(Flood::Requests));
+            }
+            if beyond {
+                self.tell_header(conn, piece);
             }
             if missing != 0 {
                 self.reject(conn, piece, missing, Refusal::NotHere);
@@ -123,15 +130,18 @@ impl Swarm {
         Ok(())
     }
 
-    /// The peer holds a header with another root: one of the two shows the publisher's fraud. Ours goes to it, with its signature; it
-    /// answers with both. Once per piece, so that a small request does not buy many headers.
-    fn answer_other_root(&mut self, conn: ConnId, header: &Header) {
-        let first = self
+    /// Sends our header of a piece, once per peer, so that small requests do not buy many headers.
+    fn tell_header(&mut self, conn: ConnId, piece: PieceId) {
+        let Some(header) = self.pieces.header(piece) else {
+            return;
+        };
+        let bytes = header.bytes().to_vec();
+        if self
             .peers
             .get_mut(&conn)
-            .is_some_and(|peer| peer.up.needs_header(header.id()));
-        if first {
-            self.send(conn, &Message::Header(header.bytes().to_vec()));
+            .is_some_and(|peer| peer.up.needs_header(piece))
+        {
+            self.send(conn, &Message::Header(bytes));
         }
     }
 
