@@ -108,7 +108,9 @@ function read(): void {
   }
   waiting.value = !video.paused && !video.ended && hasPicture.value && video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
   const ranges: Range[] = [];
-  for (let i = 0; i < video.buffered.length; i++) ranges.push([video.buffered.start(i), video.buffered.end(i)]);
+  // One look: each reading of `buffered` may find it changed.
+  const now = video.buffered;
+  for (let i = 0; i < now.length; i++) ranges.push([now.start(i), now.end(i)]);
   if (JSON.stringify(ranges) !== JSON.stringify(buffered.value)) buffered.value = ranges;
 }
 
