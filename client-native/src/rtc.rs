@@ -6,7 +6,7 @@
 use crate::link::{self, Command, LinkEvent};
 use baton_content::PeerId;
 use baton_signal_protocol::blob::{self, Route};
-use baton_signal_protocol::{Description, IceCandidate, IceServer, Signal};
+use baton_signal_protocol::{Description, IceCandidate, IceServer, Offers, Signal};
 use baton_swarm::{Binding, Channel, ConnId, Path};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -49,6 +49,7 @@ pub struct Rtc {
     by_peer: BTreeMap<PeerId, ConnId>,
     next_conn: u64,
     connections_max: usize,
+    offers: Offers,
     events: mpsc::Sender<(ConnId, LinkEvent)>,
 }
 
@@ -93,6 +94,7 @@ impl Rtc {
             by_peer,
             next_conn: 1,
             connections_max,
+            offers: Offers::default(),
             events,
         }
     }
@@ -197,16 +199,13 @@ impl Rtc {
     /// Glare: of two offers that cross, the one of the smaller PeerId stands.
     fn offered(&mut self, from: PeerId, offer: Description) -> Vec<RtcNews> {
         let mut news = Vec::new();
+        // The same offer again, by another way or replayed, counts for nothing.
+        if !self.offers.is_new(from.0, offer.session_nonce) {
+            return news;
+        }
         if let Some(&conn) = self.by_peer.get(&from)
             && let Some(connection) = self.connections.get(&conn)
         {
-            if connection
-                .remote
-                .as_ref()
-                .is_some_and(|remote| remote.session_nonce == offer.session_nonce)
-            {
-                return news; // The same offer again, by another way.
-            }
             if !connection.connected && connection.offerer && self.identity.peer < from {
                 return news;
             }
@@ -218,6 +217,8 @@ impl Rtc {
         }
         if self.connections.len() < self.connections_max {
             self.open(from, Some(offer));
+        } else {
+            news.push(RtcNews::Failed { peer: from });
         }
         news
     }

@@ -17,6 +17,7 @@ pub mod blob;
 pub mod description;
 pub mod join;
 pub mod message;
+pub mod offers;
 pub mod sdp;
 
 pub use blob::{BlobError, Kind, Signal};
@@ -27,6 +28,7 @@ pub use join::{Join, JoinError, join_bytes};
 pub use message::{
     Candidate, ClientMessage, DecodeError, IceServer, Refusal, Report, ServerMessage, Signature,
 };
+pub use offers::Offers;
 
 /// The public key of a stream's swarm key pair: all of a stream that the server sees.
 pub type SwarmId = [u8; 32];

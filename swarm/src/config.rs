@@ -50,6 +50,8 @@ impl Default for Config {
 
 /// Pieces of one stream: 1 TiB. The head is signed by the publisher, but tables must not grow to what it dreams of.
 pub(crate) const PIECES_MAX: u32 = 1 << 20;
+/// Pieces of lane 0: a hundred versions of the longest manifest. They are looked through at every turn.
+pub(crate) const MANIFEST_PIECES_MAX: u32 = 1024;
 /// Lanes of one stream.
 pub(crate) const LANES_MAX: usize = 64;
 /// Demands of one `Demanded`: thirty seconds at 100 Mbit/s are 375 pieces.

@@ -89,8 +89,13 @@ impl Pieces {
         for state in head.lanes.iter().take(crate::config::LANES_MAX) {
             let table = self.lanes.entry(state.lane).or_default();
             let room = crate::config::PIECES_MAX.saturating_sub(self.total);
+            let most = match state.lane.0 {
+                0 => crate::config::MANIFEST_PIECES_MAX,
+                _ => crate::config::PIECES_MAX,
+            };
             let count = state
                 .pieces
+                .min(most)
                 .saturating_sub(table.pieces.len() as u32)
                 .min(room);
             for _ in 0..count {

@@ -4,7 +4,6 @@
 
 pub mod face;
 mod flow;
-mod offers;
 mod player;
 mod problems;
 mod raw;

@@ -3,14 +3,13 @@
 //! A foreign SDP is never applied: what a blob carries is checked field by field, and the description is built here.
 
 use super::flow::Flow;
-use super::offers::Offers;
 use super::raw::{
     Raw, add_candidates, configuration, describe, find_path, reconfigure, set_remote,
 };
 use crate::bridge::{Binding, StreamNumber};
 use crate::door::{self, Handler};
 use baton_signal_protocol::blob::{self, Route};
-use baton_signal_protocol::{Description, IceCandidate, IceServer, Signal};
+use baton_signal_protocol::{Description, IceCandidate, IceServer, Offers, Signal};
 use gloo_timers::callback::Timeout;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -492,14 +491,16 @@ impl Rtc {
             return Vec::new();
         }
         let offer_nonce = connection.offer_nonce();
-        self.signal(
-            conn,
-            &Signal::Candidates {
-                offer_nonce,
-                candidates,
-                last: false,
-            },
-        )
+        let some = |candidates: &[IceCandidate]| Signal::Candidates {
+            offer_nonce,
+            candidates: candidates.to_vec(),
+            last: false,
+        };
+        let signals: Vec<Signal> = candidates.chunks(PER_SIGNAL_MAX).map(some).collect();
+        signals
+            .iter()
+            .flat_map(|signal| self.signal(conn, signal))
+            .collect()
     }
 
     /// A signal that our own limits refuse (a browser with fifty addresses) is not sent.
@@ -603,3 +604,5 @@ const LINGER_MS: u32 = 300;
 const CONNECTIONS_MAX: usize = 48;
 /// Candidates per peer. Real hosts have about ten.
 const CANDIDATES_MAX: usize = 40;
+/// Candidates in one blob (signal-protocol's limit).
+const PER_SIGNAL_MAX: usize = baton_signal_protocol::description::CANDIDATES_MAX;

@@ -10,6 +10,7 @@ use web_sys::{Blob, BlobPropertyBag};
 /// Opens every block into one Blob, checked against the plain BLAKE3 where the manifest has it.
 pub fn blob(entry: &Entry, store: &Store, keys: &mut Keys) -> Result<JsValue, String> {
     let parts = Array::new();
+    let mut len = 0;
     let mut hasher = blake3::Hasher::new();
     for piece in entry.pieces() {
         let blocks = store.whole(piece).ok_or("not all of it is here")?;
@@ -20,7 +21,11 @@ pub fn blob(entry: &Entry, store: &Store, keys: &mut Keys) -> Result<JsValue, St
         if entry.blake3.is_some() {
             hasher.update(&plain);
         }
+        len += plain.len() as u64;
         parts.push(&Uint8Array::from(plain.as_slice()));
+    }
+    if len != entry.size {
+        return Err("the pieces are not as long as the publisher said".into());
     }
     if entry
         .blake3

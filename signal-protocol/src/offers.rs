@@ -1,9 +1,10 @@
-//! Offers heard before: what a server repeats must not cost us a connection that stands. Pure.
+//! Offers heard before: what a server repeats must not cost a client a connection that stands.
 
-use std::collections::VecDeque;
+use crate::PeerId;
+use alloc::collections::VecDeque;
 
 /// Who offered, and the offer's nonce.
-type Offer = ([u8; 32], [u8; 16]);
+type Offer = (PeerId, [u8; 16]);
 
 /// The last [`OFFERS_MAX`] offers.
 #[derive(Default)]
@@ -11,7 +12,7 @@ pub struct Offers(VecDeque<Offer>);
 
 impl Offers {
     /// Whether this offer is heard for the first time.
-    pub fn is_new(&mut self, from: [u8; 32], nonce: [u8; 16]) -> bool {
+    pub fn is_new(&mut self, from: PeerId, nonce: [u8; 16]) -> bool {
         if self.0.contains(&(from, nonce)) {
             return false;
         }
