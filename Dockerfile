@@ -19,7 +19,7 @@ COPY . .
 RUN cargo xtask build --release
 
 FROM ${RUN_IMAGE}
-COPY --from=build /baton/target/dist/baton-server /usr/local/bin/baton-server
+COPY --from=build /baton/target/dist/baton-server /baton/target/dist/baton /usr/local/bin/
 USER 65534:65534
 ENV BATON_LISTEN=0.0.0.0:8080
 EXPOSE 8080
