@@ -35,6 +35,11 @@ impl Stage {
     fn needs_build(self) -> bool {
         matches!(self, Self::Wasm | Self::Web | Self::Browsers)
     }
+
+    /// Whether it needs what a bare machine has not: ffmpeg (media's oracle in the native stage) or browsers.
+    fn needs_programs(self) -> bool {
+        matches!(self, Self::Native | Self::Browsers)
+    }
 }
 
 /// Runs the stages named, or all; what follows `--` goes to the browsers' test runner.
@@ -42,6 +47,10 @@ impl Stage {
 /// The last line printed is `N passed, N failed`; the exit code is 0 only when nothing failed.
 pub fn test(arguments: &[String]) -> Result<ExitCode> {
     let (stages, runner_arguments) = parse(arguments)?;
+    // Before the first stage: a machine that lacks them should fail in a second, not in ten minutes.
+    if stages.iter().any(|(_, stage)| stage.needs_programs()) {
+        browsers::ensure()?;
+    }
     let mut sum = Totals::default();
     let mut built = true;
     if stages.iter().any(|(_, stage)| stage.needs_build()) {
