@@ -281,10 +281,16 @@ pub struct Stats {
     pub have_bytes: u64,
     /// Share of the stream had here, in thousandths; 1000 only when whole.
     pub completeness_permille: u16,
-    /// Share of the stream that the other connected peers have together, the publisher not counted, in thousandths, rounded down.
+    /// Share of the stream that the other connected peers have together, in thousandths, rounded down. Neither the publisher nor
+    /// those who paused passing on are counted: what nobody can get from them does not outlive us.
     pub others_union_permille: u16,
-    /// Connected peers, the publisher not counted, that have everything.
+    /// Connected peers that have everything and pass it on, the publisher not counted.
     pub complete_peers: u32,
+    /// Every block that is missing here is at a connected peer (the publisher counts) that passes on. False while no head is known, so
+    /// that "nobody who has the rest is here" can be said although somebody is connected; true when nothing is missing.
+    pub missing_reachable: bool,
+    /// Connected peers that have something that is missing here and have paused passing on.
+    pub paused_peers: u32,
     /// Block bytes sent, over all connections so far.
     pub sent_bytes: u64,
     /// Block bytes received, over all connections so far.
@@ -320,6 +326,8 @@ pub struct PeerStats {
     pub sent_bytes: u64,
     /// Share of the stream it has, in thousandths.
     pub complete_permille: u16,
+    /// It gives nothing at present: its grant is 0.
+    pub paused: bool,
     /// How the packets go.
     pub path: Path,
 }

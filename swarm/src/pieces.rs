@@ -157,6 +157,18 @@ impl Pieces {
         })
     }
 
+    /// Pieces that are not whole here, and their blocks that are neither here nor were dropped to make room.
+    pub(crate) fn lacking(&self) -> impl Iterator<Item = (PieceId, u64)> + '_ {
+        self.lanes.iter().flat_map(|(&lane, table)| {
+            let lacking = move |(index, piece): (usize, &Piece)| {
+                let mask = piece.full & !piece.have & !piece.evicted;
+                let index = PieceIndex(index as u32);
+                (mask != 0).then_some((PieceId { lane, index }, mask))
+            };
+            table.pieces.iter().enumerate().filter_map(lacking)
+        })
+    }
+
     pub(crate) fn total(&self) -> u32 {
         self.total
     }

@@ -382,6 +382,73 @@ fn who_pauses_uploads_still_gets_everything() {
     finish(&mut world, 30 * SECOND);
 }
 
+/// What pages say about a download that does not go on, and about whether one may leave.
+#[test]
+fn stats_tell_whether_the_rest_is_here_and_who_has_paused() {
+    let mut world = World::new(Film::new(4 << 20), 31);
+    let half = world.viewer_with(home(), Config::default(), &[0, 1]);
+    let viewer = world.viewer(home());
+    world.introduce(viewer, &[half]);
+    assert!(
+        !world.stats(viewer).missing_reachable,
+        "no head is known yet"
+    );
+    world.run_for(3 * SECOND);
+    let alone = world.stats(viewer);
+    assert_eq!(
+        (
+            alone.peers.len(),
+            alone.missing_reachable,
+            alone.paused_peers
+        ),
+        (1, false, 0),
+        "connected, and yet nobody has the rest"
+    );
+    let seeder = world.viewer_with(home(), Config::default(), &[0, 1, 2, 3]);
+    let pause = |world: &mut World, paused| {
+        world.input(
+            seeder,
+            Input::Budget {
+                upload_bytes_per_second: None,
+                paused,
+            },
+        )
+    };
+    pause(&mut world, true);
+    world.introduce(viewer, &[seeder]);
+    world.run_for(3 * SECOND);
+    let paused = world.stats(viewer);
+    assert_eq!(
+        (paused.missing_reachable, paused.paused_peers),
+        (false, 1),
+        "the rest is here and not to be had"
+    );
+    assert_eq!(
+        (paused.complete_peers, paused.others_union_permille),
+        (0, 499),
+        "who keeps it to itself is not counted on"
+    );
+    assert!(
+        paused
+            .peers
+            .iter()
+            .any(|peer| peer.paused && peer.complete_permille == 1000)
+    );
+    pause(&mut world, false);
+    world.run_for(100_000);
+    let open = world.stats(viewer);
+    assert_eq!(
+        (
+            open.missing_reachable,
+            open.paused_peers,
+            open.complete_peers
+        ),
+        (true, 0, 1)
+    );
+    finish(&mut world, 20 * SECOND);
+    assert!(world.stats(viewer).missing_reachable, "nothing is missing");
+}
+
 #[test]
 fn a_pause_in_the_middle_sends_nothing_more() {
     let mut world = pair(16 << 20, home(), 12);

@@ -4,13 +4,15 @@ use super::Swarm;
 use crate::bits::Bits;
 use crate::face::{PeerStats, Role, Stats};
 use crate::peer::Peer;
+use crate::picker;
 use baton_content::{Lane, MANIFEST_LANE, PieceId, PieceIndex};
 
 impl Swarm {
     /// Numbers for plots, pages and tests. Costs some microseconds per thousand pieces and peer.
     pub fn stats(&self) -> Stats {
         let up = || self.peers.values().filter(|peer| peer.is_up());
-        let viewers = || up().filter(|peer| !peer.is_publisher());
+        let complete =
+            |peer: &&Peer| !peer.is_publisher() && picker::is_open(peer) && self.has_all(peer);
         Stats {
             peers: up().map(|peer| self.peer_stats(peer)).collect(),
             verified_blocks: self.counters.verified_blocks,
@@ -20,7 +22,9 @@ impl Swarm {
             have_bytes: self.pieces.have_bytes(),
             completeness_permille: self.completeness_permille(),
             others_union_permille: self.others_union_permille(),
-            complete_peers: viewers().filter(|peer| self.has_all(peer)).count() as u32,
+            complete_peers: up().filter(complete).count() as u32,
+            missing_reachable: self.missing_reachable(),
+            paused_peers: up().filter(|peer| self.pauses_what_we_miss(peer)).count() as u32,
             sent_bytes: self.counters.sent_bytes,
             received_bytes: self.counters.received_bytes,
             received_from_viewers_bytes: self.counters.received_from_viewers_bytes,
@@ -41,6 +45,7 @@ impl Swarm {
             received_bytes: peer.down.received,
             sent_bytes: peer.up.sent,
             complete_permille: self.peer_permille(peer),
+            paused: !picker::is_open(peer),
             path: peer.path,
         }
     }
@@ -94,7 +99,7 @@ impl Swarm {
         let viewers: Vec<&Peer> = self
             .peers
             .values()
-            .filter(|peer| peer.is_up() && !peer.is_publisher())
+            .filter(|peer| picker::is_open(peer) && !peer.is_publisher())
             .collect();
         if viewers.iter().any(|peer| self.has_all(peer)) {
             return 1000;
@@ -104,6 +109,39 @@ impl Swarm {
             .map(|(lane, count)| self.union_blocks(&viewers, lane, count))
             .sum();
         self.permille(blocks)
+    }
+
+    /// Whether whoever is connected and passes on has all that is missing. Ends at the first block that nobody has.
+    fn missing_reachable(&self) -> bool {
+        if self.role == Role::Publisher || self.pieces.total() == 0 {
+            return self.role == Role::Publisher;
+        }
+        let open: Vec<&Peer> = self
+            .peers
+            .values()
+            .filter(|peer| picker::is_open(peer))
+            .collect();
+        let at_somebody = |piece: PieceId, lacking: u64| {
+            let mut rest = lacking;
+            for peer in &open {
+                rest &= !peer.has.mask(piece);
+                if rest == 0 {
+                    return true;
+                }
+            }
+            false
+        };
+        self.pieces.all_whole()
+            || self
+                .pieces
+                .lacking()
+                .all(|(piece, mask)| at_somebody(piece, mask))
+    }
+
+    fn pauses_what_we_miss(&self, peer: &Peer) -> bool {
+        let helps = |(piece, lacking): (PieceId, u64)| peer.has.mask(piece) & lacking != 0;
+        let missing = self.role != Role::Publisher && !self.pieces.all_whole();
+        missing && !picker::is_open(peer) && self.pieces.lacking().any(helps)
     }
 
     fn union_blocks(&self, viewers: &[&Peer], lane: Lane, count: u32) -> u64 {
