@@ -5,7 +5,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -177,8 +177,12 @@ fn is_reachable_v4(address: Ipv4Addr) -> bool {
     !(address.is_multicast() || address.is_broadcast() || address.is_unspecified())
 }
 
+/// A mapped address (`::ffff:224.0.0.251`) is the IPv4 address that it maps.
 fn is_reachable_v6(address: Ipv6Addr) -> bool {
-    !(address.is_multicast() || address.is_unspecified())
+    match address.to_canonical() {
+        IpAddr::V4(mapped) => is_reachable_v4(mapped),
+        IpAddr::V6(address) => !(address.is_multicast() || address.is_unspecified()),
+    }
 }
 
 impl core::fmt::Debug for Description {

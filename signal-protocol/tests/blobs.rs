@@ -366,6 +366,11 @@ fn a_signed_blob_is_still_checked_field_by_field() {
             say(&|d| d.candidates[0].address = Address::V4(address)),
             refused(DescriptionError::Address { index: 0 })
         );
+        let mapped = std::net::Ipv4Addr::from(address).to_ipv6_mapped().octets();
+        assert_eq!(
+            say(&|d| d.candidates[0].address = Address::V6(mapped)),
+            refused(DescriptionError::Address { index: 0 })
+        );
     }
     assert_eq!(
         alice_says(Kind::Offer, &[1, 2, 3]),

@@ -165,6 +165,7 @@ fn malformed_candidates_are_refused() {
         "candidate:1 1 udp 5 .local 9 typ host",
         "candidate:1 1 udp 5 224.0.0.251 9 typ host",
         "candidate:1 1 udp 5 ff02::fb 9 typ host",
+        "candidate:1 1 udp 5 ::ffff:224.0.0.251 9 typ host",
     ] {
         assert!(IceCandidate::parse(line).is_err(), "{line}");
     }
