@@ -318,11 +318,6 @@ impl SignedHead {
         self.head.revision > other.head.revision
     }
 
-    /// Whether the publisher signed two different heads of one revision.
-    pub fn contradicts(&self, other: &SignedHead) -> bool {
-        self.head.revision == other.head.revision && self.bytes != other.bytes
-    }
-
     /// The head to sign next: as this one, one revision on. Set what is different and the clock.
     pub fn next(&self) -> Head {
         Head {

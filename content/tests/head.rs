@@ -8,6 +8,7 @@ use baton_content::{
     SlotError, SlotKey, SwarmId,
 };
 use common::{Fixture, fixture};
+use proptest::prelude::*;
 
 fn parse(fixture: &Fixture, bytes: Vec<u8>) -> Result<SignedHead, HeadError> {
     SignedHead::parse(bytes.into(), &fixture.publisher.id(), &fixture.swarm())
@@ -132,6 +133,7 @@ fn the_higher_revision_wins_and_names_the_one_before() {
     assert_eq!(second.head().previous, first.hash());
     assert_eq!(second.head().revision, first.head().revision + 1);
 
+    // Of two heads of one revision neither replaces the other: everybody keeps the one that came first.
     let other = SignedHead::sign(
         Head {
             expires_unix_s: 1,
@@ -139,9 +141,7 @@ fn the_higher_revision_wins_and_names_the_one_before() {
         },
         &fixture.publisher,
     );
-    assert!(first.contradicts(&other));
-    assert!(!first.contradicts(&first.clone()));
-    assert!(!first.contradicts(&second));
+    assert!(!first.supersedes(&other) && !other.supersedes(&first));
 }
 
 #[test]
@@ -222,4 +222,142 @@ fn the_content_key_comes_out_of_the_right_slot_only() {
         payload: vec![0; 7],
     };
     assert!(head.content_key(&keys.link_slot).is_ok());
+}
+
+/// A head read by the table of docs/protocol.md section 3, field by field, without any of the crate's reader.
+fn naive_read(bytes: &[u8]) -> Option<Head> {
+    let number = |at: usize, len: usize| -> Option<u64> {
+        let bytes = bytes.get(at..at + len)?;
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        )
+    };
+    let hash = |at: usize| -> Option<[u8; 32]> { bytes.get(at..at + 32)?.try_into().ok() };
+    let flag = |at: usize| match number(at, 1)? {
+        byte @ 0..=1 => Some(byte == 1),
+        _ => None,
+    };
+    if bytes.get(..8)? != b"batonhd1" || number(103, 1)? != 0 {
+        return None;
+    }
+    let (ended, lane_count, slot_count) = (flag(100)?, number(101, 1)?, number(102, 1)?);
+    let mut at = 104;
+    let mut lanes: Vec<LaneState> = Vec::new();
+    for _ in 0..lane_count {
+        let state = LaneState {
+            lane: Lane(number(at, 2)? as u16),
+            open: flag(at + 2)?,
+            pieces: number(at + 4, 4)? as u32,
+        };
+        let in_order = lanes.last().is_none_or(|last| last.lane < state.lane);
+        if number(at + 3, 1)? != 0 || !in_order || state.pieces > 1 << 24 || ended && state.open {
+            return None;
+        }
+        lanes.push(state);
+        at += 8;
+    }
+    let mut slots = Vec::new();
+    for _ in 0..slot_count {
+        let len = number(at + 1, 1)? as usize;
+        slots.push(KeySlot {
+            kind: number(at, 1)? as u8,
+            epoch: number(at + 2, 4)? as u32,
+            payload: bytes.get(at + 6..at + 6 + len)?.to_vec(),
+        });
+        at += 6 + len;
+    }
+    (at == bytes.len() && lanes.len() <= 64 && slots.len() <= 32).then_some(Head {
+        revision: number(8, 8)?,
+        previous: hash(16)?,
+        swarm: SwarmId(hash(48)?),
+        expires_unix_s: number(80, 8)?,
+        clock_unix_ms: number(88, 8)?,
+        epoch: number(96, 4)? as u32,
+        lanes,
+        ended,
+        slots,
+    })
+}
+
+fn any_head(swarm: SwarmId) -> impl Strategy<Value = Head> {
+    let lanes =
+        proptest::collection::btree_map(any::<u16>(), (0u32..=1 << 24, any::<bool>()), 0..=64);
+    let slot = (
+        any::<u8>(),
+        any::<u32>(),
+        proptest::collection::vec(any::<u8>(), 0..=255),
+    );
+    let slots = proptest::collection::vec(slot, 0..=32);
+    let numbers = (
+        any::<u64>(),
+        any::<[u8; 32]>(),
+        any::<u64>(),
+        any::<u64>(),
+        any::<u32>(),
+    );
+    (numbers, lanes, any::<bool>(), slots).prop_map(move |(numbers, lanes, ended, slots)| {
+        let (revision, previous, expires_unix_s, clock_unix_ms, epoch) = numbers;
+        let lane = |(lane, (pieces, open))| LaneState {
+            lane: Lane(lane),
+            pieces,
+            open: open && !ended,
+        };
+        let slot = |(kind, epoch, payload)| KeySlot {
+            kind,
+            epoch,
+            payload,
+        };
+        Head {
+            swarm,
+            revision,
+            previous,
+            lanes: lanes.into_iter().map(lane).collect(),
+            ended,
+            expires_unix_s,
+            clock_unix_ms,
+            epoch,
+            slots: slots.into_iter().map(slot).collect(),
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_head_is_written_as_the_document_says(head in any_head(fixture().swarm())) {
+        let fixture = fixture();
+        let signed = SignedHead::sign(head.clone(), &fixture.publisher);
+        let bytes = signed.bytes();
+        prop_assert_eq!(naive_read(&bytes[..bytes.len() - 64]), Some(head));
+        prop_assert_eq!(parse(&fixture, bytes.to_vec()), Ok(signed));
+    }
+
+    /// Bytes that a publisher signed are a head for us exactly when they are one by the document.
+    #[test]
+    fn whatever_a_publisher_signs_is_read_as_the_document_says(
+        head in any_head(fixture().swarm()),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4),
+        near_the_counts in proptest::option::of((96usize..112, 0u8..4)),
+        cut in 0usize..3,
+    ) {
+        let fixture = fixture();
+        let mut bytes = SignedHead::sign(head, &fixture.publisher).bytes().to_vec();
+        bytes.truncate(bytes.len() - 64);
+        for (place, value) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+        }
+        if let Some((place, value)) = near_the_counts && place < bytes.len() {
+            bytes[place] = value;
+        }
+        bytes.truncate(bytes.len() - cut);
+        // Another swarm's head is whole, but not for us.
+        let expected = naive_read(&bytes).filter(|head| head.swarm == fixture.swarm());
+        bytes.extend(fixture.publisher.sign(&bytes));
+        prop_assert_eq!(parse(&fixture, bytes).ok().map(|signed| signed.head().clone()), expected);
+    }
 }
