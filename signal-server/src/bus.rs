@@ -25,9 +25,15 @@ impl Bus {
         }
     }
 
-    pub async fn deliver(&self, swarm: &SwarmId, to: &PeerId, frame: Bytes) -> Delivery {
+    pub async fn deliver(
+        &self,
+        swarm: &SwarmId,
+        from: PeerId,
+        to: &PeerId,
+        frame: Bytes,
+    ) -> Delivery {
         match self {
-            Self::Memory(rooms) => rooms.deliver(swarm, to, frame),
+            Self::Memory(rooms) => rooms.deliver(swarm, from, to, frame),
         }
     }
 

@@ -123,7 +123,7 @@ pub struct Limits {
     )]
     pub messages_burst: u32,
 
-    /// Messages that wait for one client that reads slowly; at 4 KiB each this is 1 MiB. Beyond, the client is dropped.
+    /// Messages that wait for one client that reads slowly; at 4 KiB each this is 1 MiB. What comes beyond is dropped.
     #[arg(
         long,
         env = "BATON_QUEUE_MESSAGES",
@@ -131,6 +131,33 @@ pub struct Limits {
         value_name = "COUNT"
     )]
     pub queue_messages: usize,
+
+    /// Of these, messages of one sender. An offer and its candidates are a dozen.
+    #[arg(
+        long,
+        env = "BATON_QUEUE_MESSAGES_PER_SENDER",
+        default_value_t = 32,
+        value_name = "COUNT"
+    )]
+    pub queue_messages_per_sender: usize,
+
+    /// Plain HTTP connections in all. Each costs about 10 KB and lasts for a request, or 15 seconds without one.
+    #[arg(
+        long,
+        env = "BATON_HTTP_CONNECTIONS_MAX",
+        default_value_t = 4096,
+        value_name = "COUNT"
+    )]
+    pub http_connections_max: usize,
+
+    /// Plain HTTP connections from one address (IPv6: one /64); trusted proxies have no such limit. A browser opens six.
+    #[arg(
+        long,
+        env = "BATON_HTTP_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 256,
+        value_name = "COUNT"
+    )]
+    pub http_connections_per_address: usize,
 
     /// Seconds from connecting to Join.
     #[arg(long, env = "BATON_JOIN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = parse_seconds)]
@@ -144,6 +171,10 @@ pub struct Limits {
     /// Seconds that one write to a client may take.
     #[arg(long, env = "BATON_SEND_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = parse_seconds)]
     pub send_timeout: Duration,
+
+    /// Seconds that a refused client has for reading why and closing; it takes up its place meanwhile.
+    #[arg(long, env = "BATON_LINGER", default_value = "2", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub linger: Duration,
 
     /// Seconds that clients have for closing when the server stops.
     #[arg(long, env = "BATON_GRACE", default_value = "5", value_name = "SECONDS", value_parser = parse_seconds)]

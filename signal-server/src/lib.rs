@@ -14,6 +14,7 @@ mod http;
 mod limits;
 mod metrics;
 mod proxy;
+mod queue;
 mod ranking;
 mod rooms;
 mod server;

@@ -9,16 +9,14 @@ use baton_signal_protocol::{Refusal, SwarmId};
 
 /// The longest that HTTP headers, a request line included, may take to arrive.
 pub const HTTP_HEADER_TIMEOUT_S: u64 = 15;
-/// Plain HTTP connections at one time: each costs about 10 KB, and they last only for a request or [`HTTP_LIFETIME_S`].
-pub const HTTP_CONNECTIONS_MAX: usize = 4096;
 /// How long a plain HTTP connection may last; the whole web app over 10 KB/s takes one minute. Stops those who read a byte a minute.
 pub const HTTP_LIFETIME_S: u64 = 300;
 /// Requests have no bodies that matter here.
 pub const HTTP_HEADERS_MAX: usize = 64;
 /// A session's tungstenite buffer: grows for longer messages, up to CLIENT_MESSAGE_MAX, and idle sockets hold this.
 pub const READ_BUFFER: usize = 2048;
-/// After a refusal: how long we keep reading, so that closing does not destroy the refusal on its way (RFC 9293 §3.6.1: unread data turns a close into a reset).
-pub const LINGER_S: u64 = 2;
+/// Refused connections of one address that we go on reading for a while. A page and its retries are a few; beyond, a refused one is closed at once.
+pub const LINGERING_PER_ADDRESS: usize = 16;
 /// Addresses with connections; more than connections can be.
 const ADDRESSES_MAX: usize = 100_000;
 
@@ -61,32 +59,54 @@ struct AddressKey(u64);
 
 #[derive(Default)]
 struct Taken {
-    connections: usize,
+    counts: [usize; 3],
     swarms: HashMap<SwarmId, usize>,
+}
+
+/// What an address takes places for; each has its own limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// A WebSocket from its upgrade to its end.
+    Socket = 0,
+    /// A plain HTTP connection, until it ends or becomes a WebSocket.
+    Http = 1,
+    /// A WebSocket that was refused a place, while it may read why.
+    Lingering = 2,
 }
 
 /// One connection's place in its address's account; given back on drop.
 pub struct Place {
     addresses: Addresses,
     key: AddressKey,
+    account: Account,
     swarm: Option<SwarmId>,
 }
 
 impl Addresses {
-    pub fn connect(&self, address: IpAddr, connections_max: usize) -> Result<Place, Refusal> {
+    /// A place for one more connection of this address, if it has fewer than `connections_max` of that kind.
+    pub fn connect(
+        &self,
+        address: IpAddr,
+        account: Account,
+        connections_max: usize,
+    ) -> Result<Place, Refusal> {
         let key = AddressKey::of(address);
         let mut all = self.lock();
         if all.len() >= ADDRESSES_MAX && !all.contains_key(&key) {
             return Err(Refusal::ServerFull);
         }
-        let taken = all.entry(key).or_default();
-        if taken.connections >= connections_max {
+        if all
+            .get(&key)
+            .map_or(0, |taken| taken.counts[account as usize])
+            >= connections_max
+        {
             return Err(Refusal::AddressConnections);
         }
-        taken.connections += 1;
+        all.entry(key).or_default().counts[account as usize] += 1;
         Ok(Place {
             addresses: self.clone(),
             key,
+            account,
             swarm: None,
         })
     }
@@ -119,7 +139,7 @@ impl Drop for Place {
         let Some(taken) = all.get_mut(&self.key) else {
             return;
         };
-        taken.connections -= 1;
+        taken.counts[self.account as usize] -= 1;
         if let Some(swarm) = self.swarm
             && let Some(count) = taken.swarms.get_mut(&swarm)
         {
@@ -128,7 +148,7 @@ impl Drop for Place {
                 taken.swarms.remove(&swarm);
             }
         }
-        if taken.connections == 0 {
+        if taken.counts == [0; 3] {
             all.remove(&self.key);
         }
     }
@@ -170,32 +190,50 @@ mod tests {
     fn an_address_gets_its_connections_back() {
         let addresses = Addresses::default();
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
-        let first = addresses.connect(ip, 2).ok().unwrap();
-        let _second = addresses.connect(ip, 2).ok().unwrap();
+        let first = addresses.connect(ip, Account::Socket, 2).ok().unwrap();
+        let _second = addresses.connect(ip, Account::Socket, 2).ok().unwrap();
         assert_eq!(
-            addresses.connect(ip, 2).err(),
+            addresses.connect(ip, Account::Socket, 2).err(),
             Some(Refusal::AddressConnections)
         );
-        assert!(addresses.connect("192.0.2.2".parse().unwrap(), 2).is_ok());
+        assert!(
+            addresses
+                .connect("192.0.2.2".parse().unwrap(), Account::Socket, 2)
+                .is_ok()
+        );
         drop(first);
-        assert!(addresses.connect(ip, 2).is_ok());
+        assert!(addresses.connect(ip, Account::Socket, 2).is_ok());
+    }
+
+    #[test]
+    fn each_kind_of_connection_has_its_own_limit_and_none_leaves_anything_behind() {
+        let addresses = Addresses::default();
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let kinds = [Account::Socket, Account::Http, Account::Lingering];
+        let places = kinds.map(|account| addresses.connect(ip, account, 1).ok().unwrap());
+        for account in kinds {
+            assert!(addresses.connect(ip, account, 1).is_err());
+        }
+        drop(places);
+        assert!(addresses.connect(ip, Account::Http, 0).is_err());
+        assert!(addresses.lock().is_empty());
     }
 
     #[test]
     fn one_ipv6_customer_is_one_address() {
         let addresses = Addresses::default();
         let _place = addresses
-            .connect("2001:db8:0:1::1".parse().unwrap(), 1)
+            .connect("2001:db8:0:1::1".parse().unwrap(), Account::Socket, 1)
             .ok()
             .unwrap();
         assert!(
             addresses
-                .connect("2001:db8:0:1:ffff::2".parse().unwrap(), 1)
+                .connect("2001:db8:0:1:ffff::2".parse().unwrap(), Account::Socket, 1)
                 .is_err()
         );
         assert!(
             addresses
-                .connect("2001:db8:0:2::1".parse().unwrap(), 1)
+                .connect("2001:db8:0:2::1".parse().unwrap(), Account::Socket, 1)
                 .is_ok()
         );
     }
@@ -205,7 +243,7 @@ mod tests {
         let addresses = Addresses::default();
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
         let mut places: Vec<Place> = (0..4)
-            .map(|_| addresses.connect(ip, 9).ok().unwrap())
+            .map(|_| addresses.connect(ip, Account::Socket, 9).ok().unwrap())
             .collect();
         assert_eq!(places[0].enter([1; 32], 2), Ok(()));
         assert_eq!(places[1].enter([1; 32], 2), Ok(()));

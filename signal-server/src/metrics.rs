@@ -6,26 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use baton_signal_protocol::Refusal;
 
-/// All counters of one server.
-pub struct Metrics {
-    pub connections: Gauge,
-    pub peers: Gauge,
-    pub swarms: Gauge,
-    pub connections_total: Counter,
-    pub joins_total: Counter,
-    pub messages_received_total: Counter,
-    pub bytes_received_total: Counter,
-    pub messages_sent_total: Counter,
-    pub bytes_sent_total: Counter,
-    pub relays_total: Counter,
-    pub relays_gone_total: Counter,
-    pub join_microseconds_total: Counter,
-    pub http_requests_total: Counter,
-    pub origins_refused_total: Counter,
-    refusals: [Counter; REFUSALS.len()],
-    started_unix_s: u64,
-}
-
 #[derive(Default)]
 pub struct Counter(AtomicU64);
 
@@ -48,28 +28,73 @@ impl Gauge {
     }
 }
 
-impl Metrics {
-    pub fn new() -> Self {
-        Self {
-            connections: Gauge::default(),
-            peers: Gauge::default(),
-            swarms: Gauge::default(),
-            connections_total: Counter::default(),
-            joins_total: Counter::default(),
-            messages_received_total: Counter::default(),
-            bytes_received_total: Counter::default(),
-            messages_sent_total: Counter::default(),
-            bytes_sent_total: Counter::default(),
-            relays_total: Counter::default(),
-            relays_gone_total: Counter::default(),
-            join_microseconds_total: Counter::default(),
-            http_requests_total: Counter::default(),
-            origins_refused_total: Counter::default(),
-            refusals: Default::default(),
-            started_unix_s: unix_s(),
-        }
-    }
+/// What a metric's type is called in Prometheus text, and how its value is read.
+trait Metric {
+    const TYPE: &'static str;
+    fn value(&self) -> f64;
+}
 
+impl Metric for Counter {
+    const TYPE: &'static str = "counter";
+    fn value(&self) -> f64 {
+        self.0.load(Relaxed) as f64
+    }
+}
+
+impl Metric for Gauge {
+    const TYPE: &'static str = "gauge";
+    fn value(&self) -> f64 {
+        self.get() as f64
+    }
+}
+
+/// A struct of metrics and its Prometheus text, from one table: field, type, name, divisor, help.
+macro_rules! metrics {
+    ($($field:ident: $type:ident, $name:literal / $divisor:literal, $help:literal;)*) => {
+        /// All counters of one server.
+        pub struct Metrics {
+            $(pub $field: $type,)*
+            refusals: [Counter; REFUSALS.len()],
+            started_unix_s: u64,
+        }
+
+        impl Metrics {
+            pub fn new() -> Self {
+                Self {
+                    $($field: $type::default(),)*
+                    refusals: Default::default(),
+                    started_unix_s: unix_s(),
+                }
+            }
+
+            fn render_table(&self, text: &mut String) {
+                $(one(text, $name, $type::TYPE, $help, self.$field.value() / f64::from($divisor));)*
+            }
+        }
+    };
+}
+
+metrics! {
+    connections: Gauge, "baton_connections" / 1, "WebSockets open now.";
+    peers: Gauge, "baton_peers" / 1, "Peers that joined and are here.";
+    swarms: Gauge, "baton_swarms" / 1, "Swarms with at least one peer.";
+    connections_total: Counter, "baton_connections_total" / 1, "WebSockets accepted.";
+    joins_total: Counter, "baton_joins_total" / 1, "Joins that were welcomed.";
+    join_microseconds_total: Counter, "baton_join_seconds_total" / 1_000_000, "Time from Join to Welcome, summed.";
+    messages_received_total: Counter, "baton_messages_received_total" / 1, "Messages from clients.";
+    bytes_received_total: Counter, "baton_received_bytes_total" / 1, "Bytes of messages from clients.";
+    messages_sent_total: Counter, "baton_messages_sent_total" / 1, "Messages to clients.";
+    bytes_sent_total: Counter, "baton_sent_bytes_total" / 1, "Bytes of messages to clients.";
+    relays_total: Counter, "baton_relays_total" / 1, "Blobs handed to a peer.";
+    relays_gone_total: Counter, "baton_relays_gone_total" / 1, "Blobs for a peer that is not here.";
+    relays_dropped_total: Counter, "baton_relays_dropped_total" / 1, "Blobs for a peer for whom too much waits.";
+    http_connections: Gauge, "baton_http_connections" / 1, "Plain HTTP connections open now.";
+    http_connections_refused_total: Counter, "baton_http_connections_refused_total" / 1, "Connections closed unheard: too many in all or from one address.";
+    http_requests_total: Counter, "baton_http_requests_total" / 1, "HTTP requests, upgrades included.";
+    origins_refused_total: Counter, "baton_origins_refused_total" / 1, "WebSockets refused for their Origin.";
+}
+
+impl Metrics {
     pub fn refused(&self, reason: Refusal) {
         self.refusals[reason as usize].add(1);
     }
@@ -81,101 +106,10 @@ impl Metrics {
 
     /// The Prometheus text format, version 0.0.4. docs/signalling.md has the table.
     pub fn render(&self) -> String {
-        let mut text = String::with_capacity(4096);
-        let mut one = |name: &str, kind: &str, help: &str, value: f64| {
-            writeln!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
-            )
-            .expect("writing to a string");
-        };
-        let gauge = |gauge: &Gauge| gauge.get() as f64;
-        let counter = |counter: &Counter| counter.0.load(Relaxed) as f64;
+        let mut text = String::with_capacity(8192);
+        self.render_table(&mut text);
         one(
-            "baton_connections",
-            "gauge",
-            "WebSockets open now.",
-            gauge(&self.connections),
-        );
-        one(
-            "baton_peers",
-            "gauge",
-            "Peers that joined and are here.",
-            gauge(&self.peers),
-        );
-        one(
-            "baton_swarms",
-            "gauge",
-            "Swarms with at least one peer.",
-            gauge(&self.swarms),
-        );
-        one(
-            "baton_connections_total",
-            "counter",
-            "WebSockets accepted.",
-            counter(&self.connections_total),
-        );
-        one(
-            "baton_joins_total",
-            "counter",
-            "Joins that were welcomed.",
-            counter(&self.joins_total),
-        );
-        one(
-            "baton_join_seconds_total",
-            "counter",
-            "Time from Join to Welcome, summed.",
-            counter(&self.join_microseconds_total) / 1e6,
-        );
-        one(
-            "baton_messages_received_total",
-            "counter",
-            "Messages from clients.",
-            counter(&self.messages_received_total),
-        );
-        one(
-            "baton_received_bytes_total",
-            "counter",
-            "Bytes of messages from clients.",
-            counter(&self.bytes_received_total),
-        );
-        one(
-            "baton_messages_sent_total",
-            "counter",
-            "Messages to clients.",
-            counter(&self.messages_sent_total),
-        );
-        one(
-            "baton_sent_bytes_total",
-            "counter",
-            "Bytes of messages to clients.",
-            counter(&self.bytes_sent_total),
-        );
-        one(
-            "baton_relays_total",
-            "counter",
-            "Blobs handed to a peer.",
-            counter(&self.relays_total),
-        );
-        one(
-            "baton_relays_gone_total",
-            "counter",
-            "Blobs for a peer that is not here.",
-            counter(&self.relays_gone_total),
-        );
-        one(
-            "baton_http_requests_total",
-            "counter",
-            "HTTP requests, upgrades included.",
-            counter(&self.http_requests_total),
-        );
-        one(
-            "baton_origins_refused_total",
-            "counter",
-            "WebSockets refused for their Origin.",
-            counter(&self.origins_refused_total),
-        );
-        one(
+            &mut text,
             "process_start_time_seconds",
             "gauge",
             "When the server started, in seconds since 1970.",
@@ -187,12 +121,20 @@ impl Metrics {
                 text,
                 "baton_refusals_total{{reason=\"{}\"}} {}",
                 refusal_name(*reason),
-                counter(count)
+                count.value()
             )
             .expect("writing to a string");
         }
         text
     }
+}
+
+fn one(text: &mut String, name: &str, kind: &str, help: &str, value: f64) {
+    writeln!(
+        text,
+        "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+    )
+    .expect("writing to a string");
 }
 
 /// What a refusal is called in metrics and in the close frame.
@@ -264,5 +206,33 @@ mod tests {
                 .render()
                 .contains("baton_refusals_total{reason=\"version\"} 0\n")
         );
+    }
+
+    /// `(name, type)` of each metric, as the documentation's table has them.
+    fn documented() -> Vec<(String, String)> {
+        let row = |line: &str| {
+            let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
+            let name = cells.next()?.strip_suffix('`')?;
+            (name.starts_with("baton_") || name.starts_with("process_"))
+                .then(|| (name.to_owned(), cells.next().unwrap_or_default().to_owned()))
+        };
+        include_str!("../../docs/signalling.md")
+            .lines()
+            .filter_map(row)
+            .collect()
+    }
+
+    #[test]
+    fn every_metric_is_in_the_documentation_and_nothing_else_is() {
+        let text = Metrics::new().render();
+        let mut rendered: Vec<(String, String)> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+            .collect();
+        let mut documented = documented();
+        rendered.sort();
+        documented.sort();
+        assert_eq!(rendered, documented);
     }
 }

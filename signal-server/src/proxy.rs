@@ -48,10 +48,9 @@ pub fn client_address<'a>(
     trusted: &[Network],
     forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
 ) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut address = peer.to_canonical();
     let mut entries = forwarded_for.rev().flat_map(|line| line.rsplit(','));
-    while is_trusted(address) {
+    while is_trusted(address, trusted) {
         match entries
             .next()
             .and_then(|entry| entry.trim().parse::<IpAddr>().ok())
@@ -61,6 +60,11 @@ pub fn client_address<'a>(
         }
     }
     address
+}
+
+/// Whether an address is one of a proxy that the operator trusts.
+pub fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
 }
 
 /// IPv4 addresses sit where RFC 4291 maps them.

@@ -5,14 +5,15 @@
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use baton_signal_protocol::{Candidate, PeerId, Refusal, Report, SwarmId};
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
+use crate::queue::{Full, Queue};
 use crate::ranking::{Place, SAMPLE_MAX, Seen, rank};
 
 /// All rooms of this server.
@@ -48,14 +49,14 @@ pub struct Member {
 pub struct Line {
     /// Of this connection; never used again.
     pub connection: u64,
-    pub queue: mpsc::Sender<Bytes>,
+    pub queue: Arc<Queue>,
     pub hangup: Arc<Hangup>,
 }
 
-/// Tells a session from outside that it is over.
+/// Tells a session from outside that its peer is connected elsewhere now.
 #[derive(Default)]
 pub struct Hangup {
-    reason: AtomicU8,
+    replaced: AtomicBool,
     notify: Notify,
 }
 
@@ -65,6 +66,8 @@ pub enum Delivery {
     Queued,
     /// Nobody of that id in the sender's swarm.
     Gone,
+    /// Too much waits for it already, from this sender or in all. It stays.
+    Full,
 }
 
 impl Rooms {
@@ -91,7 +94,7 @@ impl Rooms {
                 return Err(Refusal::Replayed);
             }
             Some(there) => {
-                there.line.hangup.because(Refusal::Replaced);
+                there.line.hangup.replaced();
                 room.remove(&peer);
                 self.metrics.peers.add(-1);
             }
@@ -121,23 +124,15 @@ impl Rooms {
         rank(place, sample, &mut random)
     }
 
-    /// Puts `frame` into `to`'s queue. A full queue ends `to`'s session: it does not read what it is sent.
-    pub fn deliver(&self, swarm: &SwarmId, to: &PeerId, frame: Bytes) -> Delivery {
+    /// Puts `frame` into `to`'s queue. A full queue costs the sender this frame and `to` nothing: whether it reads shows when it is written to.
+    pub fn deliver(&self, swarm: &SwarmId, from: PeerId, to: &PeerId, frame: Bytes) -> Delivery {
         let shard = self.shard(swarm);
-        let Some(line) = shard
-            .get(swarm)
-            .and_then(|room| room.get(to))
-            .map(|member| &member.line)
-        else {
+        let Some(member) = shard.get(swarm).and_then(|room| room.get(to)) else {
             return Delivery::Gone;
         };
-        match line.queue.try_send(frame) {
+        match member.line.queue.push(from, frame) {
             Ok(()) => Delivery::Queued,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                line.hangup.because(Refusal::TooSlow);
-                Delivery::Gone
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Delivery::Gone,
+            Err(Full) => Delivery::Full,
         }
     }
 
@@ -265,23 +260,17 @@ impl Member {
 }
 
 impl Hangup {
-    /// The first reason counts.
-    pub fn because(&self, reason: Refusal) {
-        let _ =
-            self.reason
-                .compare_exchange(0, reason as u8 + 1, Ordering::AcqRel, Ordering::Acquire);
+    fn replaced(&self) {
+        self.replaced.store(true, Ordering::Release);
         self.notify.notify_one();
     }
 
     /// Waits until the session is over. For one waiter.
     pub async fn wait(&self) -> Refusal {
-        loop {
-            match self.reason.load(Ordering::Acquire) {
-                0 => self.notify.notified().await,
-                reason if reason == Refusal::Replaced as u8 + 1 => return Refusal::Replaced,
-                _ => return Refusal::TooSlow,
-            }
+        while !self.replaced.load(Ordering::Acquire) {
+            self.notify.notified().await;
         }
+        Refusal::Replaced
     }
 }
 
@@ -299,8 +288,9 @@ mod tests {
         Rooms::new(Arc::new(Metrics::new()), 1000)
     }
 
-    fn member(number: u16, address: &str, joined_unix_s: u64) -> (Member, mpsc::Receiver<Bytes>) {
-        let (queue, receiver) = mpsc::channel(2);
+    fn member(number: u16, address: &str, joined_unix_s: u64) -> (Member, Arc<Queue>) {
+        let queue = Arc::new(Queue::new(4, 2));
+        let inbox = queue.clone();
         let line = Line {
             connection: u64::from(number) * 10 + joined_unix_s,
             queue,
@@ -315,7 +305,7 @@ mod tests {
             free_slots: 1,
             line,
         };
-        (member, receiver)
+        (member, inbox)
     }
 
     fn peer(number: u16) -> PeerId {
@@ -327,40 +317,36 @@ mod tests {
     #[test]
     fn a_frame_reaches_only_the_swarm_it_was_sent_in() {
         let rooms = rooms();
-        let (alice, mut inbox) = member(1, "192.0.2.1", 0);
+        let (alice, inbox) = member(1, "192.0.2.1", 0);
         rooms.join(SWARM, alice).unwrap();
         assert_eq!(
-            rooms.deliver(&[2; 32], &peer(1), Bytes::from_static(b"x")),
+            rooms.deliver(&[2; 32], peer(9), &peer(1), Bytes::from_static(b"x")),
             Delivery::Gone
         );
         assert_eq!(
-            rooms.deliver(&SWARM, &peer(2), Bytes::from_static(b"x")),
+            rooms.deliver(&SWARM, peer(9), &peer(2), Bytes::from_static(b"x")),
             Delivery::Gone
         );
         assert_eq!(
-            rooms.deliver(&SWARM, &peer(1), Bytes::from_static(b"x")),
+            rooms.deliver(&SWARM, peer(9), &peer(1), Bytes::from_static(b"x")),
             Delivery::Queued
         );
-        assert_eq!(inbox.try_recv().unwrap(), "x");
+        assert_eq!(inbox.take(), ["x"]);
     }
 
-    #[tokio::test]
-    async fn a_full_queue_ends_the_session_of_who_does_not_read() {
+    #[test]
+    fn a_full_queue_costs_the_sender_its_frame_and_the_peer_nothing() {
         let rooms = rooms();
-        let (slow, _inbox) = member(1, "192.0.2.1", 0);
-        let hangup = slow.line.hangup.clone();
-        rooms.join(SWARM, slow).unwrap();
-        for _ in 0..2 {
-            assert_eq!(
-                rooms.deliver(&SWARM, &peer(1), Bytes::new()),
-                Delivery::Queued
-            );
-        }
+        let (alice, inbox) = member(1, "192.0.2.1", 0);
+        rooms.join(SWARM, alice).unwrap();
+        let say = |from| rooms.deliver(&SWARM, peer(from), &peer(1), Bytes::new());
         assert_eq!(
-            rooms.deliver(&SWARM, &peer(1), Bytes::new()),
-            Delivery::Gone
+            [say(2), say(2), say(2)],
+            [Delivery::Queued, Delivery::Queued, Delivery::Full]
         );
-        assert_eq!(hangup.wait().await, Refusal::TooSlow);
+        assert_eq!(say(3), Delivery::Queued, "others have room");
+        assert_eq!(inbox.take().len(), 3);
+        assert_eq!(say(2), Delivery::Queued);
     }
 
     #[tokio::test]
@@ -377,16 +363,16 @@ mod tests {
             rooms.join(SWARM, member(1, "203.0.113.1", 4).0),
             Err(Refusal::Replayed)
         );
-        let (second, mut inbox) = member(1, "192.0.2.9", 6);
+        let (second, inbox) = member(1, "192.0.2.9", 6);
         rooms.join(SWARM, second).unwrap();
         assert_eq!(hangup.wait().await, Refusal::Replaced);
         rooms.leave(&SWARM, &peer(1), connection);
         assert_eq!(
-            rooms.deliver(&SWARM, &peer(1), Bytes::from_static(b"x")),
+            rooms.deliver(&SWARM, peer(9), &peer(1), Bytes::from_static(b"x")),
             Delivery::Queued,
             "the late goodbye of the first changes nothing"
         );
-        assert_eq!(inbox.try_recv().unwrap(), "x");
+        assert_eq!(inbox.take(), ["x"]);
         assert_eq!(rooms.metrics.peers.get(), 1);
     }
 

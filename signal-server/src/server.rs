@@ -1,6 +1,6 @@
 //! The running server: its sockets, what all sessions share, and its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::assets::Assets;
@@ -21,9 +21,10 @@ use crate::bus::Bus;
 use crate::config::Config;
 use crate::http::{self, TcpPeer};
 use crate::limits::{
-    Addresses, HTTP_CONNECTIONS_MAX, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S,
+    Account, Addresses, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S, Place,
 };
 use crate::metrics::Metrics;
+use crate::proxy::is_trusted;
 use crate::rooms::Rooms;
 
 /// What all sessions share.
@@ -215,7 +216,7 @@ impl Drop for Open {
 }
 
 async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
-    let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let room = Arc::new(Semaphore::new(app.config.limits.http_connections_max));
     let mut closing = app.sessions.watch();
     loop {
         let accepted = tokio::select! {
@@ -227,14 +228,47 @@ async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        // Beyond the limit a connection is closed at once: better than to let all wait for those who never finish.
-        if let Ok(place) = room.clone().try_acquire_owned() {
-            let (router, closing) = (router.clone(), app.sessions.watch());
-            tokio::spawn(async move {
-                serve(stream, peer, router, closing).await;
-                drop(place);
-            });
-        }
+        // Beyond a limit a connection is closed at once: better than to let all wait for those who never finish.
+        let Some(place) = HttpPlace::take(&app, &room, peer.ip()) else {
+            app.metrics.http_connections_refused_total.add(1);
+            continue;
+        };
+        let (router, closing) = (router.clone(), app.sessions.watch());
+        tokio::spawn(async move {
+            serve(stream, peer, router, closing).await;
+            drop(place);
+        });
+    }
+}
+
+/// What a plain HTTP connection takes up, in all and of its address's share; given back on drop.
+struct HttpPlace {
+    app: Arc<App>,
+    _in_all: OwnedSemaphorePermit,
+    _of_address: Option<Place>,
+}
+
+impl HttpPlace {
+    fn take(app: &Arc<App>, room: &Arc<Semaphore>, peer: IpAddr) -> Option<Self> {
+        let in_all = room.clone().try_acquire_owned().ok()?;
+        let of_address = if is_trusted(peer, &app.config.trusted_proxies) {
+            None
+        } else {
+            let max = app.config.limits.http_connections_per_address;
+            Some(app.addresses.connect(peer, Account::Http, max).ok()?)
+        };
+        app.metrics.http_connections.add(1);
+        Some(Self {
+            app: app.clone(),
+            _in_all: in_all,
+            _of_address: of_address,
+        })
+    }
+}
+
+impl Drop for HttpPlace {
+    fn drop(&mut self) {
+        self.app.metrics.http_connections.add(-1);
     }
 }
 

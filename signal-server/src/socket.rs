@@ -1,7 +1,7 @@
 //! One client's session: Join first, then whatever it says until one of us ends it.
 //!
 //! One task per socket reads, answers and writes, so nothing here is shared but the room. What others send to this client waits in a bounded
-//! queue; a client that does not empty it is dropped.
+//! queue, of which each sender has a share; a client that cannot be written to is dropped.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -14,12 +14,13 @@ use baton_signal_protocol::{
 };
 use bytes::Bytes;
 use futures_util::SinkExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use tungstenite::error::Error as WebSocketError;
 
-use crate::limits::{Bucket, LINGER_S, Place};
+use crate::limits::{Account, Bucket, LINGERING_PER_ADDRESS, Place};
 use crate::metrics::{refusal_name, unix_s};
+use crate::queue::Queue;
 use crate::ranking;
 use crate::rooms::{Delivery, Hangup, Line, Member};
 use crate::server::{App, Open};
@@ -51,7 +52,19 @@ pub async fn serve(socket: WebSocket, app: Arc<App>, guest: Guest) {
         Err(end) => end,
         Ok(never) => match never {},
     };
-    session.finish(end).await;
+    // A connection beyond the limits gets one of a few places to read why.
+    if place.is_none() {
+        place = app
+            .addresses
+            .connect(guest.address, Account::Lingering, LINGERING_PER_ADDRESS)
+            .ok();
+    }
+    let linger = if place.is_some() {
+        limits.linger
+    } else {
+        Duration::ZERO
+    };
+    session.finish(end, linger).await;
 }
 
 struct Session {
@@ -94,7 +107,11 @@ impl Session {
         let place = place.insert(
             self.app
                 .addresses
-                .connect(guest.address, limits.connections_per_address)
+                .connect(
+                    guest.address,
+                    Account::Socket,
+                    limits.connections_per_address,
+                )
                 .map_err(End::Refused)?,
         );
         let mut closing = self.app.sessions.watch();
@@ -102,7 +119,7 @@ impl Session {
             join = self.await_join(limits.join_timeout) => join?,
             () = closed(&mut closing) => return Err(End::GoingAway),
         };
-        let (membership, mut queue) = self.join(join, guest, place).await?;
+        let (membership, queue) = self.join(join, guest, place).await?;
 
         let mut keepalive = interval(limits.keepalive);
         keepalive.reset();
@@ -110,7 +127,7 @@ impl Session {
             let hangup = self.hangup.clone();
             tokio::select! {
                 message = self.receive() => self.handle(message?, &membership).await?,
-                Some(frame) = queue.recv() => self.send_all(frame, &mut queue).await?,
+                frames = queue.frames() => self.send_all(frames).await?,
                 _ = keepalive.tick() => self.keep_alive(limits.keepalive).await?,
                 reason = hangup.wait() => return Err(End::Refused(reason)),
                 () = closed(&mut closing) => return Err(End::GoingAway),
@@ -134,14 +151,17 @@ impl Session {
         join: Join,
         guest: &Guest,
         place: &mut Place,
-    ) -> Result<(Membership, mpsc::Receiver<Bytes>), End> {
+    ) -> Result<(Membership, Arc<Queue>), End> {
         let began = Instant::now();
         verify(&join, &guest.hosts).map_err(End::Refused)?;
         let limits = &self.app.config.limits;
         place
             .enter(join.swarm, limits.swarms_per_address)
             .map_err(End::Refused)?;
-        let (sender, queue) = mpsc::channel(limits.queue_messages.max(1));
+        let queue = Arc::new(Queue::new(
+            limits.queue_messages,
+            limits.queue_messages_per_sender,
+        ));
         let connection = self.app.next_connection();
         let member = Member {
             peer: join.peer,
@@ -151,7 +171,7 @@ impl Session {
             free_slots: join.free_slots,
             line: Line {
                 connection,
-                queue: sender,
+                queue: queue.clone(),
                 hangup: self.hangup.clone(),
             },
         };
@@ -224,10 +244,16 @@ impl Session {
         match message {
             ClientMessage::Relay { to, blob } => {
                 let frame = Bytes::from(ServerMessage::Relay { from: *peer, blob }.encode());
-                match self.app.bus.deliver(swarm, &to, frame).await {
-                    Delivery::Queued => self.app.metrics.relays_total.add(1),
+                let metrics = &self.app.metrics;
+                match self.app.bus.deliver(swarm, *peer, &to, frame).await {
+                    Delivery::Queued => metrics.relays_total.add(1),
                     Delivery::Gone => {
-                        self.app.metrics.relays_gone_total.add(1);
+                        metrics.relays_gone_total.add(1);
+                        self.say(&ServerMessage::Gone { to }).await?;
+                    }
+                    // For the sender it is the same: this did not arrive, try again later.
+                    Delivery::Full => {
+                        metrics.relays_dropped_total.add(1);
                         self.say(&ServerMessage::Gone { to }).await?;
                     }
                 }
@@ -265,16 +291,8 @@ impl Session {
             .await
     }
 
-    /// Sends `frame` and whatever else waits, in one go.
-    async fn send_all(
-        &mut self,
-        frame: Bytes,
-        queue: &mut mpsc::Receiver<Bytes>,
-    ) -> Result<(), End> {
-        let mut frames = vec![frame];
-        while let Ok(frame) = queue.try_recv() {
-            frames.push(frame);
-        }
+    /// Sends all that waits, in one go.
+    async fn send_all(&mut self, frames: Vec<Bytes>) -> Result<(), End> {
         frames.iter().for_each(|frame| self.count_sent(frame));
         self.write(async |socket| {
             for frame in frames {
@@ -285,7 +303,7 @@ impl Session {
         .await
     }
 
-    /// One write, which may take no longer than the limit, and ends early when the queue behind it has run over.
+    /// One write, which may take no longer than the limit, and ends early when its peer connected elsewhere.
     async fn write(
         &mut self,
         what: impl AsyncFnOnce(&mut WebSocket) -> Result<(), axum::Error>,
@@ -306,45 +324,33 @@ impl Session {
         self.app.metrics.bytes_sent_total.add(frame.len() as u64);
     }
 
-    /// Says why, if there is a reason, and closes.
-    async fn finish(mut self, end: End) {
+    /// Says why, if there is a reason, closes, and reads on for `linger`: unread data would turn the close into a reset, which destroys
+    /// what was said on its way (RFC 9293 §3.6.1).
+    async fn finish(mut self, end: End, linger: Duration) {
+        let limits = self.app.config.limits.clone();
         let (last_words, code, why, linger) = match end {
             End::Closed => {
-                let _ = timeout(LINGER, self.socket.close()).await;
+                let _ = timeout(linger, self.socket.close()).await;
                 return;
             }
-            End::Refused(reason) => (
-                refused(reason),
-                close_code_for(reason),
-                refusal_name(reason),
-                LINGER,
-            ),
-            End::Unreadable(reason) => (
-                refused(reason),
-                close_code_for(reason),
-                refusal_name(reason),
-                LINGER,
-            ),
+            End::Refused(reason) | End::Unreadable(reason) => {
+                self.app.metrics.refused(reason);
+                let name = refusal_name(reason);
+                (refused(reason), close_code_for(reason), name, linger)
+            }
             End::GoingAway => {
                 let message = ServerMessage::GoingAway {
                     retry_ms: fastrand::u32(500..3000),
                 };
-                (
-                    message,
-                    close_code::AWAY,
-                    "going-away",
-                    self.app.config.limits.grace,
-                )
+                (message, close_code::AWAY, "going-away", limits.grace)
             }
         };
-        if let End::Refused(reason) | End::Unreadable(reason) = end {
-            self.app.metrics.refused(reason);
-        }
         let close = Message::Close(Some(CloseFrame {
             code,
             reason: why.into(),
         }));
-        let said = timeout(LINGER, async {
+        // Polled once even without time to linger: what fits into the kernel's buffer is said.
+        let said = timeout(linger, async {
             self.socket
                 .feed(Message::Binary(last_words.encode().into()))
                 .await?;
@@ -357,10 +363,25 @@ impl Session {
             match end {
                 // There may be megabytes of a message that we do not want.
                 End::Unreadable(_) => std::future::pending().await,
-                _ => while let Some(Ok(_)) = self.socket.recv().await {},
+                _ => self.read_off().await,
             }
         };
         let _ = timeout(linger, until_closed).await;
+    }
+
+    /// Reads what was under way, until the client closes. That is a burst at most; who sends more is not worth reading to.
+    async fn read_off(&mut self) {
+        let limits = self.app.config.limits.clone();
+        let mut bucket = Bucket::full(limits.messages_burst, Instant::now());
+        while let Some(Ok(_)) = self.socket.recv().await {
+            if !bucket.take(
+                limits.messages_per_second,
+                limits.messages_burst,
+                Instant::now(),
+            ) {
+                return;
+            }
+        }
     }
 }
 
@@ -464,5 +485,3 @@ impl Drop for Counted {
         self.0.metrics.connections.add(-1);
     }
 }
-
-const LINGER: Duration = Duration::from_secs(LINGER_S);

@@ -1,5 +1,6 @@
 //! What the server does with clients that misbehave, and that nobody else notices.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use baton_signal_protocol::*;
@@ -160,33 +161,73 @@ async fn what_is_no_message_is_refused_with_its_reason_and_disturbs_nobody() {
     }
 }
 
+/// A WebSocket as raw bytes, after its upgrade.
+async fn raw_socket(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let upgrade = format!(
+        "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"));
+    stream
+}
+
+/// Reads to the end of a raw socket: the refusal and the close code, if they came.
+async fn last_words(stream: &mut TcpStream) -> (Option<Refusal>, Option<u16>) {
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .expect("it ends");
+    let (mut reason, mut code, mut rest) = (None, None, &answer[..]);
+    // The server's frames are short and not masked.
+    while let [kind, len, more @ ..] = rest {
+        let (payload, after) = more.split_at(usize::from(*len));
+        match (kind, ServerMessage::decode(payload)) {
+            (0x82, Ok(ServerMessage::Refused { reason: why, .. })) => reason = Some(why),
+            (0x88, _) => {
+                code = payload
+                    .first_chunk()
+                    .map(|bytes| u16::from_be_bytes(*bytes))
+            }
+            _ => {}
+        }
+        rest = after;
+    }
+    (reason, code)
+}
+
 #[tokio::test]
-async fn frames_that_break_the_websocket_protocol_end_the_connection_and_disturb_nobody() {
+async fn frames_that_break_the_websocket_protocol_are_refused_and_disturb_nobody() {
     let server = server(|_| ()).await;
     let mut bystanders = Bystanders::meet(&server).await;
-    let upgrade = format!(
-        "GET /ws HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-        server.address()
-    );
-    let frames: [&[u8]; 6] = [
-        b"\x82\x03abc",                                      // not masked
-        b"\x83\x80\0\0\0\0",                                 // a reserved opcode
-        b"\xf2\x80\0\0\0\0", // reserved bits, as a compressed frame has
-        b"\x80\x80\0\0\0\0", // a continuation of nothing
-        b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", // nine exabytes
-        b"GET / HTTP/1.1\r\n\r\n",
+    let malformed = (Some(Refusal::Malformed), Some(1002));
+    let too_large = (Some(Refusal::TooLarge), Some(1009));
+    let cases: [(&str, &[u8], _); 6] = [
+        ("not masked", b"\x82\x03abc", malformed),
+        ("a reserved opcode", b"\x83\x80\0\0\0\0", malformed),
+        (
+            "reserved bits, as a compressed frame has",
+            b"\xf2\x80\0\0\0\0",
+            malformed,
+        ),
+        ("a continuation of nothing", b"\x80\x80\0\0\0\0", malformed),
+        (
+            "nine exabytes",
+            b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
+            too_large,
+        ),
+        ("HTTP", b"GET / HTTP/1.1\r\n\r\n", malformed),
     ];
-    let broken = frames.map(|frame| {
-        let (address, upgrade) = (server.address(), upgrade.clone());
+    let broken = cases.map(|(what, frame, expected)| {
+        let address = server.address();
         tokio::spawn(async move {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(upgrade.as_bytes()).await.unwrap();
+            let mut stream = raw_socket(address).await;
             stream.write_all(frame).await.unwrap();
-            let mut answer = Vec::new();
-            let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
-                .await
-                .expect("it ends");
-            assert!(answer.starts_with(b"HTTP/1.1 101"), "{frame:02x?}");
+            assert_eq!(last_words(&mut stream).await, expected, "{what}");
         })
     });
     bystanders.are_undisturbed().await;
@@ -194,6 +235,98 @@ async fn frames_that_break_the_websocket_protocol_end_the_connection_and_disturb
         connection.await.unwrap();
     }
     bystanders.are_undisturbed().await;
+}
+
+#[tokio::test]
+async fn one_address_gets_no_more_than_its_share_of_plain_connections() {
+    let server = server(|config| {
+        config.limits.http_connections_per_address = 3;
+        config.trusted_proxies = vec!["127.0.0.2".parse().unwrap()];
+    })
+    .await;
+    let connect = async |from: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        socket.connect(server.address()).await.unwrap()
+    };
+    let is_served = async |stream: &mut TcpStream| {
+        let _ = stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await;
+        let mut byte = [0];
+        matches!(stream.read(&mut byte).await, Ok(1))
+    };
+    // Held open, half a request each.
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect("127.0.0.1").await;
+        assert!(is_served(&mut stream).await);
+        held.push(stream);
+    }
+    assert!(!is_served(&mut connect("127.0.0.1").await).await);
+    assert!(
+        is_served(&mut connect("127.0.0.3").await).await,
+        "others have theirs"
+    );
+    let mut through_proxy = Vec::new();
+    for _ in 0..4 {
+        let mut stream = connect("127.0.0.2").await;
+        assert!(is_served(&mut stream).await, "a proxy is not one visitor");
+        through_proxy.push(stream);
+    }
+    // A WebSocket is no plain connection any more.
+    held.clear();
+    while !is_served(&mut connect("127.0.0.1").await).await {}
+    let mut sockets = Vec::new();
+    for peer in 1..=5 {
+        sockets.push(Client::join(server.address(), &Identity::new(1, peer)).await);
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_a_place_may_read_why_but_not_sit_there_by_the_hundred() {
+    let server = server(|config| {
+        config.limits.connections_per_address = 1;
+        config.limits.linger = Duration::from_secs(3600);
+    })
+    .await;
+    let mut bystander = Client::join(server.address(), &Identity::new(1, 1)).await.0;
+    // These read why and stay; the server waits for their goodbyes.
+    let mut sitting = Vec::new();
+    for _ in 0..16 {
+        let mut stream = raw_socket(server.address()).await;
+        let mut first = [0; 2];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(first[0], 0x82, "a reason");
+        sitting.push(stream);
+    }
+    // These do not say goodbye either, and are closed all the same, with their reason.
+    for _ in 0..4 {
+        let mut stream = raw_socket(server.address()).await;
+        let expected = (Some(Refusal::AddressConnections), Some(1013));
+        assert_eq!(last_words(&mut stream).await, expected);
+    }
+    bystander.say(&ClientMessage::More).await;
+    assert!(matches!(
+        bystander.hear().await,
+        ServerMessage::Candidates(_)
+    ));
+}
+
+#[tokio::test]
+async fn who_floods_on_after_a_refusal_is_not_read_for_ever() {
+    let server = server(|config| {
+        config.limits.messages_burst = 100;
+        config.limits.messages_per_second = 1;
+        config.limits.linger = Duration::from_secs(3600);
+    })
+    .await;
+    let mut stream = raw_socket(server.address()).await;
+    let ping = b"\x89\x80\0\0\0\0";
+    let flooding = async { while stream.write_all(ping).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, flooding)
+        .await
+        .expect("the server closes");
 }
 
 #[tokio::test]
@@ -240,7 +373,7 @@ async fn a_client_that_does_not_read_is_dropped_and_its_sender_goes_on() {
             config.limits.messages_burst,
             config.limits.messages_per_second,
         ) = (1_000_000, 1_000_000);
-        config.limits.queue_messages = 16;
+        config.limits.send_timeout = Duration::from_millis(100);
     })
     .await;
     let mut bystanders = Bystanders::meet(&server).await;
@@ -248,30 +381,81 @@ async fn a_client_that_does_not_read_is_dropped_and_its_sender_goes_on() {
     let (_asleep, _) = Client::join(server.address(), &sleeper).await;
     let (mut awake, _) = Client::join(server.address(), &sender).await;
     let blob = [7; BLOB_MAX];
-    // The kernel's buffers hold a few megabytes; then the queue runs over.
-    let mut sent = 0;
-    let gone = loop {
-        awake.relay(sleeper.peer_id(), &blob).await;
-        sent += 1;
-        assert!(sent < 20_000, "80 MB into a client that does not read");
-        if sent % 16 == 0 {
-            awake.say(&ClientMessage::More).await;
-            match awake.hear().await {
-                ServerMessage::Candidates(named) if !named.is_empty() => {}
-                other => break other,
-            }
+    // The kernel's buffers hold a few megabytes; then a write takes too long.
+    loop {
+        for _ in 0..16 {
+            awake.relay(sleeper.peer_id(), &blob).await;
         }
-    };
-    assert!(matches!(
-        gone,
-        ServerMessage::Gone { .. } | ServerMessage::Candidates(_)
-    ));
+        awake.say(&ClientMessage::More).await;
+        let named = loop {
+            match awake.hear().await {
+                ServerMessage::Candidates(named) => break named,
+                other => assert!(matches!(other, ServerMessage::Gone { .. })),
+            }
+        };
+        if named.is_empty() {
+            break;
+        }
+    }
     bystanders.are_undisturbed().await;
     let metrics = String::from_utf8(get(server.address(), "/metrics").await.body).unwrap();
     assert!(
         metrics.contains("baton_peers 3\n") && metrics.contains("reason=\"too-slow\"} 1\n"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn a_burst_at_one_peer_costs_the_sender_its_own_messages_and_its_victim_nothing() {
+    let server = server(|config| {
+        config.limits.messages_burst = 100_000;
+        config.limits.messages_per_second = 100_000;
+        config.limits.queue_messages = 64;
+        config.limits.queue_messages_per_sender = 8;
+    })
+    .await;
+    let (victim, flooder, friend) = (
+        Identity::new(1, 1),
+        Identity::new(1, 2),
+        Identity::new(1, 3),
+    );
+    let (mut v, _) = Client::join(server.address(), &victim).await;
+    let (mut f, _) = Client::join(server.address(), &flooder).await;
+    let (mut friendly, _) = Client::join(server.address(), &friend).await;
+    // The victim does not read meanwhile, until its queue is at the flooder's limit.
+    let mut dropped = 0;
+    while dropped == 0 {
+        for _ in 0..64 {
+            f.relay(victim.peer_id(), &[7; BLOB_MAX]).await;
+        }
+        f.say(&ClientMessage::More).await;
+        loop {
+            match f.hear().await {
+                ServerMessage::Gone { .. } => dropped += 1,
+                ServerMessage::Candidates(named) => {
+                    assert!(
+                        named.iter().any(|it| it.peer == victim.peer_id()),
+                        "it stays"
+                    );
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    friendly.relay(victim.peer_id(), b"hello").await;
+    friendly.say(&ClientMessage::More).await;
+    assert!(
+        matches!(friendly.hear().await, ServerMessage::Candidates(_)),
+        "others are heard in spite of the flood"
+    );
+    let hello = ServerMessage::Relay {
+        from: friend.peer_id(),
+        blob: b"hello".to_vec(),
+    };
+    while v.hear().await != hello {}
+    v.relay(friend.peer_id(), b"well").await;
+    assert!(matches!(friendly.hear().await, ServerMessage::Relay { .. }));
 }
 
 #[tokio::test]
