@@ -2,7 +2,8 @@
 
 use crate::codec::Codec;
 use crate::source::{Source, Stop};
-use crate::{Container, Kind};
+use crate::text::Format;
+use crate::{Chapter, Container, Kind};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -29,6 +30,10 @@ pub(crate) struct Stream {
     pub name: Option<String>,
     /// The file marks it as one to play unless told otherwise.
     pub default: bool,
+    /// Subtitles that are to be shown unasked.
+    pub forced: bool,
+    /// Subtitles that we can read.
+    pub text: Option<Format>,
     /// Ticks per second of the samples' times.
     pub timescale: u32,
     pub timeline: Timeline,
@@ -51,6 +56,8 @@ impl Stream {
             language: None,
             name: None,
             default: true,
+            forced: false,
+            text: None,
             timescale,
             timeline: Timeline::default(),
         }
@@ -114,6 +121,25 @@ pub(crate) struct Horizon {
     pub bytes: u64,
 }
 
+/// What a container says of the whole film.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    pub title: Option<String>,
+    /// By presentation time, in order.
+    pub chapters: Vec<Chapter>,
+    /// More of them may be found yet.
+    pub unfinished: bool,
+}
+
+impl About {
+    /// From times as the file counts, of which `zero_us` is the film's zero.
+    pub(crate) fn shift(&mut self, zero_us: i64) {
+        for chapter in &mut self.chapters {
+            chapter.start_us = chapter.start_us.saturating_sub(zero_us.max(0) as u64);
+        }
+    }
+}
+
 /// An opened container. Slots number its streams.
 pub(crate) trait Demuxer {
     fn container(&self) -> Container;
@@ -129,6 +155,15 @@ pub(crate) trait Demuxer {
 
     /// The bytes that the next samples need, in order of time.
     fn ahead(&self, source: &Source, selected: &[usize], horizon: Horizon) -> Vec<Ahead>;
+
+    fn about(&self) -> Option<&About> {
+        None
+    }
+
+    /// Subtitles lie among the other tracks' samples: reading those reads these.
+    fn texts_in_passing(&self) -> bool {
+        false
+    }
 
     /// Reads what is not needed to play but to seek (Cues at the end, the duration of a live recording).
     fn extras(&mut self, _source: &Source) -> Result<(), Stop> {

@@ -13,6 +13,9 @@
 //! 4. [`Media::set_playhead`] says what is playing and how far to produce. Without it nothing past the first ten
 //!    seconds after the start (or after a seek) is produced.
 //!
+//! Subtitles come as `Cue`s, which no generation outdates: a track's number and a cue's times say all, and a seek may
+//! repeat some. Where they lie among the samples (Matroska) those of all tracks come; elsewhere [`Media::select`] asks.
+//!
 //! `Failed` and `Unsupported` are final. `EndOfTrack` comes once per track and generation.
 //!
 //! MP3 where [`Support::mp3_in_mp4`] is false is put out as bare frames (`audio/mpeg`): its `Init` is empty, and because
@@ -28,6 +31,7 @@ mod error;
 mod formats;
 #[doc(hidden)]
 pub mod fuzz;
+mod inflate;
 mod media;
 mod mkv;
 mod mp4;
@@ -37,9 +41,11 @@ mod producer;
 mod shape;
 mod sound;
 mod source;
+mod text;
 mod ts;
 mod types;
 
 pub use error::{Fault, MediaError, Path, Place};
 pub use media::Media;
-pub use types::{Container, Demand, Info, Kind, Output, Reason, Support, Track, TrackId};
+pub use text::{Cue, parse_subtitles};
+pub use types::{Chapter, Container, Demand, Info, Kind, Output, Reason, Support, Track, TrackId};

@@ -1,10 +1,11 @@
 //! The engine: what is open, what is produced, what is demanded.
 
 use crate::cache::{Cache, merged};
-use crate::demux::{Ahead, Demuxer, Horizon, sort_by_time};
+use crate::demux::{Ahead, Demuxer, Horizon, Stream, sort_by_time, us};
 use crate::producer::Producer;
 use crate::source::{Source, Stop};
-use crate::{Demand, Info, Kind, Output, Reason, Support, Track, TrackId, formats};
+use crate::text::{Format, SAMPLE_MAX, texts};
+use crate::{Cue, Demand, Info, Kind, Output, Reason, Support, Track, TrackId, formats};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -22,6 +23,10 @@ const AHEAD_US: u64 = 30_000_000;
 const PRODUCE_US: u64 = 10_000_000;
 /// Indexes at the end of the file help seeking only, so they may take this long.
 const EXTRAS_US: u64 = 4_000_000;
+/// Subtitles may come this much after the picture: they never keep it waiting.
+const TEXTS_US: u64 = 2_000_000;
+/// Put out in one turn, so that a file full of empty subtitles costs no memory.
+const CUES_AT_ONCE: usize = 64;
 /// How much of the beginning is offered as start ranges.
 const START_US: u64 = 500_000;
 
@@ -35,6 +40,8 @@ pub struct Media {
     info: Option<Info>,
     outputs: VecDeque<Output>,
     producers: Vec<Producer>,
+    texts: Vec<Text>,
+    chapters_told: bool,
     generation: u32,
     playhead_us: u64,
     produce_until_us: u64,
@@ -47,6 +54,15 @@ pub struct Media {
     plan: Vec<Ahead>,
     plan_stale: bool,
     start_ranges: Option<Vec<Range<u64>>>,
+}
+
+/// A subtitle track on its way out.
+struct Text {
+    slot: usize,
+    format: Format,
+    /// Cues that begin before this were put out.
+    reached_us: u64,
+    ended: bool,
 }
 
 enum State {
@@ -67,6 +83,8 @@ impl Media {
             info: None,
             outputs: VecDeque::new(),
             producers: Vec::new(),
+            texts: Vec::new(),
+            chapters_told: false,
             generation: 0,
             playhead_us: 0,
             produce_until_us: PRODUCE_US,
@@ -97,9 +115,10 @@ impl Media {
         }
     }
 
-    /// Produces these tracks from now on; unknown and unplayable ones are ignored. A track that is added starts a new
-    /// generation at the playhead; leaving one out does not.
+    /// Produces these tracks from now on; unknown and unplayable ones are ignored. A video or sound track that is added
+    /// starts a new generation at the playhead; leaving one out does not, nor do subtitles.
     pub fn select(&mut self, tracks: &[TrackId]) {
+        self.select_texts(tracks);
         let State::Open(demuxer) = &self.state else { return };
         let mut slots: Vec<usize> = Vec::new();
         for slot in tracks.iter().map(|t| t.0 as usize) {
@@ -129,6 +148,25 @@ impl Media {
         }
     }
 
+    fn select_texts(&mut self, tracks: &[TrackId]) {
+        let State::Open(demuxer) = &mut self.state else { return };
+        if demuxer.texts_in_passing() {
+            return;
+        }
+        self.texts.retain(|t| tracks.contains(&TrackId(t.slot as u32)));
+        let source = Source::new(&self.cache, self.len);
+        for slot in tracks.iter().map(|t| t.0 as usize) {
+            let format = demuxer.streams().get(slot).and_then(|s| s.text);
+            // Where subtitles do not come in passing each track is sought alone.
+            if let Some(format) = format.filter(|_| self.texts.iter().all(|t| t.slot != slot))
+                && demuxer.seek(&source, &[slot], self.playhead_us).is_ok()
+            {
+                self.texts.push(Text { slot, format, reached_us: self.playhead_us, ended: false });
+            }
+        }
+        self.fresh = true;
+    }
+
     /// Goes on from the sync sample at or before `time_us`, in a new generation. The playhead is then `time_us`.
     pub fn seek(&mut self, time_us: u64) {
         let end = self.info.as_ref().and_then(|i| i.duration_us).unwrap_or(u64::MAX >> 1);
@@ -139,6 +177,9 @@ impl Media {
         self.seek_to = Some(time_us);
         for producer in &mut self.producers {
             producer.restart(time_us);
+        }
+        for text in &mut self.texts {
+            (text.reached_us, text.ended) = (time_us, false);
         }
         (self.fresh, self.plan_stale) = (true, true);
         self.needs.clear();
@@ -267,6 +308,12 @@ impl Media {
         self.start_ranges = Some(ranges);
         self.outputs.push_back(Output::Ready(info.clone()));
         self.info = Some(info);
+        if demuxer.texts_in_passing() {
+            let text = |(slot, stream): (usize, &Stream)| {
+                Some(Text { slot, format: stream.text?, reached_us: 0, ended: false })
+            };
+            self.texts = demuxer.streams().iter().enumerate().filter_map(text).collect();
+        }
         self.state = State::Open(demuxer);
         let (generation, seek_to, until) = (self.generation, self.seek_to, self.produce_until_us);
         self.select(&chosen);
@@ -280,7 +327,8 @@ impl Media {
     fn turn_open(&mut self, mut demuxer: Box<dyn Demuxer>) -> (State, bool) {
         self.needs.clear();
         let source = Source::new(&self.cache, self.len);
-        let slots: Vec<usize> = self.producers.iter().map(|p| p.slot).collect();
+        let texts = self.texts.iter().map(|t| t.slot);
+        let slots: Vec<usize> = self.producers.iter().map(|p| p.slot).chain(texts).collect();
         if let Some(time_us) = self.seek_to {
             match demuxer.seek(&source, &slots, time_us) {
                 Ok(()) => (self.seek_to, self.plan_stale) = (None, true),
@@ -310,6 +358,9 @@ impl Media {
                 Err(error) => return self.over(Output::Failed(error)),
             }
         }
+        if self.pump_texts(&mut *demuxer) {
+            return (State::Open(demuxer), true);
+        }
         let source = Source::new(&self.cache, self.len);
         // An error there would only have helped seeking.
         if let Err(Stop::Need(range)) = demuxer.extras(&source) {
@@ -317,6 +368,13 @@ impl Media {
         }
         let known = demuxer.duration_us();
         let mut told = false;
+        if let Some(about) = demuxer.about().filter(|a| !a.unfinished && !self.chapters_told) {
+            self.chapters_told = true;
+            if !about.chapters.is_empty() {
+                self.outputs.push_back(Output::Chapters(about.chapters.clone()));
+                told = true;
+            }
+        }
         if let (Some(info), Some(duration)) = (&mut self.info, known)
             && info.duration_us != known
         {
@@ -385,6 +443,44 @@ impl Media {
         }
     }
 
+    /// Puts out the subtitles that can be had; whether there were any.
+    fn pump_texts(&mut self, demuxer: &mut dyn Demuxer) -> bool {
+        let source = Source::new(&self.cache, self.len);
+        let in_passing = demuxer.texts_in_passing();
+        let mut went_on = false;
+        for text in &mut self.texts {
+            for _ in 0..CUES_AT_ONCE {
+                if text.ended || (!in_passing && text.reached_us >= self.produce_until_us) {
+                    break;
+                }
+                match demuxer.next(&source, text.slot) {
+                    Ok(Some(sample)) => {
+                        went_on = true;
+                        let scale = demuxer.streams().get(text.slot).map_or(1, |s| s.timescale);
+                        let end = sample.pts.saturating_add(i64::from(sample.duration));
+                        let at = |ticks: i64| us(ticks, scale).max(0) as u64;
+                        let (start_us, end_us) = (at(sample.pts), at(end));
+                        text.reached_us = text.reached_us.max(end_us);
+                        if start_us < end_us && sample.data.len() <= SAMPLE_MAX {
+                            for cue in texts(text.format, &sample.data) {
+                                let cue = Cue { start_us, end_us, ..cue };
+                                self.outputs.push_back(Output::Cue { track: TrackId(text.slot as u32), cue });
+                            }
+                        }
+                    }
+                    Err(Stop::Need(range)) => {
+                        let time_us = text.reached_us.max(self.playhead_us.saturating_add(TEXTS_US));
+                        self.needs.push(Ahead { range, time_us });
+                        break;
+                    }
+                    Err(Stop::Idle) => break,
+                    _ => text.ended = true,
+                }
+            }
+        }
+        went_on
+    }
+
     fn refresh_plan(&mut self) {
         let State::Open(demuxer) = &self.state else {
             self.plan.clear();
@@ -417,8 +513,16 @@ fn describe(demuxer: &dyn Demuxer, support: Support) -> Info {
         sample_rate: stream.sample_rate,
         language: stream.language.clone(),
         name: stream.name.clone(),
+        default: stream.default,
+        forced: stream.forced,
+        cues: stream.text.is_some(),
     });
-    Info { container: demuxer.container(), tracks: tracks.collect(), duration_us: demuxer.duration_us() }
+    Info {
+        container: demuxer.container(),
+        tracks: tracks.collect(),
+        title: demuxer.about().and_then(|a| a.title.clone()),
+        duration_us: demuxer.duration_us(),
+    }
 }
 
 /// The parts of `range` that lie in none of `taken`.

@@ -1,6 +1,6 @@
 //! What crosses the crate's face: tracks, demands, outputs.
 
-use crate::MediaError;
+use crate::{Cue, MediaError};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ pub struct TrackId(pub u32);
 pub enum Kind {
     Video,
     Audio,
-    /// Listed so that the page can name it; never selected.
+    /// Subtitles: what is put out are [`Output::Cue`]s.
     Text,
 }
 
@@ -58,6 +58,12 @@ pub struct Track {
     pub language: Option<String>,
     /// The track's own name, where the container has one.
     pub name: Option<String>,
+    /// The file marks it as one to play unless told otherwise.
+    pub default: bool,
+    /// Subtitles for foreign words only, to be shown unasked.
+    pub forced: bool,
+    /// Subtitles that we can read.
+    pub cues: bool,
 }
 
 impl Track {
@@ -71,8 +77,18 @@ impl Track {
 pub struct Info {
     pub container: Container,
     pub tracks: Vec<Track>,
+    /// The film's own title, where the container has one.
+    pub title: Option<String>,
     /// `None` while unknown (files written by a live recorder); [`Output::Duration`] may follow.
     pub duration_us: Option<u64>,
+}
+
+/// Where a chapter begins, and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chapter {
+    pub start_us: u64,
+    /// Empty where it has no name.
+    pub title: String,
 }
 
 /// Bytes that the player needs, and how soon.
@@ -104,6 +120,13 @@ pub enum Output {
         /// 0 at first, +1 per seek.
         generation: u32,
     },
+    /// A subtitle, any time before it is due.
+    Cue {
+        track: TrackId,
+        cue: Cue,
+    },
+    /// In order of time; once, when they are known.
+    Chapters(Vec<Chapter>),
     /// No segment follows for this track in this generation. All selected tracks: `endOfStream()`.
     EndOfTrack {
         track: TrackId,

@@ -48,6 +48,8 @@ pub(super) enum Style {
     Pictures(u32),
     /// Frames whose stored times are this much off at most, in ticks, follow each other without gaps.
     Sound(i64),
+    /// Each is due at its own time; they may overlap.
+    Texts,
 }
 
 impl Default for Style {
@@ -83,7 +85,7 @@ impl Clock {
                 }
                 self.shown.push(Reverse(frame.pts));
             }
-            Style::Sound(_) => {}
+            Style::Sound(_) | Style::Texts => {}
         }
         self.waiting.push_back(frame);
     }
@@ -91,9 +93,14 @@ impl Clock {
     /// The front frame with its times, if they are certain; `ended`: nothing more will come.
     pub(super) fn peek(&mut self, ended: bool) -> Option<Timed> {
         let frame = *self.waiting.front()?;
+        if self.kind == Style::Texts {
+            let duration = frame.duration.unwrap_or(self.usual).clamp(1, i64::from(u32::MAX)) as u32;
+            return Some(Timed { frame, dts: frame.pts, duration, stored: false });
+        }
         let (next, stored) = match self.kind {
             Style::Pictures(reorder) => self.next_picture(frame, reorder, ended)?,
             Style::Sound(slack) => (self.next_sound(frame, slack, ended)?, false),
+            Style::Texts => return None,
         };
         let dts = self.dts?;
         Some(Timed { frame, dts, duration: (next - dts).clamp(1, i64::from(u32::MAX)) as u32, stored })
@@ -108,6 +115,10 @@ impl Clock {
         } else {
             self.foretold = true;
         }
+    }
+
+    pub(super) fn drop_front(&mut self) {
+        self.waiting.pop_front();
     }
 
     fn next_picture(&mut self, frame: Frame, reorder: u32, ended: bool) -> Option<(i64, bool)> {

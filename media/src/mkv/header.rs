@@ -3,10 +3,12 @@
 use super::ebml::{Body, element};
 use super::ids::*;
 use crate::codec::{AacConfig, AvcConfig, Codec, HevcConfig, dops_from_head, flac_info};
-use crate::demux::Stream;
+use crate::demux::{About, Stream};
 use crate::error::{Fault, Path};
+use crate::inflate::zlib;
 use crate::source::{Source, Stop};
-use crate::{Kind, MediaError};
+use crate::text::Format;
+use crate::{Chapter, Kind, MediaError};
 use bytes::Bytes;
 
 /// The first read: usually all headers and the beginning of the first cluster.
@@ -16,6 +18,11 @@ pub(super) const HEADER_MAX: u64 = 16 << 20;
 /// Elements looked at before the first cluster.
 const TOP_MAX: usize = 1024;
 const TRACKS_MAX: usize = 64;
+/// A name of 60 letters in ten languages for each of a hundred chapters are 60 KB.
+pub(super) const CHAPTERS_MAX: u64 = 1 << 20;
+const CHAPTERS_COUNT_MAX: usize = 1000;
+/// What one packed frame may unpack to: far above any sound frame or subtitle, and pictures are never packed.
+const UNPACKED_MAX: usize = 4 << 20;
 
 pub(super) struct Header {
     pub webm: bool,
@@ -28,6 +35,9 @@ pub(super) struct Header {
     pub tracks: Vec<TrackEntry>,
     pub first_cluster: u64,
     pub cues: Option<u64>,
+    /// Where chapters are that were not read yet.
+    pub chapters_at: Option<u64>,
+    pub about: About,
     pub encrypted: bool,
 }
 
@@ -37,8 +47,7 @@ pub(super) struct TrackEntry {
     pub stream: Stream,
     pub default_duration_ns: Option<u64>,
     pub codec_delay_ns: u64,
-    /// Bytes that header stripping took off each frame.
-    pub prefix: Bytes,
+    pub packing: Packing,
     /// Pictures that may precede one in decode order and follow it in display order.
     pub reorder: u32,
     /// Samples per sound frame where that never changes.
@@ -47,11 +56,32 @@ pub(super) struct TrackEntry {
     pub wants_frame: Option<FromFrame>,
 }
 
+/// What was done to each frame (RFC 9559 §5.1.4.1.31).
+#[derive(Clone, Debug, Default)]
+pub(super) enum Packing {
+    #[default]
+    None,
+    /// These bytes were taken off its front.
+    Stripped(Bytes),
+    Zlib,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FromFrame {
     Vp9,
     Ac3,
     Eac3,
+}
+
+impl TrackEntry {
+    /// A frame as the decoder wants it. One that cannot be unpacked stays as it is: the decoder passes it over.
+    pub(super) fn unpack(&self, data: Bytes) -> Bytes {
+        match &self.packing {
+            Packing::None => data,
+            Packing::Stripped(prefix) => [&prefix[..], &data].concat().into(),
+            Packing::Zlib => zlib(&data, UNPACKED_MAX).map_or(data, Bytes::from),
+        }
+    }
 }
 
 pub(super) fn sniff(head: &[u8]) -> bool {
@@ -82,6 +112,8 @@ pub(super) fn read(source: &Source) -> Result<Header, Stop> {
         tracks: Vec::new(),
         first_cluster: 0,
         cues: None,
+        chapters_at: None,
+        about: About::default(),
         encrypted: false,
     };
     header.read_top(source)?;
@@ -92,7 +124,7 @@ impl Header {
     fn read_top(&mut self, source: &Source) -> Result<(), Stop> {
         let path = Path::root().child(SEGMENT);
         let (mut at, mut seeks, mut ticks, mut tracks_seen) = (self.segment, Vec::new(), None, false);
-        let mut cluster = None;
+        let (mut cluster, mut chapters_seen) = (None, false);
         for _ in 0..TOP_MAX {
             let Some(found) = element(source, at, self.end, HEAD)? else { break };
             if found.id == CLUSTER {
@@ -111,6 +143,13 @@ impl Header {
                 return Err(path.child(found.id).error(Fault::BadSize, found.start).into());
             };
             match found.id {
+                // Large ones (they may hold a book) are left where they are.
+                CHAPTERS if end - found.body <= CHAPTERS_MAX => {
+                    let path = path.child(CHAPTERS);
+                    let body = Body::new(source.get(found.body..end, path)?, found.body, path);
+                    let _ = chapters(body, &mut self.about.chapters);
+                    chapters_seen = true;
+                }
                 SEEK_HEAD | INFO | TRACKS => {
                     if end - found.body > HEADER_MAX {
                         return Err(path.child(found.id).error(Fault::TooLarge, found.start).into());
@@ -139,7 +178,10 @@ impl Header {
             return Err(path.child(TRACKS).error(Fault::Missing, at.min(source.len)).into());
         }
         self.first_cluster = cluster.ok_or_else(|| path.child(CLUSTER).error(Fault::Missing, at.min(source.len)))?;
-        self.cues = self.cues.or(seeks.iter().find(|(id, _)| *id == CUES).map(|(_, at)| *at));
+        let named = |wanted: u32| seeks.iter().find(|(id, _)| *id == wanted).map(|(_, at)| *at);
+        self.cues = self.cues.or(named(CUES));
+        self.chapters_at = named(CHAPTERS).filter(|_| !chapters_seen);
+        self.about.unfinished = self.chapters_at.is_some();
         self.duration_us =
             ticks.filter(|t: &f64| t.is_finite() && *t > 0.0).map(|t| (t * self.scale as f64 / 1000.0) as u64);
         for track in &mut self.tracks {
@@ -172,6 +214,7 @@ impl Header {
                 // A second per tick is more than any writer uses.
                 TIMESTAMP_SCALE => self.scale = value.number()?.clamp(1, 1_000_000_000),
                 DURATION => *ticks = Some(value.float()?),
+                TITLE => self.about.title = Some(value.text()).filter(|t| !t.is_empty()),
                 _ => {}
             }
         }
@@ -204,7 +247,7 @@ fn track(mut entry: Body, encrypted: &mut bool) -> Result<Option<TrackEntry>, Me
         stream: Stream::new(Kind::Text, 1_000_000),
         default_duration_ns: None,
         codec_delay_ns: 0,
-        prefix: Bytes::new(),
+        packing: Packing::None,
         reorder: 0,
         frame_samples: None,
         wants_frame: None,
@@ -224,6 +267,7 @@ fn track(mut entry: Body, encrypted: &mut bool) -> Result<Option<TrackEntry>, Me
                 }
             }
             FLAG_DEFAULT => stream.default = value.number()? != 0,
+            FLAG_FORCED => stream.forced = value.number()? != 0,
             DEFAULT_DURATION => {
                 out.default_duration_ns = Some(value.number()?).filter(|d| (1..10_000_000_000).contains(d))
             }
@@ -234,12 +278,13 @@ fn track(mut entry: Body, encrypted: &mut bool) -> Result<Option<TrackEntry>, Me
             CODEC_DELAY => out.codec_delay_ns = value.number()?.min(10_000_000_000),
             VIDEO => video(value, stream)?,
             AUDIO => audio(value, stream)?,
-            CONTENT_ENCODINGS => readable = encodings(value, &mut out.prefix, encrypted)?,
+            CONTENT_ENCODINGS => readable = encodings(value, &mut out.packing, encrypted)?,
             _ => {}
         }
     }
     out.stream.codec_name = codec_id.clone();
     if readable {
+        out.stream.text = text(&codec_id).filter(|_| out.stream.kind == Kind::Text);
         codec(&codec_id, private, &mut out);
     }
     if out.stream.kind == Kind::Audio {
@@ -297,32 +342,81 @@ fn audio(mut body: Body, stream: &mut Stream) -> Result<(), MediaError> {
     Ok(())
 }
 
-/// Whether we can undo them: header stripping only (RFC 9559 §5.1.4.1.31).
-fn encodings(mut body: Body, prefix: &mut Bytes, encrypted: &mut bool) -> Result<bool, MediaError> {
-    let mut readable = true;
+/// Whether we can undo them: one that is neither bzlib nor lzo (nobody writes those) nor over the CodecPrivate alone.
+fn encodings(mut body: Body, packing: &mut Packing, encrypted: &mut bool) -> Result<bool, MediaError> {
+    let (mut readable, mut count) = (true, 0);
     while let Some((id, mut encoding)) = body.child()? {
         if id != CONTENT_ENCODING {
             continue;
         }
+        count += 1;
         while let Some((id, mut value)) = encoding.child()? {
+            if id == CONTENT_ENCODING_SCOPE {
+                readable &= value.number()? == 1;
+            }
             if id == CONTENT_ENCRYPTION {
                 (*encrypted, readable) = (true, false);
             }
             if id != CONTENT_COMPRESSION {
                 continue;
             }
-            let mut algorithm = 0;
+            let (mut algorithm, mut settings) = (0, Bytes::new());
             while let Some((id, setting)) = value.child()? {
                 match id {
                     CONTENT_COMP_ALGO => algorithm = setting.number()?,
-                    CONTENT_COMP_SETTINGS => *prefix = setting.bytes(),
+                    CONTENT_COMP_SETTINGS => settings = setting.bytes(),
                     _ => {}
                 }
             }
-            readable &= algorithm == 3;
+            *packing = if algorithm == 3 { Packing::Stripped(settings) } else { Packing::Zlib };
+            readable &= algorithm == 3 || algorithm == 0;
         }
     }
-    Ok(readable)
+    Ok(readable && count <= 1)
+}
+
+/// RFC 9559's registry of subtitle codecs, and what WebM calls them.
+fn text(id: &str) -> Option<Format> {
+    Some(match id {
+        "S_TEXT/UTF8" | "S_TEXT/ASCII" => Format::Srt,
+        "S_TEXT/ASS" | "S_TEXT/SSA" | "S_ASS" | "S_SSA" => Format::Ass,
+        "S_TEXT/WEBVTT" => Format::WebVtt,
+        "D_WEBVTT/SUBTITLES" | "D_WEBVTT/CAPTIONS" => Format::WebmVtt,
+        _ => return None,
+    })
+}
+
+/// The first edition's chapters that people see. Times count as the file counts, in microseconds.
+pub(super) fn chapters(mut body: Body, out: &mut Vec<Chapter>) -> Result<(), MediaError> {
+    while let Some((id, mut edition)) = body.child()? {
+        if id != EDITION_ENTRY || !out.is_empty() {
+            continue;
+        }
+        while let Some((id, mut atom)) = edition.child()? {
+            if id != CHAPTER_ATOM || out.len() >= CHAPTERS_COUNT_MAX {
+                continue;
+            }
+            let (mut start_us, mut title, mut hidden) = (0, String::new(), false);
+            while let Some((id, mut value)) = atom.child()? {
+                match id {
+                    CHAPTER_TIME_START => start_us = value.number()? / 1000,
+                    CHAPTER_FLAG_HIDDEN => hidden = value.number()? != 0,
+                    CHAPTER_DISPLAY if title.is_empty() => {
+                        while let Some((id, value)) = value.child()? {
+                            if id == CHAP_STRING {
+                                title = value.text();
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            if !hidden {
+                out.push(Chapter { start_us, title });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Codec mappings: RFC 9559's codec registry and the codecs' own pages.

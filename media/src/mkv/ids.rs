@@ -10,11 +10,13 @@ pub(super) const SEEK_POSITION: u32 = 0x53ac;
 pub(super) const INFO: u32 = 0x1549_a966;
 pub(super) const TIMESTAMP_SCALE: u32 = 0x2a_d7b1;
 pub(super) const DURATION: u32 = 0x4489;
+pub(super) const TITLE: u32 = 0x7ba9;
 pub(super) const TRACKS: u32 = 0x1654_ae6b;
 pub(super) const TRACK_ENTRY: u32 = 0xae;
 pub(super) const TRACK_NUMBER: u32 = 0xd7;
 pub(super) const TRACK_TYPE: u32 = 0x83;
 pub(super) const FLAG_DEFAULT: u32 = 0x88;
+pub(super) const FLAG_FORCED: u32 = 0x55aa;
 pub(super) const DEFAULT_DURATION: u32 = 0x23_e383;
 pub(super) const NAME: u32 = 0x536e;
 pub(super) const LANGUAGE: u32 = 0x22_b59c;
@@ -34,6 +36,7 @@ pub(super) const OUTPUT_SAMPLING_FREQUENCY: u32 = 0x78b5;
 pub(super) const CHANNELS: u32 = 0x9f;
 pub(super) const CONTENT_ENCODINGS: u32 = 0x6d80;
 pub(super) const CONTENT_ENCODING: u32 = 0x6240;
+pub(super) const CONTENT_ENCODING_SCOPE: u32 = 0x5032;
 pub(super) const CONTENT_COMPRESSION: u32 = 0x5034;
 pub(super) const CONTENT_COMP_ALGO: u32 = 0x4254;
 pub(super) const CONTENT_COMP_SETTINGS: u32 = 0x4255;
@@ -54,6 +57,12 @@ pub(super) const REFERENCE_BLOCK: u32 = 0xfb;
 pub(super) const TAGS: u32 = 0x1254_c367;
 pub(super) const ATTACHMENTS: u32 = 0x1941_a469;
 pub(super) const CHAPTERS: u32 = 0x1043_a770;
+pub(super) const EDITION_ENTRY: u32 = 0x45b9;
+pub(super) const CHAPTER_ATOM: u32 = 0xb6;
+pub(super) const CHAPTER_TIME_START: u32 = 0x91;
+pub(super) const CHAPTER_FLAG_HIDDEN: u32 = 0x98;
+pub(super) const CHAPTER_DISPLAY: u32 = 0x80;
+pub(super) const CHAP_STRING: u32 = 0x85;
 
 /// Elements directly below the segment: any of them ends a cluster of unknown size.
 pub(super) fn is_top(id: u32) -> bool {

@@ -9,15 +9,15 @@ mod seek;
 
 use crate::cache::merged;
 use crate::codec::{Codec, ac3_config, eac3_config, opus_packet_samples, vpcc_from_frame};
-use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, cost, rescale, sort_by_time, ticks, us};
+use crate::demux::{About, Ahead, Demuxer, Horizon, Sample, Stream, cost, rescale, sort_by_time, ticks, us};
 use crate::error::{Fault, Path};
 use crate::mp4::{BUCKET_US, GAP, sequential, zero_us};
 use crate::source::{Source, Stop};
 use crate::{Container, Kind, Reason};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use clock::{Clock, Frame, Style};
 use cluster::Reader;
-use header::{FromFrame, Header, TrackEntry};
+use header::{FromFrame, Header, Packing, TrackEntry};
 use seek::{Index, Seeking};
 
 /// Blocks looked at for the first frame of every track before we start without the missing ones: some two seconds.
@@ -25,6 +25,10 @@ const FIRST_BLOCKS: usize = 256;
 /// Frames that may wait for the other track: past this much of the film the others have to be played first. Only
 /// places are kept, no bytes.
 const WAIT_US: i64 = 60_000_000;
+/// A subtitle that does not say how long it stays.
+const TEXT_US: i64 = 3_000_000;
+/// Subtitles that wait for their bytes; older ones are forgotten.
+const TEXTS_MAX: usize = 256;
 /// The same in frames, whatever their times claim.
 const WAIT_FRAMES: usize = 16_384;
 
@@ -36,6 +40,9 @@ pub(crate) struct Matroska {
     selected: Vec<usize>,
     duration_us: Option<u64>,
     index: Index,
+    about: About,
+    /// Where chapters are that were not read yet.
+    chapters_at: Option<u64>,
     seeking: Option<Seeking>,
     ended: bool,
 }
@@ -69,6 +76,7 @@ impl Matroska {
     fn new(source: &Source, header: Header) -> Result<Matroska, Stop> {
         let reader = Reader::new(&header);
         let index = Index::new(&header);
+        let (about, chapters_at) = (header.about, header.chapters_at);
         let tracks: Vec<Track> = header.tracks.into_iter().map(Track::new).collect();
         let mut media = Matroska {
             webm: header.webm,
@@ -78,6 +86,8 @@ impl Matroska {
             reader,
             duration_us: header.duration_us,
             index,
+            about,
+            chapters_at,
             seeking: None,
             ended: false,
         };
@@ -105,8 +115,9 @@ impl Matroska {
             let frames = block.frames(source)?;
             let Some((offset, size)) = frames.first().copied() else { continue };
             if let Some(wanted) = track.entry.wants_frame {
-                let data = source.get(offset..offset + u64::from(size.min(64)), block.path)?;
-                track.configure(wanted, &data);
+                let head = if matches!(track.entry.packing, Packing::Zlib) { size } else { size.min(64) };
+                let data = source.get(offset..offset + u64::from(head), block.path)?;
+                track.configure(wanted, data);
             }
             let pts = track.ticks(block.time_ns(self.reader.scale));
             firsts[slot] = Some(Frame { offset, size, pts, sync: block.sync, duration: None });
@@ -128,6 +139,7 @@ impl Matroska {
             stream.timeline.first_dts -= zero;
         }
         self.index.zero_us = zero;
+        self.about.shift(zero);
         self.reader.go_to(self.index.first_cluster);
         Ok(())
     }
@@ -174,7 +186,8 @@ impl Matroska {
 
     /// Whether another track waits so far ahead that reading on for `slot` would only fill memory.
     fn crowded(&self, slot: usize) -> bool {
-        self.selected.iter().filter(|s| **s != slot).any(|&other| {
+        let others = self.selected.iter().filter(|s| **s != slot && self.streams[**s].kind != Kind::Text);
+        others.into_iter().any(|&other| {
             let clock = &self.tracks[other].clock;
             let span = match (clock.waiting().next(), clock.waiting().last()) {
                 (Some(first), Some(last)) => us(last.pts.saturating_sub(first.pts), self.streams[other].timescale),
@@ -187,14 +200,31 @@ impl Matroska {
     fn frame_data(&self, source: &Source, slot: usize, frame: &Frame) -> Result<Bytes, Stop> {
         let path = Path::root().child(ids::SEGMENT).child(ids::CLUSTER);
         let data = source.get(frame.offset..frame.offset + u64::from(frame.size), path)?;
-        let prefix = &self.tracks[slot].entry.prefix;
-        if prefix.is_empty() {
-            return Ok(data);
+        Ok(self.tracks[slot].entry.unpack(data))
+    }
+
+    fn read_chapters(&mut self, source: &Source) -> Result<(), Stop> {
+        let Some(at) = self.chapters_at else { return Ok(()) };
+        let found = match ebml::element(source, at, self.reader.end(), GAP) {
+            Ok(found) => found.filter(|e| e.id == ids::CHAPTERS),
+            Err(Stop::Broken(_)) => None,
+            Err(stop) => return Err(stop),
+        };
+        if let Some(end) = found.and_then(|f| f.end.filter(|end| *end - f.body <= header::CHAPTERS_MAX))
+            && let Some(found) = found
+        {
+            let path = Path::root().child(ids::SEGMENT).child(ids::CHAPTERS);
+            match source.get(found.body..end, path) {
+                Ok(data) => {
+                    let _ = header::chapters(ebml::Body::new(data, found.body, path), &mut self.about.chapters);
+                    self.about.shift(self.index.zero_us);
+                }
+                Err(Stop::Broken(_)) => {}
+                Err(stop) => return Err(stop),
+            }
         }
-        let mut whole = BytesMut::with_capacity(prefix.len() + data.len());
-        whole.extend_from_slice(prefix);
-        whole.extend_from_slice(&data);
-        Ok(whole.freeze())
+        (self.chapters_at, self.about.unfinished) = (None, false);
+        Ok(())
     }
 }
 
@@ -204,6 +234,7 @@ impl Track {
         let (style, usual) = match entry.stream.kind {
             // Blocks are timed to the millisecond, and some writers round twice.
             Kind::Audio => (Style::Sound(rate * 25 / 10_000), entry.frame_samples.map(i64::from)),
+            Kind::Text => (Style::Texts, Some(TEXT_US)),
             _ => (Style::Pictures(entry.reorder), None),
         };
         let default = entry.default_duration_ns.map(|ns| rescale(ns as i64, 1_000_000_000, entry.stream.timescale));
@@ -254,6 +285,9 @@ impl Track {
             return;
         }
         self.clock.push(frame);
+        if self.entry.stream.kind == Kind::Text && self.clock.len() > TEXTS_MAX {
+            self.clock.drop_front();
+        }
     }
 
     fn restart(&mut self) {
@@ -263,9 +297,9 @@ impl Track {
     }
 
     /// Completes the description from the first frame.
-    fn configure(&mut self, wanted: FromFrame, frame: &[u8]) {
+    fn configure(&mut self, wanted: FromFrame, frame: Bytes) {
+        let whole = self.entry.unpack(frame);
         let stream = &mut self.entry.stream;
-        let whole: Vec<u8> = self.entry.prefix.iter().chain(frame).copied().collect();
         stream.codec = match wanted {
             FromFrame::Vp9 => {
                 let rate = self.entry.default_duration_ns.map_or(30.0, |ns| 1e9 / ns as f64);
@@ -322,7 +356,8 @@ impl Demuxer for Matroska {
             if self.ended {
                 return Ok(None);
             }
-            if self.crowded(slot) {
+            // Subtitles come when the others pass them: to look for the next one would be to read the film.
+            if self.streams[slot].kind == Kind::Text || self.crowded(slot) {
                 return Err(Stop::Idle);
             }
             if self.tracks[slot].clock.len() > WAIT_FRAMES {
@@ -368,8 +403,17 @@ impl Demuxer for Matroska {
         out
     }
 
+    fn about(&self) -> Option<&About> {
+        Some(&self.about)
+    }
+
+    fn texts_in_passing(&self) -> bool {
+        true
+    }
+
     fn extras(&mut self, source: &Source) -> Result<(), Stop> {
         self.read_cues(source)?;
+        self.read_chapters(source)?;
         if self.duration_us.is_none() {
             self.find_end(source)?;
         }

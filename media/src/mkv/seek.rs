@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 
 /// Places kept: one per second for two days.
 const INDEX_MAX: usize = 200_000;
+/// Cues that are further apart than this leave some out (or end before the film does): between them is searched.
+/// Twice what encoders leave between key frames unless told otherwise.
+const CUED_US: i64 = 20_000_000;
 /// Where a recording without a duration is searched for its last cluster.
 const TAIL: u64 = 256 << 10;
 const TAIL_MAX: u64 = 16 << 20;
@@ -37,6 +40,8 @@ pub(super) struct Seeking {
     /// How much before the target a sync sample is looked for.
     back_us: i64,
     probe: Option<Probe>,
+    /// The Cues led here: no later sync sample is worth looking for.
+    cued: bool,
     state: State,
 }
 
@@ -77,7 +82,7 @@ impl Matroska {
     pub(super) fn seek_to(&mut self, source: &Source, selected: &[usize], time_us: u64) -> Result<(), Stop> {
         let mut seeking = match self.seeking.take().filter(|s| s.time_us == time_us && self.selected == selected) {
             Some(seeking) => seeking,
-            None => Seeking { time_us, back_us: 0, probe: None, state: State::Find },
+            None => Seeking { time_us, back_us: 0, probe: None, cued: false, state: State::Find },
         };
         self.selected = selected.to_vec();
         let done = self.step_seek(source, &mut seeking);
@@ -101,7 +106,7 @@ impl Matroska {
                     seeking.state = State::Read { from, found: false };
                 }
                 State::Read { from, mut found } => {
-                    let done = self.read_to_target(source, seeking.time_us as i64, &mut found);
+                    let done = self.read_to_target(source, seeking.time_us as i64, seeking.cued, &mut found);
                     seeking.state = State::Read { from, found };
                     done?;
                     if found || from <= self.index.first_cluster {
@@ -132,11 +137,12 @@ impl Matroska {
         if target <= self.index.zero_us {
             return Ok(self.index.first_cluster);
         }
-        if self.index.cued {
-            return Ok(low.0);
-        }
         let end = self.duration_us.map_or(i64::MAX, |d| d as i64);
         let high = self.index.places.range(target + 1..).next().map_or((self.reader.end(), end), |(t, at)| (*at, *t));
+        seeking.cued = self.index.cued && high.1.saturating_sub(low.1) <= CUED_US;
+        if seeking.cued {
+            return Ok(low.0);
+        }
         let scale = self.reader.scale as i64;
         let limit = self.reader.end();
         let probe = seeking.probe.get_or_insert_with(|| Probe::new(target, low, high, NEAR_BYTES));
@@ -155,7 +161,7 @@ impl Matroska {
 
     /// Reads until the leading track has passed the target, and lets it begin at its last sync sample before that.
     /// Where Cues led here, the first sync sample is the one.
-    fn read_to_target(&mut self, source: &Source, time_us: i64, found: &mut bool) -> Result<(), Stop> {
+    fn read_to_target(&mut self, source: &Source, time_us: i64, cued: bool, found: &mut bool) -> Result<(), Stop> {
         let lead = self.selected.iter().copied().find(|s| self.streams[*s].kind == Kind::Video);
         let Some(lead) = lead else {
             *found = true;
@@ -167,7 +173,7 @@ impl Matroska {
             // Reordered pictures: one that is due later may come before the one that is due.
             let past = clock.waiting().filter(|f| f.pts > target).count();
             let enough = past > self.tracks[lead].entry.reorder as usize;
-            if enough || self.ended || (self.index.cued && *found) || clock.len() > super::WAIT_FRAMES {
+            if enough || self.ended || (cued && *found) || clock.len() > super::WAIT_FRAMES {
                 return Ok(());
             }
             let before = clock.len();

@@ -7,7 +7,7 @@ use super::index::{self, INDEX_MAX};
 use super::moov::Movie;
 use super::progressive::{BUCKET_US, GAP, zero_us};
 use crate::cache::merged;
-use crate::demux::{Ahead, Demuxer, Horizon, Sample, Stream, Timeline, cost, sort_by_time, ticks, us};
+use crate::demux::{About, Ahead, Demuxer, Horizon, Sample, Stream, Timeline, cost, sort_by_time, ticks, us};
 use crate::error::{Fault, Path};
 use crate::probe::Probe;
 use crate::source::{Source, Stop};
@@ -37,6 +37,7 @@ pub(super) struct Fragmented {
     /// `sidx` or `mfra` was read: every fragment (or every one with a sync sample) is in `index`.
     pub(super) indexed: bool,
     pub(super) duration_us: Option<u64>,
+    about: About,
     /// Size of the first fragment.
     pub(super) fragment_bytes: u64,
     pub(super) seeking: Option<Seeking>,
@@ -91,6 +92,7 @@ impl Fragmented {
             index: BTreeMap::new(),
             indexed: false,
             duration_us: movie.duration_us,
+            about: movie.about,
             fragment_bytes: 0,
             seeking: None,
             extras: Extras::MfraSize,
@@ -140,6 +142,7 @@ impl Fragmented {
             track.shift = track.shift.saturating_sub(zero);
             stream.timeline.first_pts = stream.timeline.first_pts.saturating_sub(zero);
         }
+        self.about.shift(zero);
         self.index.clear();
         self.index.insert(0, self.first_moof);
         for (time, at) in places {
@@ -319,6 +322,14 @@ impl Demuxer for Fragmented {
         self.duration_us
     }
 
+    fn about(&self) -> Option<&About> {
+        Some(&self.about)
+    }
+
+    fn texts_in_passing(&self) -> bool {
+        true
+    }
+
     fn seek(&mut self, source: &Source, selected: &[usize], time_us: u64) -> Result<(), Stop> {
         let mut seeking = match self.seeking.take().filter(|s| s.time_us == time_us) {
             Some(seeking) => seeking,
@@ -354,6 +365,9 @@ impl Demuxer for Fragmented {
                     sync: entry.sync,
                     data,
                 }));
+            }
+            if self.streams.get(slot).is_some_and(|s| s.kind == Kind::Text) {
+                return Err(Stop::Idle);
             }
             if self.tracks.iter().any(|t| t.runs.len() > RUNS_MAX) || !self.read_fragment(source, None)? {
                 return Ok(None);

@@ -3,8 +3,8 @@
 use super::boxes::{Body, id};
 use super::stsd;
 use super::table::SampleTable;
-use crate::demux::{Stream, rescale};
-use crate::{Kind, MediaError};
+use crate::demux::{About, Stream, rescale};
+use crate::{Chapter, Kind, MediaError};
 
 /// Tracks that we look at; films have a handful, this many is a mistake or an attack.
 const TRACKS_MAX: usize = 64;
@@ -16,6 +16,7 @@ pub(super) struct Movie {
     pub fragmented: bool,
     /// A track was left out because its samples are encrypted.
     pub encrypted: bool,
+    pub about: About,
 }
 
 pub(super) struct TrackBox {
@@ -61,7 +62,9 @@ impl Movie {
             duration_us: duration.map(|d| rescale(d as i64, timescale, 1_000_000) as u64),
             fragmented: mvex.is_some(),
             encrypted: false,
+            about: moov.find(id(b"udta")).ok().flatten().map_or_else(About::default, about),
         };
+        let mut chapter_tracks = Vec::new();
         // One broken track does not cost the others; it is named only if nothing else plays.
         let mut first_error = None;
         while let Some((kind, body)) = moov.child()? {
@@ -72,12 +75,15 @@ impl Movie {
                 Ok(Some(mut track)) => {
                     movie.encrypted |= stsd::is_encrypted(&track.stream.codec_name);
                     track.defaults = defaults(mvex.as_ref(), track.number);
+                    chapter_tracks.extend(chapter_references(&body));
                     movie.tracks.push(track);
                 }
                 Ok(None) => {}
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
+        // QuickTime keeps the chapters' names in a text track: it is no subtitle.
+        movie.tracks.retain(|t| t.stream.kind != Kind::Text || !chapter_tracks.contains(&t.number));
         match first_error {
             Some(error) if !movie.tracks.iter().any(|t| t.stream.codec.is_some()) => Err(error),
             _ => Ok(movie),
@@ -121,6 +127,7 @@ fn track(trak: &Body, movie_timescale: u32) -> Result<Option<TrackBox>, MediaErr
     stream.default = flags & 1 != 0;
     stream.matrix = (kind == Kind::Video && matrix[8] != 0).then_some(matrix);
     stream.language = language_code(language);
+    stream.name = name(trak);
     let stbl = mdia.need(id(b"minf"))?.need(id(b"stbl"))?;
     stsd::describe(&mut stbl.need(id(b"stsd"))?, &mut stream)?;
     Ok(Some(TrackBox {
@@ -130,6 +137,61 @@ fn track(trak: &Body, movie_timescale: u32) -> Result<Option<TrackBox>, MediaErr
         stream,
         defaults: Defaults::default(),
     }))
+}
+
+/// `udta/name`: a track's title.
+fn name(trak: &Body) -> Option<String> {
+    let mut name = trak.find(id(b"udta")).ok()??.find(id(b"name")).ok()??;
+    text(&name.rest())
+}
+
+/// The tracks that a `tref` names as holding the chapters.
+fn chapter_references(trak: &Body) -> Vec<u32> {
+    let chap = trak.find(id(b"tref")).ok().flatten().and_then(|tref| tref.find(id(b"chap")).ok()?);
+    let mut numbers = Vec::new();
+    if let Some(mut chap) = chap {
+        while let (Ok(number), true) = (chap.u32(), numbers.len() < TRACKS_MAX) {
+            numbers.push(number);
+        }
+    }
+    numbers
+}
+
+/// Title (iTunes) and chapters (Nero); neither is worth an error.
+fn about(udta: Body) -> About {
+    About {
+        title: title(&udta),
+        chapters: udta.find(id(b"chpl")).ok().flatten().and_then(|c| chapters(c).ok()).unwrap_or_default(),
+        unfinished: false,
+    }
+}
+
+fn title(udta: &Body) -> Option<String> {
+    let mut meta = udta.find(id(b"meta")).ok()??;
+    meta.full().ok()?;
+    let mut data = meta.find(id(b"ilst")).ok()??.find(id(b"\xa9nam")).ok()??.find(id(b"data")).ok()??;
+    data.skip(8).ok()?;
+    text(&data.rest())
+}
+
+/// Times in 100 ns, names of at most 255 bytes.
+fn chapters(mut chpl: Body) -> Result<Vec<Chapter>, MediaError> {
+    if chpl.full()?.0 > 0 {
+        chpl.u32()?;
+    }
+    let mut out = Vec::new();
+    for _ in 0..chpl.u8()? {
+        let start_us = chpl.u64()? / 10;
+        let len = usize::from(chpl.u8()?);
+        out.push(Chapter { start_us, title: text(&chpl.take(len)?).unwrap_or_default() });
+    }
+    Ok(out)
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]);
+    let text = text.trim_end_matches('\0');
+    (!text.is_empty()).then(|| text.into())
 }
 
 /// Three letters of five bits (§8.4.2); QuickTime's numbers below 0x400 say nothing useful here.

@@ -3,7 +3,7 @@
 use super::moov::{Edit, Movie, TrackBox};
 use super::table::{Entry, SampleTable, Walk};
 use crate::cache::merged;
-use crate::demux::{Ahead, Demuxer, Horizon, Preroll, Sample, Stream, Timeline, cost, ticks, us};
+use crate::demux::{About, Ahead, Demuxer, Horizon, Preroll, Sample, Stream, Timeline, cost, ticks, us};
 use crate::error::{Fault, Path};
 use crate::source::{Source, Stop};
 use crate::{Container, Kind, MediaError};
@@ -22,6 +22,7 @@ pub(super) struct Progressive {
     streams: Vec<Stream>,
     tracks: Vec<Track>,
     duration_us: Option<u64>,
+    about: About,
 }
 
 struct Track {
@@ -40,11 +41,12 @@ impl Progressive {
         let mut streams = Vec::new();
         let mut tracks = Vec::new();
         let mut ends = Vec::new();
+        let mut about = movie.about;
         for TrackBox { mut stream, table, edit, .. } in movie.tracks {
             let (track, timeline, end) = Track::new(table, edit, stream.kind, path);
             stream.timeline = timeline;
             if track.table.count == 0 {
-                stream.codec = None;
+                (stream.codec, stream.text) = (None, None);
             }
             if stream.codec.is_some() {
                 ends.push(us(end, stream.timescale));
@@ -64,8 +66,10 @@ impl Progressive {
         if streams.iter().all(|s| s.codec.is_none()) {
             return Err(path.error(Fault::Missing, moov));
         }
+        about.shift(zero_us);
         let longest = ends.iter().max().map(|end| end.saturating_sub(zero_us).max(0) as u64);
-        Ok(Progressive { streams, tracks, duration_us: longest.filter(|d| *d > 0).or(movie.duration_us) })
+        let duration_us = longest.filter(|d| *d > 0).or(movie.duration_us);
+        Ok(Progressive { streams, tracks, duration_us, about })
     }
 }
 
@@ -205,6 +209,10 @@ impl Demuxer for Progressive {
 
     fn duration_us(&self) -> Option<u64> {
         self.duration_us
+    }
+
+    fn about(&self) -> Option<&About> {
+        Some(&self.about)
     }
 
     fn seek(&mut self, _: &Source, selected: &[usize], time_us: u64) -> Result<(), Stop> {

@@ -4,6 +4,7 @@ use super::boxes::{Body, id};
 use crate::codec::{AacConfig, Codec, flac_info};
 use crate::demux::Stream;
 use crate::error::Fault;
+use crate::text::Format;
 use crate::{Kind, MediaError};
 use bytes::Bytes;
 
@@ -18,7 +19,20 @@ pub(super) fn describe(stsd: &mut Body, stream: &mut Stream) -> Result<(), Media
     match stream.kind {
         Kind::Video => video(kind, &mut entry, stream),
         Kind::Audio => audio(kind, &mut entry, stream),
-        Kind::Text => Ok(()),
+        Kind::Text => {
+            stream.text = match &kind.to_be_bytes() {
+                b"tx3g" => {
+                    entry.skip(8)?;
+                    // Some or all samples are forced: shown to everybody.
+                    stream.forced = entry.u32()? >> 30 != 0;
+                    Some(Format::Tx3g)
+                }
+                b"text" => Some(Format::Tx3g),
+                b"wvtt" => Some(Format::Wvtt),
+                _ => None,
+            };
+            Ok(())
+        }
     }
 }
 

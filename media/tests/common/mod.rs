@@ -17,6 +17,9 @@ pub fn clip(name: &str, args: &str) -> PathBuf {
     let tag = args.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     let (stem, ending) = name.rsplit_once('.').expect("a name with an ending");
     let path = dir.join(format!("{stem}-{:08x}.{ending}", tag as u32));
+    // Tests run side by side and share clips: each is made once, by whoever needs it first.
+    static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     if path.exists() {
         return path;
     }
@@ -107,6 +110,8 @@ pub struct Played {
     pub segments: BTreeMap<TrackId, Vec<Segment>>,
     pub ended: BTreeSet<TrackId>,
     pub failed: Option<Output>,
+    /// Cues and chapters.
+    pub others: Vec<Output>,
     /// Bytes fed until the first segment of each track.
     pub first_after: BTreeMap<TrackId, u64>,
 }
@@ -146,6 +151,8 @@ pub struct Feeder {
     /// Blocks handed over, repeats counted.
     pub handed: u64,
     pub playhead_us: u64,
+    /// What a test selected.
+    pub picked: Option<Vec<TrackId>>,
 }
 
 impl Feeder {
@@ -155,7 +162,7 @@ impl Feeder {
 
     pub fn with(file: Bytes, support: Support) -> Feeder {
         let media = Media::new(file.len() as u64, None, support);
-        Feeder { file, media, played: Played::default(), fed: BTreeSet::new(), handed: 0, playhead_us: 0 }
+        Feeder { file, media, played: Played::default(), fed: BTreeSet::new(), handed: 0, playhead_us: 0, picked: None }
     }
 
     pub fn drain(&mut self) {
@@ -170,6 +177,7 @@ impl Feeder {
                     self.played.segments.entry(track).or_default().push(segment);
                 }
                 Output::EndOfTrack { track, .. } => drop(self.played.ended.insert(track)),
+                other @ (Output::Cue { .. } | Output::Chapters(_)) => self.played.others.push(other),
                 other => self.played.failed = Some(other),
             }
         }
