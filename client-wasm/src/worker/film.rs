@@ -208,6 +208,8 @@ impl Film {
                     });
                 }
                 Output::EndOfTrack { .. } => {}
+                // The page has no place for them yet.
+                Output::Cue { .. } | Output::Chapters(_) => {}
                 Output::Unsupported { reason } => {
                     self.end(ProblemCode::UnsupportedMedia, why(reason).into())
                 }
