@@ -3,6 +3,7 @@
 use crate::MediaError;
 use crate::error::{Fault, Path};
 use crate::source::{Source, Stop};
+use crate::text::short_text;
 use bytes::Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +124,8 @@ impl Body {
         }
     }
 
-    /// Up to the first zero byte; what is not UTF-8 is replaced. At most 256 bytes: names, not novels.
-    #[inline(never)]
     pub(super) fn text(&self) -> String {
-        let end = self.data.iter().position(|b| *b == 0).unwrap_or(self.data.len()).min(256);
-        String::from_utf8_lossy(&self.data[..end]).into_owned()
+        short_text(&self.data).unwrap_or_default()
     }
 }
 

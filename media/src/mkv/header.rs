@@ -7,7 +7,7 @@ use crate::demux::{About, Stream};
 use crate::error::{Fault, Path};
 use crate::inflate::zlib;
 use crate::source::{Source, Stop};
-use crate::text::Format;
+use crate::text::{Format, short_text};
 use crate::{Chapter, Kind, MediaError};
 use bytes::Bytes;
 
@@ -214,7 +214,7 @@ impl Header {
                 // A second per tick is more than any writer uses.
                 TIMESTAMP_SCALE => self.scale = value.number()?.clamp(1, 1_000_000_000),
                 DURATION => *ticks = Some(value.float()?),
-                TITLE => self.about.title = Some(value.text()).filter(|t| !t.is_empty()),
+                TITLE => self.about.title = short_text(&value.bytes()),
                 _ => {}
             }
         }

@@ -181,6 +181,16 @@ impl Body {
         Ok(None)
     }
 
+    /// A box further in, for what may be missing and is not worth an error.
+    #[inline(never)]
+    pub(crate) fn at(&self, path: &[&[u8; 4]]) -> Option<Body> {
+        let mut inside = self.clone();
+        for kind in path {
+            inside = inside.find(id(kind)).ok()??;
+        }
+        Some(inside)
+    }
+
     /// As `find`, but the box must be there.
     #[inline(never)]
     pub(crate) fn need(&self, kind: u32) -> Result<Body, MediaError> {

@@ -4,6 +4,7 @@ use super::boxes::{Body, id};
 use super::stsd;
 use super::table::SampleTable;
 use crate::demux::{About, Stream, rescale};
+use crate::text::short_text;
 use crate::{Chapter, Kind, MediaError};
 
 /// Tracks that we look at; films have a handful, this many is a mistake or an attack.
@@ -62,7 +63,7 @@ impl Movie {
             duration_us: duration.map(|d| rescale(d as i64, timescale, 1_000_000) as u64),
             fragmented: mvex.is_some(),
             encrypted: false,
-            about: moov.find(id(b"udta")).ok().flatten().map_or_else(About::default, about),
+            about: about(&moov),
         };
         let mut chapter_tracks = Vec::new();
         // One broken track does not cost the others; it is named only if nothing else plays.
@@ -127,7 +128,7 @@ fn track(trak: &Body, movie_timescale: u32) -> Result<Option<TrackBox>, MediaErr
     stream.default = flags & 1 != 0;
     stream.matrix = (kind == Kind::Video && matrix[8] != 0).then_some(matrix);
     stream.language = language_code(language);
-    stream.name = name(trak);
+    stream.name = trak.at(&[b"udta", b"name"]).and_then(|mut name| short_text(&name.rest()));
     let stbl = mdia.need(id(b"minf"))?.need(id(b"stbl"))?;
     stsd::describe(&mut stbl.need(id(b"stsd"))?, &mut stream)?;
     Ok(Some(TrackBox {
@@ -139,59 +140,40 @@ fn track(trak: &Body, movie_timescale: u32) -> Result<Option<TrackBox>, MediaErr
     }))
 }
 
-/// `udta/name`: a track's title.
-fn name(trak: &Body) -> Option<String> {
-    let mut name = trak.find(id(b"udta")).ok()??.find(id(b"name")).ok()??;
-    text(&name.rest())
-}
-
 /// The tracks that a `tref` names as holding the chapters.
 fn chapter_references(trak: &Body) -> Vec<u32> {
-    let chap = trak.find(id(b"tref")).ok().flatten().and_then(|tref| tref.find(id(b"chap")).ok()?);
-    let mut numbers = Vec::new();
-    if let Some(mut chap) = chap {
-        while let (Ok(number), true) = (chap.u32(), numbers.len() < TRACKS_MAX) {
-            numbers.push(number);
-        }
-    }
-    numbers
+    let numbers = trak.at(&[b"tref", b"chap"]).map(|mut chap| chap.rest()).unwrap_or_default();
+    numbers.chunks_exact(4).map(|n| u32::from_be_bytes([n[0], n[1], n[2], n[3]])).take(TRACKS_MAX).collect()
 }
 
 /// Title (iTunes) and chapters (Nero); neither is worth an error.
-fn about(udta: Body) -> About {
-    About {
-        title: title(&udta),
-        chapters: udta.find(id(b"chpl")).ok().flatten().and_then(|c| chapters(c).ok()).unwrap_or_default(),
-        unfinished: false,
+#[inline(never)]
+fn about(moov: &Body) -> About {
+    let title = moov.at(&[b"udta", b"meta"]).and_then(|mut meta| {
+        meta.full().ok()?;
+        let mut data = meta.at(&[b"ilst", b"\xa9nam", b"data"])?;
+        data.skip(8).ok()?;
+        short_text(&data.rest())
+    });
+    let mut chapters = Vec::new();
+    if let Some(chpl) = moov.at(&[b"udta", b"chpl"]) {
+        // What was read before an error stays.
+        let _ = read_chapters(chpl, &mut chapters);
     }
-}
-
-fn title(udta: &Body) -> Option<String> {
-    let mut meta = udta.find(id(b"meta")).ok()??;
-    meta.full().ok()?;
-    let mut data = meta.find(id(b"ilst")).ok()??.find(id(b"\xa9nam")).ok()??.find(id(b"data")).ok()??;
-    data.skip(8).ok()?;
-    text(&data.rest())
+    About { title, chapters, unfinished: false }
 }
 
 /// Times in 100 ns, names of at most 255 bytes.
-fn chapters(mut chpl: Body) -> Result<Vec<Chapter>, MediaError> {
+fn read_chapters(mut chpl: Body, out: &mut Vec<Chapter>) -> Result<(), MediaError> {
     if chpl.full()?.0 > 0 {
         chpl.u32()?;
     }
-    let mut out = Vec::new();
     for _ in 0..chpl.u8()? {
         let start_us = chpl.u64()? / 10;
         let len = usize::from(chpl.u8()?);
-        out.push(Chapter { start_us, title: text(&chpl.take(len)?).unwrap_or_default() });
+        out.push(Chapter { start_us, title: short_text(&chpl.take(len)?).unwrap_or_default() });
     }
-    Ok(out)
-}
-
-fn text(bytes: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]);
-    let text = text.trim_end_matches('\0');
-    (!text.is_empty()).then(|| text.into())
+    Ok(())
 }
 
 /// Three letters of five bits (§8.4.2); QuickTime's numbers below 0x400 say nothing useful here.
@@ -205,9 +187,7 @@ fn language_code(packed: u16) -> Option<String> {
 }
 
 fn edit(trak: &Body, movie_timescale: u32, timescale: u32) -> Result<Option<Edit>, MediaError> {
-    let Some(mut elst) = trak.find(id(b"edts"))?.map(|e| e.find(id(b"elst"))).transpose()?.flatten() else {
-        return Ok(None);
-    };
+    let Some(mut elst) = trak.at(&[b"edts", b"elst"]) else { return Ok(None) };
     let (version, _) = elst.full()?;
     let mut empty = 0u64;
     for _ in 0..elst.u32()? {

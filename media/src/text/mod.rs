@@ -52,6 +52,13 @@ pub(crate) fn texts(format: Format, sample: &Bytes) -> Vec<Cue> {
     cue.into_iter().collect()
 }
 
+/// A name: up to the first zero byte; what is not UTF-8 is replaced. At most 256 bytes: names, not novels.
+#[inline(never)]
+pub(crate) fn short_text(bytes: &[u8]) -> Option<String> {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len()).min(256);
+    (end > 0).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
+}
+
 fn as_it_is(text: &[u8]) -> Option<Cue> {
     let text = String::from_utf8_lossy(text).trim().to_string();
     (!text.is_empty()).then_some(Cue { text, ..Cue::default() })
@@ -61,13 +68,7 @@ fn as_it_is(text: &[u8]) -> Option<Cue> {
 fn tx3g(sample: &[u8]) -> Option<Cue> {
     let (len, rest) = sample.split_first_chunk::<2>()?;
     let text = rest.get(..usize::from(u16::from_be_bytes(*len)).min(rest.len()))?;
-    match text {
-        [0xfe, 0xff, wide @ ..] => {
-            let units: Vec<u16> = wide.chunks_exact(2).map(|c| u16::from_be_bytes([c[0], c[1]])).collect();
-            markup::plain(String::from_utf16_lossy(&units).as_bytes())
-        }
-        _ => markup::plain(text),
-    }
+    markup::plain(text)
 }
 
 fn wvtt(sample: &[u8]) -> Vec<Cue> {
@@ -113,7 +114,6 @@ mod tests {
     fn timed_text_of_mp4_is_escaped_and_its_pauses_are_silent() {
         assert_eq!(text(Format::Tx3g, b"\0\x07A < B&C\0\0\0\x16styl"), "A &lt; B&amp;C");
         assert_eq!(text(Format::Tx3g, b"\0\0"), "");
-        assert_eq!(text(Format::Tx3g, b"\0\x06\xfe\xff\0H\0i"), "Hi");
         assert_eq!(text(Format::Tx3g, b"\xff\xffcut"), "cut");
     }
 
