@@ -2,6 +2,7 @@
 //!
 //! Until everything is here and verified the file (or folder) is called `NAME.part`, so nobody mistakes half a film for one.
 
+use baton_content::path::clean_path;
 use baton_content::{Entry, Kind, Manifest};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -25,6 +26,8 @@ pub struct Files {
     names: Option<(PathBuf, PathBuf)>,
     folder: bool,
     entries: Vec<Entry>,
+    /// Where each entry lies in the folder.
+    places: Vec<String>,
     open: BTreeMap<usize, Arc<File>>,
 }
 
@@ -52,6 +55,7 @@ impl Files {
             names,
             folder,
             entries: manifest.entries.clone(),
+            places: manifest.places(),
             open: BTreeMap::new(),
         };
         for entry in 0..files.entries.len() {
@@ -118,9 +122,8 @@ impl Files {
 
     fn path(&self, entry: usize) -> Option<PathBuf> {
         let (part, _) = self.names.as_ref()?;
-        // The manifest has been checked: no path of it leaves its folder.
         Some(if self.folder {
-            part.join(&self.entries.get(entry)?.path)
+            part.join(self.places.get(entry)?)
         } else {
             part.clone()
         })
@@ -136,11 +139,9 @@ pub fn place(path: &Path, manifest: &Manifest) -> PathBuf {
         }),
     };
     // A title is no path: it may name no other folder.
-    let name = name.replace(['/', '\\'], "_");
-    let name = if name.is_empty() || name == "." || name == ".." {
-        "baton".into()
-    } else {
-        name
+    let name = match name.replace(['/', '\\'], "_").as_str() {
+        "" | "." | ".." => "baton".into(),
+        name => clean_path(name),
     };
     if path.is_dir() {
         path.join(name)

@@ -8,7 +8,7 @@ use crate::keyfile::{FileMark, KeyError, KeyFile};
 use crate::look::{Probe, hash, mime, probe};
 use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
 use baton_content::{
-    ByteRange, DATA_LANE, Entry, Head, Header, Kind, Lane, LaneKey, LaneState, Link, MANIFEST_LANE,
+    ByteRange, DATA_LANE, Entry, Head, Header, Lane, LaneKey, LaneState, Link, MANIFEST_LANE,
     Manifest, Mask, PieceFlags, PieceId, PieceIndex, PieceMeta, PublisherKey, Sealed, Secret,
     SignedHead, seal_blocks,
 };
@@ -96,13 +96,7 @@ impl Publisher {
         }
         let mut manifest = match title {
             None if entries.len() == 1 => Manifest::file(entries.remove(0)),
-            title => Manifest {
-                revision: 1,
-                kind: Kind::Collection,
-                title: title.unwrap_or_else(|| "files".into()),
-                entries,
-                poster: None,
-            },
+            title => Manifest::collection(title.unwrap_or_else(|| "files".into()), entries),
         };
         let key = state.publisher();
         let keys = state.keys();

@@ -25,6 +25,7 @@ pub mod keys;
 pub mod layout;
 pub mod link;
 pub mod manifest;
+pub mod path;
 mod read;
 pub mod seal;
 pub mod slot;

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::id::{Lane, PieceIndex};
+use crate::path::{clean_path, clean_paths, is_clean, is_invisible, is_path};
 use crate::{DATA_LANE, MANIFEST_LANE, PIECE_LEN, PIECES_PER_LANE_MAX};
 
 /// What is in a stream.
@@ -37,7 +38,7 @@ pub enum Kind {
 /// One file of a stream. It begins at the start of a piece and fills whole pieces but for its last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Relative, `/` between its parts; never absolute, `..` or with control characters.
+    /// Relative, `/` between its parts; never absolute, `..` or with control characters. On a disk use [`Manifest::places`].
     pub path: String,
     /// In bytes.
     pub size: u64,
@@ -94,9 +95,30 @@ impl Manifest {
         }
     }
 
+    /// The manifest of a folder; paths that clash on some system are numbered.
+    pub fn collection(title: String, mut entries: Vec<Entry>) -> Self {
+        let paths = clean_paths(entries.iter().map(|entry| entry.path.as_str()));
+        for (entry, path) in entries.iter_mut().zip(paths) {
+            entry.path = path;
+        }
+        Manifest {
+            revision: 1,
+            kind: Kind::Collection,
+            title,
+            entries,
+            poster: None,
+        }
+    }
+
+    /// Where each entry goes below the folder of a download: a path that every system takes, and none twice.
+    pub fn places(&self) -> Vec<String> {
+        clean_paths(self.entries.iter().map(|entry| entry.path.as_str()))
+    }
+
     /// The plaintext of the pieces to append to lane 0, each at most [`PIECE_LEN`] bytes.
     pub fn to_pieces(&self) -> Result<Vec<Vec<u8>>, ManifestError> {
         self.check()?;
+        self.check_paths()?;
         let record = self.to_record();
         if record.len() > MANIFEST_LEN_MAX {
             return Err(ManifestError::TooLong);
@@ -196,6 +218,33 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// What a writer must keep to beyond what a reader asks for: paths that every system takes, and that stay apart where (ASCII) case does not count.
+    fn check_paths(&self) -> Result<(), ManifestError> {
+        let fold = |path: &str| path.to_ascii_lowercase();
+        let refuse = |entry, fault| Err(ManifestError::Entry { entry, fault });
+        let mut taken = BTreeMap::new();
+        for (entry, value) in self.entries.iter().enumerate() {
+            if !is_clean(&value.path) {
+                return refuse(entry, EntryFault::Path);
+            }
+            if taken.insert(fold(&value.path), entry).is_some() {
+                return refuse(entry, EntryFault::SamePath);
+            }
+        }
+        for (entry, value) in self.entries.iter().enumerate() {
+            let mut folders = value
+                .path
+                .match_indices('/')
+                .map(|(at, _)| &value.path[..at]);
+            if folders.any(|folder| taken.contains_key(&fold(folder))) {
+                return refuse(entry, EntryFault::SamePath);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Entry {
     fn check(&self) -> Result<(), EntryFault> {
         if !is_path(&self.path) {
@@ -221,52 +270,6 @@ impl Entry {
             return Err(EntryFault::Start);
         }
         Ok(())
-    }
-}
-
-/// A path that can be put below any folder without leaving it, on any system, and that looks like what it is.
-fn is_path(path: &str) -> bool {
-    path.len() <= PATH_LEN_MAX
-        && path.split('/').all(is_name)
-        && !matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
-}
-
-fn is_name(part: &str) -> bool {
-    !part.is_empty() && part != "." && part != ".." && !part.contains(is_unfit)
-}
-
-fn is_unfit(character: char) -> bool {
-    character == '\\' || is_invisible(character)
-}
-
-/// Control characters, and those that turn the direction of writing: with them `gpj.exe` reads `exe.jpg`.
-fn is_invisible(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-}
-
-/// The nearest path that a manifest may have.
-fn clean_path(path: &str) -> String {
-    let mut clean = String::new();
-    for part in path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != "." && *part != "..")
-    {
-        if !clean.is_empty() {
-            clean.push('/');
-        }
-        clean.extend(
-            part.chars()
-                .map(|character| if is_unfit(character) { '_' } else { character }),
-        );
-    }
-    if matches!(clean.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) {
-        clean.replace_range(1..2, "_");
-    }
-    clean.truncate(clean.floor_char_boundary(PATH_LEN_MAX));
-    if is_path(&clean) {
-        clean
-    } else {
-        "file".to_owned()
     }
 }
 
@@ -453,9 +456,9 @@ pub enum ManifestError {
 pub enum EntryFault {
     #[error("it cannot be read")]
     Malformed,
-    #[error("its path is not a plain relative one")]
+    #[error("its path is not a plain relative one that every system takes")]
     Path,
-    #[error("another entry has the same path")]
+    #[error("another entry has the same path, or is a folder of it")]
     SamePath,
     #[error("it does not fit into its lane")]
     Size,

@@ -105,49 +105,114 @@ fn parts_of_different_versions_are_not_put_together() {
     assert_eq!(read(&mixed), Ok(None));
 }
 
+/// Refused by writers and readers alike.
+const BAD_PATHS: [&str; 14] = [
+    "",
+    "/etc/passwd",
+    "../x",
+    "a/../b",
+    "a//b",
+    "a/",
+    ".",
+    "a/.",
+    "C:/x",
+    "c:x",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "photo\u{202E}gpj.exe",
+];
+
+/// Harmless somewhere and not elsewhere: no writer of ours makes them, readers take them, downloads change them.
+const UNFIT_PATHS: [(&str, &str); 12] = [
+    ("1:30.mp4", "1_30.mp4"),
+    ("film.mp4:hidden", "film.mp4_hidden"),
+    ("film.exe.", "film.exe_"),
+    ("a /b.. /c", "a_/b___/c"),
+    ("NUL", "_NUL"),
+    ("a/con.txt", "a/_con.txt"),
+    ("Com1.tar.gz", "_Com1.tar.gz"),
+    ("aux .txt", "_aux .txt"),
+    ("...", "___"),
+    ("x..", "x__"),
+    ("what?*<|>\".mp4", "what______.mp4"),
+    ("CONIN$", "_CONIN$"),
+];
+
 #[test]
 fn paths_that_leave_the_folder_or_deceive_are_refused() {
-    for path in [
-        "",
-        "/etc/passwd",
-        "../x",
-        "a/../b",
-        "a//b",
-        "a/",
-        ".",
-        "a/.",
-        "C:/x",
-        "c:x",
-        "a\\b",
-        "a\0b",
-        "a\nb",
-        "photo\u{202E}gpj.exe",
-        &"x".repeat(PATH_LEN_MAX + 1),
-    ] {
-        let error = with_path(path)
-            .to_pieces()
-            .expect_err("such a path is refused");
-        assert_eq!(
-            error,
-            ManifestError::Entry {
-                entry: 0,
-                fault: EntryFault::Path
-            },
-            "{path:?}"
-        );
+    let long = "x".repeat(PATH_LEN_MAX + 1);
+    for path in BAD_PATHS.iter().chain([&long.as_str()]) {
+        let error = ManifestError::Entry {
+            entry: 0,
+            fault: EntryFault::Path,
+        };
+        assert_eq!(with_path(path).to_pieces(), Err(error), "{path:?}");
+        assert_eq!(read(&written_by_another(&with_path(path))), Err(error));
     }
     for path in [
         "film.mp4",
         "a/b/c",
         "..x",
-        "x..",
-        "...",
+        ".hidden",
         "Ærøskøbing 世界.mkv",
         "a b",
-        "1:30.mp4",
+        "console.txt",
+        "com10",
+        "nully",
+        "(1) [x] {y}; 'z' & 100 %.mkv",
     ] {
         assert!(with_path(path).to_pieces().is_ok(), "{path:?}");
+        assert_eq!(Entry::new(path, 1).path, path);
     }
+}
+
+#[test]
+fn what_some_system_would_not_take_is_not_written_and_is_cleaned_on_a_disk() {
+    for (path, place) in UNFIT_PATHS {
+        let error = with_path(path).to_pieces().expect_err("it is refused");
+        let fault = EntryFault::Path;
+        assert_eq!(error, ManifestError::Entry { entry: 0, fault }, "{path:?}");
+        let manifest = read(&written_by_another(&with_path(path)))
+            .expect("it is read")
+            .expect("it is whole");
+        assert_eq!(manifest.places(), [place]);
+        assert_eq!(Entry::new(path, 1).path, place);
+    }
+}
+
+#[test]
+fn files_that_would_overwrite_each_other_somewhere_are_not_written_and_are_kept_apart_on_a_disk() {
+    let named = |paths: &[&str]| {
+        let entries = paths.iter().map(|path| Entry::new(path, 1)).collect();
+        Manifest {
+            entries,
+            kind: Kind::Collection,
+            ..small()
+        }
+    };
+    for (paths, entry, places) in [
+        (&["a.jpg", "A.JPG"][..], 1, &["a.jpg", "A (2).JPG"][..]),
+        (&["a", "a/b"], 1, &["a (2)", "a/b"]),
+        (&["x/y/z", "X/Y"], 0, &["x/y/z", "X/Y (2)"]),
+        (
+            &["b/.rc", "B/.RC", "b/.rc (2)"],
+            1,
+            &["b/.rc", "B/.RC (2)", "b/.rc (2) (2)"],
+        ),
+    ] {
+        let manifest = named(paths);
+        let fault = EntryFault::SamePath;
+        let error = ManifestError::Entry { entry, fault };
+        assert_eq!(manifest.to_pieces(), Err(error), "{paths:?}");
+        let manifest = read(&written_by_another(&manifest)).unwrap().unwrap();
+        assert_eq!(manifest.places(), places);
+        let ours = Manifest::collection("x".to_owned(), manifest.entries);
+        assert!(ours.to_pieces().is_ok(), "{paths:?}");
+        assert_eq!(ours.places(), places);
+    }
+    // Not ASCII: writers let it pass, a disk does not mix them up.
+    assert_eq!(named(&["ä", "Ä"]).places(), ["ä", "Ä (2)"]);
 }
 
 #[test]
@@ -253,6 +318,29 @@ fn pieces_of(record: &[u8]) -> Vec<(PieceIndex, Vec<u8>)> {
         .collect()
 }
 
+/// The pieces of a manifest of entries with nothing but path, size, lane 1 and piece 0, unchecked.
+fn written_by_another(manifest: &Manifest) -> Vec<(PieceIndex, Vec<u8>)> {
+    let varint = |mut number: usize| {
+        let mut bytes = Vec::new();
+        while number >= 0x80 {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let text = |text: &str| [varint(text.len()), text.as_bytes().to_vec()].concat();
+    let mut record = [vec![1], text("title"), varint(manifest.entries.len())].concat();
+    for entry in &manifest.entries {
+        // No type, lane 1, piece 0, no start ranges, no duration, no hash.
+        let rest = vec![0, 1, 0, 0, 0, 0];
+        let entry = [text(&entry.path), varint(entry.size as usize), rest].concat();
+        record.extend([varint(entry.len()), entry].concat());
+    }
+    record.push(0);
+    pieces_of(&record)
+}
+
 #[test]
 fn a_list_of_millions_of_nothings_stops_being_read_at_its_limit() {
     let mut record = vec![0, 0];
@@ -282,6 +370,22 @@ fn fields_that_a_later_version_appends_are_ignored() {
 }
 
 proptest! {
+    #[test]
+    fn whatever_the_paths_are_their_places_are_clean_and_apart(
+        paths in proptest::collection::vec(r"[aAbB./:\\ ()2\u{202E}é]{0,8}", 0..12)
+    ) {
+        let places = baton_content::path::clean_paths(paths.iter().map(String::as_str));
+        let folded: Vec<String> = places.iter().map(|place| place.to_lowercase()).collect();
+        for (at, place) in folded.iter().enumerate() {
+            prop_assert!(baton_content::path::is_clean(&places[at]), "{:?}", places[at]);
+            for (other, another) in folded.iter().enumerate().filter(|(other, _)| *other != at) {
+                prop_assert!(place != another && !another.starts_with(&format!("{place}/")), "{at} and {other} of {places:?}");
+            }
+        }
+        let again = baton_content::path::clean_paths(places.iter().map(String::as_str));
+        prop_assert_eq!(&again, &places, "what is clean stays as it is");
+    }
+
     #[test]
     fn blocks_and_offsets_agree_with_counting_byte_by_byte(
         size in 0u64..3 * 1024 * 1024, first in 0u32..10, start in 0u64..4 * 1024 * 1024, len in 0u64..40_000

@@ -5,6 +5,7 @@ use super::download;
 use super::film::Film;
 use super::store::Store;
 use crate::bridge::{Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker};
+use baton_content::path::clean_path;
 use baton_content::{
     ContentKey, Entry, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, SignedHead, SlotKey,
     VerifiedBlock,
@@ -227,7 +228,8 @@ impl Viewer {
         let mime = entry.mime.clone().unwrap_or_default();
         self.meta = Meta {
             title: manifest.title,
-            name: entry.path.rsplit('/').next().unwrap_or_default().to_owned(),
+            // For the disk of whoever downloads it.
+            name: clean_path(entry.path.rsplit('/').next().unwrap_or_default()),
             playable: is_playable(&mime, &entry.path),
             mime,
             size: entry.size,
