@@ -15,7 +15,7 @@ enum Stage {
     Lint,
     /// Unit, property, virtual-time and real-socket tests.
     Native,
-    /// Both WASM builds in Node.
+    /// Both WASM builds in Node, and what Node says to our golden vectors.
     Wasm,
     /// Types and unit tests of the web app.
     Web,
@@ -118,7 +118,11 @@ fn work(stage: Stage, runner_arguments: &[String]) -> Result<Totals> {
     match stage {
         Stage::Lint => lint(),
         Stage::Native => native(),
-        Stage::Wasm => node_tests(&run::root().join("playwright/node")),
+        Stage::Wasm => {
+            let folder = run::root().join("playwright");
+            npm::install(&folder)?;
+            node_tests(&folder.join("node"))
+        }
         Stage::Web => web(),
         Stage::Browsers => in_browsers(runner_arguments),
     }
