@@ -16,7 +16,7 @@ pub fn is_path(path: &str) -> bool {
 
 /// Whether every system takes this path as it is.
 pub fn is_clean(path: &str) -> bool {
-    is_path(path) && path.split('/').all(|part| is_clean_name(part))
+    is_path(path) && path.split('/').all(is_clean_name)
 }
 
 /// The nearest path that every system takes; `file` where nothing is left.

@@ -1,5 +1,5 @@
 //! The bytes of docs/protocol.md, fixed: golden/vectors.txt was made once by this code, read by a second
-//! implementation (golden/second_opinion.py), and does not change. A difference here breaks every link there is.
+//! implementation (playwright/node/second_opinion.test.mjs), and does not change. A difference here breaks every link there is.
 
 mod common;
 
