@@ -102,9 +102,9 @@ async fn a_server_that_lies_before_every_true_word_disturbs_nobody() {
     // The second comes while the first is fetching: what it says makes the server repeat what the first has said.
     first.wait_until(PATIENCE, |event| event["have_bytes"].as_u64() > Some(0));
     let mut second = get("second.bin");
-    for (mut viewer, name) in [(&mut first, "first.bin"), (&mut second, "second.bin")] {
+    for (viewer, name) in [(&mut first, "first.bin"), (&mut second, "second.bin")] {
         let done = viewer.wait("done", PATIENCE);
-        assert_eq!(Peer::end(&mut viewer), Some(0), "{done}");
+        assert_eq!(viewer.end(), Some(0), "{done}");
         assert!(std::fs::read(folder.path().join(name)).expect("the copy") == film());
     }
     publisher.kill();
