@@ -9,6 +9,7 @@ mod npm;
 mod report;
 mod run;
 mod serve;
+mod sim;
 mod stamp;
 mod test;
 mod wasm;
@@ -25,7 +26,7 @@ usage: cargo xtask COMMAND
                               lint native wasm web browsers
   bench [NAME...]             measure, us and the rivals in turn; without a name everything; --help lists the names
   fuzz [TARGET]               feed hostile bytes to the parsers
-  sim [SCENARIO]              a whole swarm on one event queue
+  sim [SCENARIO...]           whole swarms on event queues from one seed; without a name every scenario; --help lists options
 
 CHROMIUM and FIREFOX name other browsers than the system's. BATON_WASM=simd builds only that WASM (quicker turns).
 ";
@@ -61,7 +62,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "test" => return test::test(rest),
         "bench" => bench::bench(rest)?,
         "fuzz" => bail!("there is nothing to fuzz yet"),
-        "sim" => bail!("there is no simulator yet"),
+        "sim" => return sim::sim(rest),
         "help" | "--help" | "-h" => print!("{USAGE}"),
         other => bail!("no such command: {other}\n\n{USAGE}"),
     }
