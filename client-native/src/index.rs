@@ -9,13 +9,16 @@ use baton_content::{
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// What is in a store.
 pub struct Index {
     file: File,
+    /// Where the next record goes. What a failed write left behind it is written over.
+    end: u64,
     buffer: Vec<u8>,
     pieces: BTreeMap<PieceId, (Header, Mask)>,
     /// Sealed blocks of the manifest lane, which are kept right here.
@@ -54,8 +57,13 @@ impl Index {
             .truncate(false)
             .open(path)
             .map_err(fault)?;
-        if file.try_lock().is_err() {
-            return Err(IndexError::InUse { path: path.into() });
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(IndexError::InUse { path: path.into() }),
+            // A file system without locks: its owner must take care.
+            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+                return Err(fault(error));
+            }
+            Err(_) | Ok(()) => {}
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(fault)?;
@@ -63,6 +71,7 @@ impl Index {
         let (pieces, small) = (BTreeMap::new(), BTreeMap::new());
         let mut index = Index {
             file,
+            end: begin.len() as u64,
             buffer: Vec::new(),
             pieces,
             small,
@@ -70,8 +79,7 @@ impl Index {
         };
         if bytes.len() < begin.len() && begin.starts_with(&bytes) {
             index.file.set_len(0).map_err(fault)?;
-            io::Seek::rewind(&mut index.file).map_err(fault)?;
-            index.file.write_all(&begin).map_err(fault)?;
+            index.file.write_all_at(&begin, 0).map_err(fault)?;
             return Ok(index);
         }
         if !bytes.starts_with(&FORMAT) {
@@ -86,7 +94,7 @@ impl Index {
             at = next;
         }
         index.file.set_len(at as u64).map_err(fault)?;
-        io::Seek::seek(&mut index.file, io::SeekFrom::Start(at as u64)).map_err(fault)?;
+        index.end = at as u64;
         Ok(index)
     }
 
@@ -192,10 +200,11 @@ impl Index {
         }
     }
 
-    /// Writes out what was noted.
+    /// Writes out what was noted. What could not be written (a full disk) is tried again by the next one, at the same place.
     pub fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
-            self.file.write_all(&self.buffer)?;
+            self.file.write_all_at(&self.buffer, self.end)?;
+            self.end += self.buffer.len() as u64;
             self.buffer.clear();
         }
         Ok(())
@@ -374,6 +383,63 @@ mod tests {
             );
         }
         assert_eq!(before, 9);
+    }
+
+    /// Lowers or lifts the longest file that this process may write: a full disk, as the system tells it.
+    fn limit_files(bytes: libc::rlim_t) {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: the pointers are good for the calls.
+        unsafe {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit);
+            limit.rlim_cur = bytes.min(limit.rlim_max);
+            libc::setrlimit(libc::RLIMIT_FSIZE, &limit);
+        }
+    }
+
+    #[test]
+    #[ignore = "a process of its own for the test below: it limits all files"]
+    fn a_process_with_a_full_disk() {
+        let Some(path) = std::env::var_os("BATON_TEST_INDEX").map(PathBuf::from) else {
+            return;
+        };
+        let key = PublisherKey::from_seed([1; 32]);
+        let (publisher, swarm) = (key.id(), SwarmId([7; 32]));
+        let mut index = Index::open(&path, &publisher, &swarm).expect("a new index");
+        limit_files(300);
+        index.add(&header(&key, 0), BlockIndex(0));
+        index.flush().expect_err("there is room for half of it");
+        assert_eq!(std::fs::metadata(&path).expect("it is there").len(), 300);
+        limit_files(libc::RLIM_INFINITY);
+        index.add(&header(&key, 0), BlockIndex(1));
+        index.flush().expect("there is room again");
+    }
+
+    #[test]
+    fn a_write_that_a_full_disk_tore_is_made_good_once_there_is_room() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("index");
+        let child = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "index::tests::a_process_with_a_full_disk",
+                "--ignored",
+            ])
+            .env("BATON_TEST_INDEX", &path)
+            .output()
+            .expect("this program runs again");
+        assert!(
+            child.status.success(),
+            "{}",
+            String::from_utf8_lossy(&child.stdout)
+        );
+        let key = PublisherKey::from_seed([1; 32]);
+        let index = Index::open(&path, &key.id(), &SwarmId([7; 32])).expect("it opens");
+        let blocks: usize = index.have().iter().map(|(_, mask)| mask.count()).sum();
+        assert_eq!(blocks, 2);
     }
 
     #[test]

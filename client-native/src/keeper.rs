@@ -1,89 +1,22 @@
 //! The keeper's files: sealed blocks as they came, in sparse files, which it can verify and serve but not read.
 //!
-//! All swarms of one process share one [`Space`]; when it is full, the swarm that was served longest ago loses its oldest pieces.
+//! All swarms of one process share one [`Space`]; when it is full, the swarm that was served longest ago loses its first pieces.
 
 use crate::index::Index;
+use crate::space::{Answer as Room, Kept, Space};
 use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
-use baton_content::{BLOCK_LEN, Lane, MANIFEST_LANE, Mask, PIECE_LEN, PieceId, SwarmId};
-use baton_swarm::{Event, Input, Output};
+use baton_content::{
+    BLOCK_LEN, Header, Lane, MANIFEST_LANE, Mask, PIECE_LEN, PieceId, SwarmId, VerifiedBlock,
+};
+use baton_swarm::{Event, Input, Instant, Output};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
-
-/// The room that all swarms of a keeper share.
-pub struct Space {
-    limit: u64,
-    swarms: Mutex<BTreeMap<SwarmId, Room>>,
-}
-
-struct Room {
-    bytes: u64,
-    /// Counts up: when somebody was served last.
-    served: u64,
-    worker: Worker,
-}
-
-impl Space {
-    pub fn new(limit: u64) -> Space {
-        Space {
-            limit,
-            swarms: Mutex::default(),
-        }
-    }
-
-    /// Bytes kept in all.
-    pub fn used(&self) -> u64 {
-        self.with(|swarms| swarms.values().map(|room| room.bytes).sum())
-    }
-
-    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<SwarmId, Room>) -> T) -> T {
-        f(&mut self.swarms.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn served(&self, swarm: SwarmId) {
-        self.with(|swarms| {
-            let others = swarms.iter().filter(|(other, _)| **other != swarm);
-            let next = others.map(|(_, room)| room.served).max().unwrap_or(0) + 1;
-            if let Some(room) = swarms.get_mut(&swarm) {
-                room.served = next;
-            }
-        });
-    }
-
-    fn note(&self, swarm: SwarmId, bytes: u64) {
-        self.with(|swarms| {
-            if let Some(room) = swarms.get_mut(&swarm) {
-                room.bytes = bytes;
-            }
-        });
-    }
-
-    /// Notes what a swarm has; if all are too much, tells the one that was served longest ago to make room.
-    fn set(&self, swarm: SwarmId, bytes: u64) {
-        let told = self.with(|swarms| {
-            if let Some(room) = swarms.get_mut(&swarm) {
-                room.bytes = bytes;
-            }
-            let used: u64 = swarms.values().map(|room| room.bytes).sum();
-            let over = used.saturating_sub(self.limit);
-            let oldest = swarms
-                .values()
-                .filter(|room| room.bytes > 0)
-                .min_by_key(|room| room.served);
-            oldest
-                .filter(|_| over > 0)
-                .map(|room| (room.worker.clone(), over))
-        });
-        if let Some((worker, over)) = told {
-            worker.own(move |keeper: &mut Keeper| keeper.evict(over));
-        }
-    }
-}
 
 /// One swarm's files.
 pub struct Keeper {
@@ -91,8 +24,13 @@ pub struct Keeper {
     folder: PathBuf,
     index: Index,
     lanes: BTreeMap<Lane, File>,
-    bytes: u64,
+    kept: Kept,
     space: Arc<Space>,
+    /// Whoever asked was told that the disk takes no more.
+    told_full: bool,
+    /// When somebody was served last, about Unix seconds, and which of these times is written down.
+    served: u64,
+    served_noted: u64,
     news: UnboundedSender<Answer>,
 }
 
@@ -106,27 +44,26 @@ impl Keeper {
         worker: Worker,
         news: UnboundedSender<Answer>,
     ) -> Keeper {
-        let bytes = index.bytes();
-        space.with(|swarms| {
-            swarms.insert(
-                swarm,
-                Room {
-                    bytes: 0,
-                    served: u64::MAX,
-                    worker,
-                },
-            )
-        });
-        // A new one counts as served just now.
-        space.served(swarm);
-        space.set(swarm, bytes);
+        let mut kept = Kept::default();
+        for (piece, mask) in index.pieces() {
+            let header = index.piece(piece).map(|(header, _)| header);
+            let bytes = header.map_or(0, |header| bytes_of(header, mask));
+            *kept.of(piece.lane) += bytes;
+        }
+        let served = std::fs::read_to_string(folder.join(SERVED)).ok();
+        let served = served.and_then(|text| text.trim().parse().ok());
+        space.enter(swarm, kept, served, worker);
+        let first = served.is_none().then(|| space.served(swarm));
         Keeper {
             swarm,
             folder,
             index,
             lanes: BTreeMap::new(),
-            bytes,
+            kept,
             space,
+            told_full: false,
+            served: first.unwrap_or(0),
+            served_noted: 0,
             news,
         }
     }
@@ -147,7 +84,7 @@ impl Keeper {
     }
 
     fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
-        self.space.served(self.swarm);
+        self.served = self.space.served(self.swarm);
         let Some((header, have)) = self.index.piece(piece).map(|(h, m)| (h.clone(), m)) else {
             return load_failed(piece, mask);
         };
@@ -162,9 +99,17 @@ impl Keeper {
         inputs
     }
 
-    /// Drops the oldest data pieces until so many bytes are free.
-    fn evict(&mut self, bytes: u64) -> Vec<Input> {
-        let enough = self.bytes.saturating_sub(bytes);
+    /// Only the order of eviction after a restart hangs on it.
+    fn note_served(&mut self) {
+        if self.served > self.served_noted {
+            self.served_noted = self.served;
+            let _ = std::fs::write(self.folder.join(SERVED), self.served.to_string());
+        }
+    }
+
+    /// Drops the first data pieces until so many bytes are free.
+    pub fn evict(&mut self, bytes: u64) -> Vec<Input> {
+        let enough = self.kept.data.saturating_sub(bytes);
         let mut inputs = Vec::new();
         let pieces: Vec<_> = self
             .index
@@ -172,7 +117,7 @@ impl Keeper {
             .filter(|(p, m)| p.lane != MANIFEST_LANE && !m.is_empty())
             .collect();
         for (piece, mask) in pieces {
-            if self.bytes <= enough {
+            if self.kept.data <= enough {
                 break;
             }
             self.drop_blocks(piece, mask);
@@ -181,8 +126,7 @@ impl Keeper {
             }
             inputs.push(Input::Evicted { piece, mask });
         }
-        // Noted only: with nothing but manifests left, asking again would never end.
-        self.space.note(self.swarm, self.bytes);
+        self.space.note(self.swarm, self.kept, bytes);
         inputs
     }
 
@@ -191,48 +135,80 @@ impl Keeper {
             return;
         }
         if let Some((header, have)) = self.index.piece(piece) {
-            let lost: u64 = have
-                .and(mask)
-                .iter()
-                .map(|b| header.block_len(b) as u64)
-                .sum();
-            self.bytes = self.bytes.saturating_sub(lost);
+            let lost = bytes_of(header, have.and(mask));
+            let kept = self.kept.of(piece.lane);
+            *kept = kept.saturating_sub(lost);
         }
         self.index.remove(piece, mask);
+        self.space.note(self.swarm, self.kept, 0);
     }
 
-    fn store(&mut self, block: &baton_content::VerifiedBlock) -> io::Result<()> {
+    fn store(&mut self, block: &VerifiedBlock) -> Vec<Input> {
+        let (piece, mask) = (block.piece(), Mask::of(block.block()));
+        let known = self.index.piece(piece);
+        let known = known.is_some_and(|(_, mask)| mask.contains(block.block()));
+        let bytes = block.bytes().len() as u64;
+        if !known && piece.lane != MANIFEST_LANE {
+            match self.space.take(self.swarm, bytes) {
+                Room::Yes => {}
+                Room::Later => return vec![Input::StoreFailed { piece, mask }],
+                Room::No => return enough(piece, mask),
+            }
+        }
+        if !known {
+            *self.kept.of(piece.lane) += bytes;
+        }
+        match self.write(block) {
+            Ok(()) => vec![Input::Stored { piece, mask }],
+            Err(error) => {
+                if !known {
+                    *self.kept.of(piece.lane) -= bytes;
+                    self.space.note(self.swarm, self.kept, 0);
+                }
+                if !std::mem::replace(&mut self.told_full, true) {
+                    self.complain(&error);
+                }
+                enough(piece, mask)
+            }
+        }
+    }
+
+    fn write(&mut self, block: &VerifiedBlock) -> io::Result<()> {
         let piece = block.piece();
         let offset = place(piece) + u64::from(block.block().0) * BLOCK_LEN as u64;
         self.lane(piece.lane)?.write_all_at(block.bytes(), offset)?;
-        let known = self
-            .index
-            .piece(piece)
-            .is_some_and(|(_, mask)| mask.contains(block.block()));
         self.index.add(block.header(), block.block());
-        self.index.flush_if_full()?;
-        if !known {
-            self.bytes += block.bytes().len() as u64;
-            self.space.set(self.swarm, self.bytes);
-        }
-        Ok(())
+        self.index.flush_if_full()
     }
+
+    fn complain(&self, error: &io::Error) {
+        let problem = Problem::CannotWrite(error.to_string());
+        // A session that has ended listens no more.
+        let _ = self.news.send(Answer::News(News::Problem(problem)));
+    }
+
+    /// Nothing of it will be served again: what is left goes.
+    fn remove(&mut self) {
+        self.lanes.clear();
+        let _ = std::fs::remove_dir_all(&self.folder);
+        self.space.leave(self.swarm);
+    }
+}
+
+/// Not kept, and nothing more is fetched until there is room: a stream that is larger than the space would be fetched in vain.
+fn enough(piece: PieceId, mask: Mask) -> Vec<Input> {
+    let until = Instant(u64::MAX >> 12);
+    vec![Input::Evicted { piece, mask }, Input::Focus { until }]
+}
+
+fn bytes_of(header: &Header, mask: Mask) -> u64 {
+    mask.iter().map(|b| header.block_len(b) as u64).sum()
 }
 
 impl Side for Keeper {
     fn act(&mut self, output: Output) -> Vec<Input> {
         match output {
-            Output::Store { block } => {
-                let (piece, mask) = (block.piece(), Mask::of(block.block()));
-                match self.store(&block) {
-                    Ok(()) => vec![Input::Stored { piece, mask }],
-                    Err(error) => {
-                        let problem = Problem::CannotWrite(error.to_string());
-                        let _ = self.news.send(Answer::News(News::Problem(problem)));
-                        vec![Input::StoreFailed { piece, mask }]
-                    }
-                }
-            }
+            Output::Store { block } => self.store(&block),
             Output::Load { piece, mask } => self.load(piece, mask),
             _ => Vec::new(),
         }
@@ -241,24 +217,19 @@ impl Side for Keeper {
     fn event(&mut self, event: Event) -> Vec<Input> {
         match event {
             Event::HeadChanged(head) => self.index.set_head(head),
-            // The publisher said until when: what is left of it goes.
-            Event::Expired => {
-                self.lanes.clear();
-                let _ = std::fs::remove_dir_all(&self.folder);
-                self.space.with(|swarms| swarms.remove(&self.swarm));
-            }
+            // The publisher said until when, or is not to be believed.
+            Event::Expired | Event::Fraud { .. } => self.remove(),
             _ => {}
         }
         Vec::new()
     }
 
     fn idle(&mut self) {
-        if let Err(error) = self.index.flush() {
-            let _ = self
-                .news
-                .send(Answer::News(News::Problem(Problem::CannotWrite(
-                    error.to_string(),
-                ))));
+        self.note_served();
+        if let Err(error) = self.index.flush()
+            && !std::mem::replace(&mut self.told_full, true)
+        {
+            self.complain(&error);
         }
     }
 
@@ -281,3 +252,6 @@ fn punch(file: &File, offset: u64) {
     // SAFETY: the descriptor is open for as long as `file` is borrowed, and no memory is passed.
     unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, len) };
 }
+
+/// Beside the index: when somebody was served last, Unix seconds.
+const SERVED: &str = "served";

@@ -5,10 +5,10 @@
 
 use baton_content::{ContentKey, PublisherKey, Secret, SignedHead, StreamKeys};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a publisher keeps.
 #[derive(Clone, Serialize, Deserialize)]
@@ -61,6 +61,10 @@ impl FileMark {
 pub enum KeyError {
     #[error("the key file cannot be read or written: {0}")]
     Io(#[from] std::io::Error),
+    #[error("{0}: {1}")]
+    Source(PathBuf, std::io::Error),
+    #[error("the key is in use by another Baton")]
+    InUse,
     #[error("this is no key file of Baton's")]
     NotAKey,
     #[error("these are not the files that the key was made for: {0} differs; take another key")]
@@ -78,6 +82,23 @@ impl KeyFile {
             head: None,
             manifest: Vec::new(),
             files: Vec::new(),
+        }
+    }
+
+    /// Keeps other processes from signing with this key for as long as the file that is returned is open.
+    pub fn lock(path: &Path) -> Result<File, KeyError> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".lock");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(beside)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(KeyError::InUse),
+            // A file system without locks: its owner must take care.
+            Err(TryLockError::Error(_)) | Ok(()) => Ok(file),
         }
     }
 

@@ -5,6 +5,7 @@
 //!     rtc.rs, link.rs   peer connections        signalling.rs   the server's socket
 //!     worker.rs         one thread per session for the disk: publisher.rs | viewer.rs | keeper.rs, with index.rs
 //!     library.rs        what a download has, for reader.rs (--stdout) and serve.rs (--serve)
+//!     output.rs         where a download lies   space.rs  a keeper's room   uplink.rs  what all sessions may send
 //! ```
 //!
 //! Invariants: only `Header::verify` makes what is stored or sent; a `Store` is done before any `Load` that follows it, because
@@ -14,6 +15,7 @@ pub mod args;
 pub mod command;
 pub mod exit;
 mod feed;
+mod handles;
 pub mod index;
 mod keeper;
 mod keyfile;
@@ -29,10 +31,13 @@ mod serve;
 pub mod session;
 mod show;
 mod signalling;
+mod space;
+mod uplink;
 mod viewer;
 mod worker;
 
 pub use library::Library;
+pub use show::complain;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,6 +54,25 @@ pub(crate) fn unix_s() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
-pub use keeper::Space;
 pub use publisher::Source;
+pub use space::Space;
+pub use uplink::Uplink;
 pub use worker::{News, Problem};
+
+/// Takes as many file handles as the system allows: a folder, a keeper's streams and every connection need some.
+pub fn raise_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointers are good for the calls. Where it fails, the limit stays as it was.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max.min(FILES_MAX);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
+/// File handles to ask for: 160 connections and a few files for each of several hundred streams.
+const FILES_MAX: libc::rlim_t = 65_536;

@@ -3,8 +3,8 @@
 use crate::output::Files;
 use baton_content::{Entry, Manifest, Mask, PieceId};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ struct State {
     have: BTreeMap<PieceId, Mask>,
     files: Option<Arc<Mutex<Files>>>,
     path: Option<PathBuf>,
+    /// What readers wait for, nearest first.
+    wanted: Vec<PieceId>,
 }
 
 impl Default for Library {
@@ -59,13 +61,29 @@ impl Library {
         entry.blocks(range).filter_map(missing).collect()
     }
 
-    pub(crate) fn file(&self, entry: usize) -> Option<Arc<File>> {
-        let files = self.state().files.clone()?;
-        files
+    /// Reads a file of the download. Blocks: not for an async task.
+    pub(crate) fn read(&self, entry: usize, at: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+        let files = self.state().files.clone();
+        let files = files.ok_or(std::io::ErrorKind::NotFound)?;
+        // The lock is held for the look-up only: the writer goes on while this reads.
+        let (file, start) = files
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .file(entry)
-            .ok()
+            .file(entry)?;
+        file.read_exact_at(bytes, start + at)
+    }
+
+    pub(crate) fn want(&self, pieces: Vec<PieceId>) {
+        self.state().wanted = pieces;
+    }
+
+    /// The piece that a reader waits for soonest among those that `fits` takes.
+    pub(crate) fn first_wanted(&self, fits: impl Fn(PieceId) -> bool) -> Option<PieceId> {
+        self.state()
+            .wanted
+            .iter()
+            .copied()
+            .find(|piece| fits(*piece))
     }
 
     pub(crate) fn set_manifest(&self, manifest: Arc<Manifest>, path: Option<PathBuf>) {

@@ -8,6 +8,7 @@ use baton_signal_protocol::{IceCandidate, IceServer};
 use baton_swarm::{Channel, ConnId, Path};
 use bytes::{Bytes, BytesMut};
 use rtc::ice::mdns::MulticastDnsMode;
+use rtc::peer_connection::transport::RTCDtlsRole;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,17 +55,16 @@ pub enum LinkEvent {
     Received(Channel, Bytes),
     /// Bytes in all that may be sent, as `Input::Writable` counts them.
     Credit(u64),
-    /// A channel closed, the transport failed, or the handshake took too long.
-    Gone,
+    /// A channel closed, the transport failed, or the handshake took too long: the fault in words, if there was one.
+    Gone(Option<String>),
 }
 
 /// Starts the task.
 pub fn spawn(setup: Setup) {
     tokio::spawn(async move {
         let (conn, events) = (setup.conn, setup.events.clone());
-        // Which step failed is of no use to anybody: the other side may be gone, or lie.
-        let _ = run(setup).await;
-        let _ = events.send((conn, LinkEvent::Gone)).await;
+        let fault = run(setup).await.err().map(|fault| fault.to_string());
+        let _ = events.send((conn, LinkEvent::Gone(fault))).await;
     });
 }
 
@@ -78,10 +78,13 @@ struct Handler {
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         if let Ok(init) = event.candidate.to_json() {
-            // The crate's driver calls this: it must not wait for our inbox. A lost candidate costs only itself.
-            let _ = self
-                .events
-                .try_send((self.conn, LinkEvent::Candidate(init.candidate)));
+            let (conn, events) = (self.conn, self.events.clone());
+            // The crate's driver calls this: it must not wait for our inbox. A host has some ten candidates.
+            tokio::spawn(async move {
+                let _ = events
+                    .send((conn, LinkEvent::Candidate(init.candidate)))
+                    .await;
+            });
         }
     }
 
@@ -125,6 +128,8 @@ async fn run(setup: Setup) -> Result<(), Ended> {
     let data = channel(&*pc, "data", 1, true).await?;
 
     let mut remote_known = offer.is_some();
+    // Our answers are passive, and a passive side speaks second: see `heard` below.
+    let mut passive = offer.is_some();
     let local = match offer {
         Some(sdp) => {
             pc.set_remote_description(RTCSessionDescription::offer(sdp)?)
@@ -138,6 +143,7 @@ async fn run(setup: Setup) -> Result<(), Ended> {
     pc.set_local_description(local).await?;
 
     let (opened_tx, mut opened) = mpsc::channel(2);
+    let (heard_tx, mut heard) = mpsc::channel(1);
     let mut readers = tokio::task::JoinSet::new();
     // Messages of a channel that opened first wait until the engine knows of the connection.
     let (announce, announced) = tokio::sync::watch::channel(false);
@@ -147,11 +153,12 @@ async fn run(setup: Setup) -> Result<(), Ended> {
             kind,
             channel.clone(),
             opened_tx.clone(),
+            heard_tx.clone(),
             announced.clone(),
             events.clone(),
         ));
     }
-    drop(opened_tx);
+    drop((opened_tx, heard_tx));
 
     let mut early = Vec::new();
     let mut open_channels = 0;
@@ -159,6 +166,7 @@ async fn run(setup: Setup) -> Result<(), Ended> {
         tokio::select! {
             command = timeout_at(deadline, commands.recv()) => match command? {
                 Some(Command::Answer(sdp)) => {
+                    passive = sdp.contains("a=setup:active");
                     pc.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
                     remote_known = true;
                     add_candidates(&*pc, std::mem::take(&mut early)).await;
@@ -172,6 +180,14 @@ async fn run(setup: Setup) -> Result<(), Ended> {
                 one.ok_or("a channel closed before it opened")?;
                 open_channels += 1;
             }
+            _ = &mut failed => return Ok(()),
+        }
+    }
+    if passive {
+        // The crate at the other end loses what comes in one burst with the packet that connects it (its channels know of no
+        // association yet). The active side may speak at once, because we were connected first; what it says shows that it is, too.
+        tokio::select! {
+            _ = timeout_at(deadline, heard.recv()) => {}
             _ = &mut failed => return Ok(()),
         }
     }
@@ -203,40 +219,56 @@ async fn pump(
     failed: &mut oneshot::Receiver<()>,
     readers: &mut tokio::task::JoinSet<()>,
 ) -> Result<(), Ended> {
-    let (mut sent, mut reported) = (0u64, 0u64);
+    let (mut sent, mut left, mut reported) = (0u64, 0u64, 0u64);
     let mut waiting = true;
+    let mut look_again = Instant::now();
+    // A place in the session's inbox for the next report, and what to say there.
+    let mut place = None;
+    let mut credit = 0;
     loop {
-        let look_again = Instant::now() + CREDIT_INTERVAL;
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Send(channel, bytes)) => {
                     sent += bytes.len() as u64;
                     channels[usize::from(channel == Channel::Data)].send(BytesMut::from(bytes)).await?;
                     waiting = true;
+                    if sent - left <= OUTSTANDING_MAX {
+                        continue;
+                    }
+                }
+                Some(Command::Candidates(more)) => {
+                    add_candidates(pc, more).await;
                     continue;
                 }
-                Some(Command::Candidates(more)) => add_candidates(pc, more).await,
-                Some(Command::Answer(_)) => {}
+                Some(Command::Answer(_)) => continue,
                 Some(Command::Close) | None => {
                     drain(channels).await;
                     return Ok(());
                 }
             },
+            permit = async { place.as_mut().expect("guarded").await }, if place.is_some() => {
+                place = None;
+                reported = credit;
+                let permit: mpsc::OwnedPermit<_> = permit?;
+                permit.send((conn, LinkEvent::Credit(credit)));
+                continue;
+            }
             () = sleep_until(look_again), if waiting => {}
             _ = readers.join_next() => return Ok(()),
             _ = &mut *failed => return Ok(()),
         }
+        look_again = Instant::now() + CREDIT_INTERVAL;
         let outstanding = outstanding(channels).await?;
+        if outstanding > OUTSTANDING_MAX {
+            return Err("the other side takes nothing of what is sent".into());
+        }
+        left = sent.saturating_sub(outstanding);
         waiting = outstanding > 0;
-        // Absolute: what was sent, less what still waits, plus the window. A lost report is made good by the next.
-        let credit = (sent + SEND_WINDOW).saturating_sub(outstanding);
-        if credit >= reported + SEND_WINDOW / 8 {
-            reported = credit;
-            // Not awaited: a full inbox would keep us from sending, and the next look says it again.
-            if events.try_send((conn, LinkEvent::Credit(credit))).is_err() {
-                reported = 0;
-                waiting = true;
-            }
+        // Absolute: what was sent, less what still waits, plus the window. A later report says all that an earlier one did.
+        credit = credit.max(left + SEND_WINDOW);
+        if place.is_none() && credit >= reported + SEND_WINDOW / 8 {
+            // Waited for beside everything else: a full inbox must keep us neither from sending nor from reporting.
+            place = Some(Box::pin(events.clone().reserve_owned()));
         }
     }
 }
@@ -246,6 +278,7 @@ async fn read(
     kind: Channel,
     channel: Arc<dyn DataChannel>,
     opened: mpsc::Sender<()>,
+    heard: mpsc::Sender<()>,
     mut announced: tokio::sync::watch::Receiver<bool>,
     events: mpsc::Sender<(ConnId, LinkEvent)>,
 ) {
@@ -253,6 +286,8 @@ async fn read(
         match event {
             DataChannelEvent::OnOpen if opened.send(()).await.is_err() => return,
             DataChannelEvent::OnMessage(message) => {
+                // A second one need not be told.
+                let _ = heard.try_send(());
                 if announced.wait_for(|announced| *announced).await.is_err() {
                     return;
                 }
@@ -292,6 +327,7 @@ async fn build(
     // Candidates are addresses, never mDNS names: a browser that hides its own still reaches ours.
     let settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_answering_dtls_role(RTCDtlsRole::Server)
         .with_ice_timeouts(Some(SILENT), Some(GONE), Some(KEEPALIVE))
         .with_include_loopback_candidate(bind.iter().any(IpAddr::is_loopback));
     Ok(PeerConnectionBuilder::new()
@@ -393,6 +429,8 @@ impl Drop for Closer {
 
 /// How much may wait in a connection's channels, bytes: a fast path stays busy, and a cancel still matters.
 const SEND_WINDOW: u64 = 1 << 20;
+/// How much may wait all the same: control messages ask for no credit. Whoever lets so much pile up does not listen.
+const OUTSTANDING_MAX: u64 = 8 << 20;
 /// How often to look at what has left while something waits: 1 MiB per 4 ms are 250 MB/s.
 const CREDIT_INTERVAL: Duration = Duration::from_millis(4);
 /// How long a connection may take to open: as in the browser.
@@ -405,3 +443,119 @@ const GONE: Duration = Duration::from_secs(4);
 const KEEPALIVE: Duration = Duration::from_secs(2);
 /// How long a closing connection may go on delivering.
 const LINGER: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Side {
+        commands: mpsc::UnboundedSender<Command>,
+        events: mpsc::Receiver<(ConnId, LinkEvent)>,
+    }
+
+    fn side(offer: Option<String>) -> Side {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (out, events) = mpsc::channel(16);
+        spawn(Setup {
+            conn: ConnId(1),
+            offer,
+            ice: Vec::new(),
+            bind: vec![IpAddr::from([127, 0, 0, 1])],
+            commands: inbox,
+            events: out,
+        });
+        Side { commands, events }
+    }
+
+    fn pass_on(event: &LinkEvent, to: &Side) {
+        if let LinkEvent::Candidate(line) = event
+            && let Ok(Some(candidate)) = IceCandidate::parse(line)
+        {
+            // One that has ended shows by its own event.
+            let _ = to.commands.send(Command::Candidates(vec![candidate]));
+        }
+    }
+
+    /// Two sides of which the first has sent a first message, and the second has it.
+    async fn connected() -> (Side, Side) {
+        let mut offerer = side(None);
+        let (mut sdp, mut early) = (None, Vec::new());
+        while sdp.is_none() {
+            match offerer.events.recv().await.expect("it runs").1 {
+                LinkEvent::Described(text) => sdp = Some(text),
+                event => early.push(event),
+            }
+        }
+        let mut answerer = side(sdp);
+        early.iter().for_each(|event| pass_on(event, &answerer));
+        loop {
+            tokio::select! {
+                event = offerer.events.recv() => match event.expect("it runs").1 {
+                    LinkEvent::Opened(_) => {
+                        let hello = Bytes::from_static(b"hello");
+                        let _ = offerer.commands.send(Command::Send(Channel::Control, hello));
+                    }
+                    LinkEvent::Gone(fault) => panic!("{fault:?}"),
+                    event => pass_on(&event, &answerer),
+                },
+                event = answerer.events.recv() => match event.expect("it runs").1 {
+                    LinkEvent::Described(text) => {
+                        let _ = offerer.commands.send(Command::Answer(text));
+                    }
+                    LinkEvent::Received(..) => return (offerer, answerer),
+                    LinkEvent::Gone(fault) => panic!("{fault:?}"),
+                    event => pass_on(&event, &offerer),
+                },
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_takes_nothing_of_what_is_sent_is_let_go() {
+        // From here on nobody takes what the other side hears: its windows fill.
+        let (mut talker, _deaf) = connected().await;
+        let message = Bytes::from(vec![7; 60_000]);
+        for _ in 0..600 {
+            let _ = talker
+                .commands
+                .send(Command::Send(Channel::Control, message.clone()));
+        }
+        let fault = loop {
+            if let (_, LinkEvent::Gone(fault)) = talker.events.recv().await.expect("it runs") {
+                break fault;
+            }
+        };
+        assert_eq!(
+            fault.as_deref(),
+            Some("the other side takes nothing of what is sent")
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn credit_comes_though_the_inbox_was_full() {
+        let (mut talker, mut listener) = connected().await;
+        let message = Bytes::from(vec![7; 60_000]);
+        let mut sent = 5;
+        for _ in 0..10 {
+            let both = [&talker, &listener];
+            for side in both {
+                // Both ways: what comes fills the inbox that the credit must go through.
+                let _ = side
+                    .commands
+                    .send(Command::Send(Channel::Data, message.clone()));
+            }
+            sent += message.len() as u64;
+        }
+        let drain = tokio::spawn(async move { while listener.events.recv().await.is_some() {} });
+        let mut credit = 0;
+        // Reports come in steps of an eighth of the window.
+        while credit + SEND_WINDOW / 8 <= sent + SEND_WINDOW {
+            match talker.events.recv().await.expect("it runs").1 {
+                LinkEvent::Credit(now) => credit = now,
+                LinkEvent::Gone(fault) => panic!("{fault:?}"),
+                _ => {}
+            }
+        }
+        drain.abort();
+    }
+}

@@ -1,6 +1,6 @@
 //! `baton`: the command line (docs/cli.md).
 
-use baton_client_native::{args::Cli, command};
+use baton_client_native::{args::Cli, command, complain, raise_file_limit};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -15,10 +15,11 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("baton: {error}");
+            complain(&format!("baton: {error}"));
             return ExitCode::FAILURE;
         }
     };
+    raise_file_limit();
     let result = runtime.block_on(command::run(cli));
     // Threads that still read a disk must not hold the process.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
             if !json {
-                eprintln!("baton: {exit}");
+                complain(&format!("baton: {exit}"));
             }
             ExitCode::from(exit.code)
         }

@@ -2,15 +2,17 @@
 
 use crate::exit::{self, Exit};
 use crate::index::{Index, IndexError};
-use crate::keeper::{Keeper, Space};
+use crate::keeper::Keeper;
 use crate::keyfile::KeyError;
 use crate::library::Library;
-use crate::output::{self, Target};
+use crate::output::{Place, Target};
 use crate::publisher::{Publisher, Source};
 use crate::session::{self, Handle, Setup};
-use crate::viewer::Viewer;
+use crate::space::Space;
+use crate::uplink::Uplink;
+use crate::viewer::{self, Viewer};
 use crate::worker;
-use baton_content::{Link, SwarmId, Ticket};
+use baton_content::{Link, Ticket};
 use baton_swarm::{Config, Role, Stream};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -22,16 +24,21 @@ use tokio::sync::mpsc;
 pub struct Net {
     /// Origins, best first.
     pub servers: Vec<String>,
-    pub upload_bytes_per_second: Option<u64>,
-    pub upload_total: Option<u64>,
+    /// What all sessions may send together.
+    pub uplink: Uplink,
     /// Empty: every interface; loopback too where the server is on it.
     pub bind: Vec<IpAddr>,
 }
 
 impl Net {
-    fn bind(&self) -> Vec<IpAddr> {
+    /// Local addresses for connections to whoever these servers name.
+    fn bind(&self, servers: &[String]) -> Result<Vec<IpAddr>, Exit> {
+        for ip in &self.bind {
+            UdpSocket::bind((*ip, 0))
+                .map_err(|error| Exit::new(exit::USAGE, format!("--bind {ip}: {error}")))?;
+        }
         if !self.bind.is_empty() {
-            return self.bind.clone();
+            return Ok(self.bind.clone());
         }
         let mut bind = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
         // Asks the routing table only; nothing is sent.
@@ -40,20 +47,24 @@ impl Net {
         if v6.is_ok() {
             bind.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         }
-        let local = |origin: &String| {
-            let host = origin.split("://").nth(1).unwrap_or_default();
-            host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
+        let at = |host: &str| {
+            let mut hosts = servers
+                .iter()
+                .filter_map(|origin| origin.split("://").nth(1));
+            hosts.any(|name| name.starts_with(host))
         };
-        if self.servers.iter().any(local) {
+        if at("127.") || at("localhost") {
             bind.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        bind
+        if at("[::1]") {
+            bind.push(IpAddr::V6(Ipv6Addr::LOCALHOST));
+        }
+        Ok(bind)
     }
 
     fn config(&self) -> Config {
         Config {
             peers_max: PEERS_MAX,
-            upload_bytes_per_second: self.upload_bytes_per_second,
             ..Config::default()
         }
     }
@@ -105,6 +116,7 @@ pub fn publish(
     net: &Net,
 ) -> Result<Published, Exit> {
     let servers = net.servers("", &[])?;
+    let bind = net.bind(&servers)?;
     let (news, answers) = mpsc::unbounded_channel();
     let publisher = Publisher::new(sources, title, key, expires_unix_s, news.clone())?;
     let link = publisher.link(&servers);
@@ -126,9 +138,9 @@ pub fn publish(
         have: Vec::new(),
         swarm_key: keys.swarm,
         signalling_key: keys.signalling,
+        bind,
         servers,
-        bind: net.bind(),
-        upload_total: net.upload_total,
+        uplink: net.uplink.clone(),
         worker,
         answers,
         library: None,
@@ -148,6 +160,8 @@ pub fn publish(
 pub enum Destination {
     /// A file or folder to make, or a folder to put it into.
     At(PathBuf),
+    /// The same, and later runs seed from it when it is finished.
+    Seeding(PathBuf),
     /// A temporary file without a name.
     Nameless,
     /// Nothing but the manifest is wanted.
@@ -162,36 +176,46 @@ pub fn fetch(
 ) -> Result<(Handle, Arc<Library>), Exit> {
     let link = Link::parse(text).map_err(|error| Exit::new(exit::USAGE, error.to_string()))?;
     let servers = net.servers(text, link.servers())?;
+    let bind = net.bind(&servers)?;
     let keys = link.keys();
     let swarm = keys.swarm.id();
-    let scratch = std::env::temp_dir().join(format!(
-        "baton-{}.index",
-        u64::from_le_bytes(crate::random())
-    ));
-    let (target, index_path) = match &destination {
-        Destination::At(path) => (Target::At(path.clone()), output::index_path(path, &swarm)),
-        Destination::Nameless | Destination::Nowhere => (Target::Nameless, scratch.clone()),
+    let place = match &destination {
+        Destination::At(path) => Some(Place::new(path, &swarm, false)),
+        Destination::Seeding(path) => Some(Place::new(path, &swarm, true)),
+        Destination::Nameless | Destination::Nowhere => None,
     };
-    let mut index = Index::open(&index_path, &link.publisher, &swarm)?;
-    if let Destination::At(path) = &destination {
-        forget_lost_files(&mut index, path, &index_path, &link, &swarm)?;
-    } else {
+    let index_path = match &place {
+        Some(place) => place.index_path(),
+        None => std::env::temp_dir().join(format!(
+            "baton-{}.index",
+            u64::from_le_bytes(crate::random())
+        )),
+    };
+    let index = Index::open(&index_path, &link.publisher, &swarm)?;
+    if place.is_none() {
         // A log without a name goes with its process.
         let _ = std::fs::remove_file(&index_path);
     }
     let (have, head) = (index.have(), index.head().cloned());
     let (news, answers) = mpsc::unbounded_channel();
     let library = Arc::new(Library::default());
-    let viewer = Viewer::new(
-        keys.link_slot,
+    let (worker, jobs) = worker::queue();
+    let keep_index = place.as_ref().is_some_and(|place| place.again);
+    let mut viewer = Viewer::new(viewer::Setup {
+        slot_key: keys.link_slot,
         index,
         index_path,
-        target,
-        library.clone(),
-        news.clone(),
-    );
-    let first = viewer.start_set().into_iter().collect();
-    let (worker, jobs) = worker::queue();
+        keep_index,
+        target: match (place, &destination) {
+            (Some(place), _) => Target::At(place),
+            (None, Destination::Nowhere) => Target::Nowhere,
+            (None, _) => Target::Nameless,
+        },
+        library: library.clone(),
+        worker: worker.clone(),
+        news: news.clone(),
+    });
+    let first = viewer.begin();
     worker::spawn(Box::new(viewer), jobs, news);
     let mut config = net.config();
     config.background = !matches!(destination, Destination::Nowhere);
@@ -206,9 +230,9 @@ pub fn fetch(
         have,
         swarm_key: keys.swarm,
         signalling_key: keys.signalling,
+        bind,
         servers,
-        bind: net.bind(),
-        upload_total: net.upload_total,
+        uplink: net.uplink.clone(),
         worker,
         answers,
         library: Some(library.clone()),
@@ -217,38 +241,10 @@ pub fn fetch(
     Ok((session, library))
 }
 
-/// An index whose half file was removed claims what is not there: it begins anew.
-fn forget_lost_files(
-    index: &mut Index,
-    path: &Path,
-    index_path: &Path,
-    link: &Link,
-    swarm: &SwarmId,
-) -> Result<(), Exit> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let claims = index
-        .pieces()
-        .any(|(piece, mask)| piece.lane != baton_content::MANIFEST_LANE && !mask.is_empty());
-    if claims && !path.is_dir() && !Path::new(&part).exists() {
-        let fresh = index_path.with_extension("fresh");
-        let _ = std::fs::remove_file(&fresh);
-        let new = Index::open(&fresh, &link.publisher, swarm)?;
-        std::fs::rename(&fresh, index_path)
-            .map_err(|error| Exit::new(exit::FILE, error.to_string()))?;
-        *index = new;
-    }
-    Ok(())
-}
-
-/// Room for keepers.
-pub fn space(limit: u64) -> Arc<Space> {
-    Arc::new(Space::new(limit))
-}
-
 /// Keeps a stream alive without being able to read it.
 pub fn keep(ticket: &Ticket, folder: &Path, space: &Arc<Space>, net: &Net) -> Result<Handle, Exit> {
     let servers = net.servers("", ticket.servers())?;
+    let bind = net.bind(&servers)?;
     let swarm = ticket.swarm.id();
     let folder = folder.join(swarm.to_string());
     std::fs::create_dir_all(&folder).map_err(|error| Exit::new(exit::FILE, error.to_string()))?;
@@ -278,9 +274,9 @@ pub fn keep(ticket: &Ticket, folder: &Path, space: &Arc<Space>, net: &Net) -> Re
         have,
         swarm_key: ticket.swarm.clone(),
         signalling_key: ticket.signalling,
+        bind,
         servers,
-        bind: net.bind(),
-        upload_total: net.upload_total,
+        uplink: net.uplink.clone(),
         worker,
         answers,
         library: None,

@@ -3,14 +3,15 @@
 //! Nothing is hashed or copied before the link is ready. Sealed bytes are not kept, but for the last few pieces: what is asked for
 //! later is read and sealed again, and checked against its signed header before it leaves.
 
+use crate::handles::Handles;
 use crate::index::Index;
 use crate::keyfile::{FileMark, KeyError, KeyFile};
 use crate::look::{Probe, hash, mime, probe};
 use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
 use baton_content::{
     ByteRange, DATA_LANE, Entry, Head, Header, Lane, LaneKey, LaneState, Link, MANIFEST_LANE,
-    Manifest, Mask, PieceFlags, PieceId, PieceIndex, PieceMeta, PublisherKey, Sealed, Secret,
-    SignedHead, seal_blocks,
+    Manifest, ManifestError, Mask, PieceFlags, PieceId, PieceIndex, PieceMeta, PublisherKey,
+    Sealed, Secret, SignedHead, seal_blocks,
 };
 use baton_swarm::{Event, Input, Output};
 use std::collections::{BTreeMap, VecDeque};
@@ -37,8 +38,11 @@ pub struct Publisher {
     key_path: Option<PathBuf>,
     head: SignedHead,
     manifest: Manifest,
-    files: Vec<Arc<File>>,
+    paths: Arc<Vec<PathBuf>>,
+    handles: Handles,
     marks: Vec<FileMark>,
+    /// Held for as long as the key is in use: one writer per signing key.
+    _lock: Option<File>,
     lane_key: LaneKey,
     manifest_key: LaneKey,
     headers: BTreeMap<PieceId, Header>,
@@ -63,23 +67,23 @@ impl Publisher {
         expires_unix_s: u64,
         news: UnboundedSender<Answer>,
     ) -> Result<Publisher, KeyError> {
+        let lock = key_path.as_deref().map(KeyFile::lock).transpose()?;
         let known = key_path
             .as_deref()
             .map(KeyFile::read)
             .transpose()?
             .flatten();
         let mut state = known.unwrap_or_else(KeyFile::random);
-        let (mut files, mut marks, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut marks, mut entries) = (Vec::new(), Vec::new());
         let mut first_piece = 0;
         for source in sources {
-            let file = File::open(&source.path)?;
-            let metadata = file.metadata()?;
+            let unreadable = |error| KeyError::Source(source.path.clone(), error);
+            let metadata = std::fs::metadata(&source.path).map_err(unreadable)?;
             let mut entry = Entry::new(&source.name, metadata.len());
             entry.mime = mime(&source.name).map(Into::into);
             entry.first_piece = PieceIndex(first_piece);
             first_piece += entry.piece_count();
             marks.push(FileMark::new(&source.name, &metadata));
-            files.push(Arc::new(file));
             entries.push(entry);
         }
         if !state.files.is_empty() {
@@ -133,6 +137,16 @@ impl Publisher {
                 SignedHead::sign(head, &key)
             }
         };
+        let head = match expires_unix_s {
+            // Another time than when the key was made: said by a head of its own.
+            until if until != 0 && until != head.head().expires_unix_s => {
+                let mut newer = head.next();
+                newer.expires_unix_s = until;
+                newer.clock_unix_ms = crate::unix_s() * 1000;
+                SignedHead::sign(newer, &key)
+            }
+            _ => head,
+        };
         state.files = marks.clone();
         state.head = Some(head.bytes().to_vec());
         let mut publisher = Publisher {
@@ -143,7 +157,9 @@ impl Publisher {
             key_path,
             head,
             manifest,
-            files,
+            paths: Arc::new(sources.iter().map(|source| source.path.clone()).collect()),
+            handles: Handles::default(),
+            _lock: lock,
             marks,
             headers: BTreeMap::new(),
             signed: None,
@@ -211,7 +227,7 @@ impl Publisher {
             worker.own(move |_: &mut Publisher| vec![start]);
             return;
         }
-        let files = self.files.clone();
+        let paths = self.paths.clone();
         let names: Vec<(String, u64)> = self
             .marks
             .iter()
@@ -221,21 +237,27 @@ impl Publisher {
         let known = !self.state.manifest.is_empty();
         std::thread::spawn(move || {
             if !known {
-                let probes: Vec<Probe> = files
+                let probes: Vec<Probe> = paths
                     .iter()
                     .zip(&names)
                     .take(PROBED_MAX)
-                    .map(|(file, (name, size))| probe(file, name, *size))
+                    .map(|(path, (name, size))| {
+                        File::open(path)
+                            .map_or_else(|_| Probe::default(), |file| probe(&file, name, *size))
+                    })
                     .collect();
                 worker.own(move |publisher: &mut Publisher| publisher.probed(probes));
             }
             let mut hashes = Vec::new();
-            for (file, (_, size)) in files.iter().zip(&names) {
-                match hash(file, *size, &served, started) {
+            for (path, (_, size)) in paths.iter().zip(&names) {
+                let hashed = File::open(path).and_then(|file| hash(&file, *size, &served, started));
+                match hashed {
                     Ok(hash) => hashes.push(hash),
-                    Err(_) => {
+                    Err(error) => {
+                        let problem =
+                            Problem::FileUnreadable(format!("{}: {error}", path.display()));
                         worker.own(|publisher: &mut Publisher| {
-                            publisher.fail(Problem::FileUnreadable);
+                            publisher.fail(problem);
                             Vec::new()
                         });
                         return;
@@ -306,9 +328,7 @@ impl Publisher {
     fn grown(&mut self, ended: bool) -> Vec<Input> {
         let pieces = self.state.manifest.len() as u32;
         if !ended && self.head.head().pieces(MANIFEST_LANE) == pieces {
-            if self.save().is_err() {
-                self.fail(Problem::FileUnreadable);
-            }
+            self.save_or_fail();
             return Vec::new();
         }
         let mut head = self.head.next();
@@ -325,10 +345,14 @@ impl Publisher {
         head.clock_unix_ms = crate::unix_s() * 1000;
         self.head = SignedHead::sign(head, &self.key);
         self.state.head = Some(self.head.bytes().to_vec());
-        if self.save().is_err() {
-            self.fail(Problem::FileUnreadable);
-        }
+        self.save_or_fail();
         vec![Input::Head(self.head.clone())]
+    }
+
+    fn save_or_fail(&mut self) {
+        if let Err(error) = self.save() {
+            self.fail(Problem::CannotWrite(error.to_string()));
+        }
     }
 
     fn save(&self) -> Result<(), KeyError> {
@@ -338,21 +362,31 @@ impl Publisher {
     }
 
     fn add_manifest(&mut self) {
-        let pieces = self.manifest.to_pieces().unwrap_or_else(|_| {
-            // A name or type that no manifest takes must not keep files from being shared.
-            let mut plain = self.manifest.clone();
-            plain.title = "files".into();
-            for (place, entry) in plain.entries.iter_mut().enumerate() {
-                *entry = Entry {
-                    path: format!("file-{place}"),
-                    mime: None,
-                    start: Vec::new(),
-                    ..entry.clone()
-                };
-            }
-            plain.to_pieces().unwrap_or_default()
-        });
+        let pieces = self
+            .manifest
+            .to_pieces()
+            .unwrap_or_else(|_| self.plain().to_pieces().unwrap_or_default());
         self.state.manifest.extend(pieces);
+    }
+
+    /// A name or type that no manifest takes must not keep files from being shared: those files, and only those, get plain ones.
+    fn plain(&self) -> Manifest {
+        let mut plain = self.manifest.clone();
+        while let Err(fault) = plain.to_pieces() {
+            match fault {
+                ManifestError::Entry { entry, .. } => {
+                    let fault = &mut plain.entries[entry];
+                    let name = format!("file-{entry}");
+                    if fault.path == name {
+                        break;
+                    }
+                    (fault.path, fault.mime, fault.start) = (name, None, Vec::new());
+                }
+                _ if plain.title != "files" => plain.title = "files".into(),
+                _ => break,
+            }
+        }
+        plain
     }
 
     fn seal(&mut self, piece: PieceId) -> Vec<Input> {
@@ -370,22 +404,28 @@ impl Publisher {
             return vec![Input::SealFailed { piece }];
         };
         let mut bytes = vec![0; (range.end - range.start) as usize];
-        if self.files[place]
-            .read_exact_at(&mut bytes, range.start)
-            .is_err()
-            || !self.unchanged(place)
-        {
-            self.fail(Problem::FileChanged);
+        let read = self
+            .file(place)
+            .and_then(|file| file.read_exact_at(&mut bytes, range.start).map(|()| file));
+        if !read.is_ok_and(|file| self.unchanged(place, &file)) {
+            self.fail(self.changed(place));
             return vec![Input::SealFailed { piece }];
         }
         vec![self.sealed(piece, bytes)]
     }
 
+    fn file(&mut self, place: usize) -> std::io::Result<Arc<File>> {
+        self.handles.get(place, || File::open(&self.paths[place]))
+    }
+
+    fn changed(&self, place: usize) -> Problem {
+        Problem::FileChanged(self.paths[place].display().to_string())
+    }
+
     /// Size and time of a file as they were when the link was made.
-    fn unchanged(&self, place: usize) -> bool {
+    fn unchanged(&self, place: usize, file: &File) -> bool {
         let mark = &self.marks[place];
-        self.files[place]
-            .metadata()
+        file.metadata()
             .is_ok_and(|now| FileMark::new(&mark.path, &now).same(mark))
     }
 
@@ -407,15 +447,16 @@ impl Publisher {
         match self.headers.get(&piece) {
             Some(old) if !old.same_core(&header) => {
                 // Other bytes than those that were signed: saying so beats signing two truths.
-                self.fail(Problem::FileChanged);
+                let place = self.locate(piece).map_or(0, |(place, _)| place);
+                self.fail(self.changed(place));
                 return Input::SealFailed { piece };
             }
             Some(_) => {}
             None => {
                 if let Some(signed) = &mut self.signed {
                     signed.add_header(&header);
-                    if signed.flush().is_err() {
-                        self.fail(Problem::FileUnreadable);
+                    if let Err(error) = signed.flush() {
+                        self.fail(Problem::CannotWrite(error.to_string()));
                         return Input::SealFailed { piece };
                     }
                 }
@@ -451,14 +492,14 @@ impl Publisher {
         let Some((place, range)) = self.locate(piece) else {
             return load_failed(piece, mask);
         };
-        let (file, key) = (&self.files[place], &self.lane_key);
+        let (file, key) = (self.file(place), &self.lane_key);
         let (inputs, bad) = load(&header, mask, |offset, bytes| {
-            file.read_exact_at(bytes, range.start + offset as u64)?;
+            file?.read_exact_at(bytes, range.start + offset as u64)?;
             key.apply_at(header.core(), offset, bytes);
             Ok(())
         });
         if !bad.is_empty() {
-            self.fail(Problem::FileChanged);
+            self.fail(self.changed(place));
         }
         inputs
     }

@@ -3,7 +3,6 @@
 use crate::library::Library;
 use crate::session::Control;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
@@ -50,7 +49,7 @@ impl Reader {
         let mut changes = self.library.changes();
         loop {
             changes.borrow_and_update();
-            if let Some(bytes) = self.ready()? {
+            if let Some(bytes) = self.ready().await? {
                 return Ok(Some(bytes));
             }
             if self
@@ -77,14 +76,11 @@ impl Reader {
     }
 
     /// What is here from `at` on, up to [`READ_BYTES`].
-    fn ready(&mut self) -> io::Result<Option<Vec<u8>>> {
+    async fn ready(&mut self) -> io::Result<Option<Vec<u8>>> {
         let Some(manifest) = self.library.manifest() else {
             return Ok(None);
         };
-        let (Some(entry), Some(file)) = (
-            manifest.entries.get(self.entry),
-            self.library.file(self.entry),
-        ) else {
+        let Some(entry) = manifest.entries.get(self.entry) else {
             return Err(io::Error::other("no such file in the manifest"));
         };
         let end = self.end.min(self.at + READ_BYTES);
@@ -102,8 +98,12 @@ impl Reader {
         {
             self.tell();
         }
-        let mut bytes = vec![0; (until - self.at) as usize];
-        file.read_exact_at(&mut bytes, self.at)?;
+        let (library, entry, at) = (self.library.clone(), self.entry, self.at);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; (until - at) as usize];
+            library.read(entry, at, &mut bytes).map(|()| bytes)
+        });
+        let bytes = reading.await.map_err(io::Error::other)??;
         self.at = until;
         Ok(Some(bytes))
     }

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 /// What the session has to do about what happened.
 #[derive(Debug)]
 pub enum RtcNews {
-    /// Send this blob, through the server or a neighbour.
-    Signal { to: PeerId, blob: Vec<u8> },
+    /// Send this blob.
+    Signal { to: PeerId, blob: Vec<u8>, way: Way },
     /// Both channels are open.
     Connected {
         conn: ConnId,
@@ -26,9 +26,20 @@ pub enum RtcNews {
         path: Path,
     },
     /// It ended.
-    Disconnected { conn: ConnId },
+    Disconnected { conn: ConnId, peer: PeerId },
     /// It never came to be.
     Failed { peer: PeerId },
+    /// Why a connection ended, where the fault lay here or on the way.
+    Fault(String),
+}
+
+/// How blobs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through the server, or while it is away through a neighbour.
+    Any,
+    /// Through a neighbour, as the other's offer came: its server may not be ours.
+    Neighbour,
 }
 
 /// Who we are in this swarm, and the key that blobs are sealed with.
@@ -56,6 +67,7 @@ pub struct Rtc {
 /// One connection from the first offer to its end.
 struct Connection {
     peer: PeerId,
+    way: Way,
     commands: mpsc::UnboundedSender<Command>,
     offerer: bool,
     local_nonce: [u8; 16],
@@ -112,12 +124,12 @@ impl Rtc {
         if self.connections.len() >= self.connections_max {
             return vec![RtcNews::Failed { peer }];
         }
-        self.open(peer, None);
+        self.open(peer, None, Way::Any);
         Vec::new()
     }
 
     /// Takes a blob in. One that does not open, or belongs to nothing, is dropped: the server may send what it likes.
-    pub fn handle_blob(&mut self, from: PeerId, bytes: &[u8]) -> Vec<RtcNews> {
+    pub fn handle_blob(&mut self, from: PeerId, bytes: &[u8], way: Way) -> Vec<RtcNews> {
         let id = &self.identity;
         let route = Route {
             swarm: id.swarm,
@@ -130,7 +142,7 @@ impl Rtc {
             .and_then(|c| self.connections.get(c))
             .map(Connection::offer_nonce);
         match blob::open(&route, &id.signalling_key, session.as_ref(), bytes) {
-            Ok(Signal::Offer(offer)) => return self.offered(from, offer),
+            Ok(Signal::Offer(offer)) => return self.offered(from, offer, way),
             Ok(Signal::Answer { description, .. }) => self.answered(from, description),
             Ok(Signal::Candidates { candidates, .. }) => self.more_candidates(from, candidates),
             Err(_) => {}
@@ -154,7 +166,12 @@ impl Rtc {
             LinkEvent::Described(sdp) => self.described(conn, &sdp),
             LinkEvent::Candidate(line) => self.found_candidate(conn, &line),
             LinkEvent::Opened(path) => self.opened(conn, path),
-            LinkEvent::Gone => self.lost(conn),
+            LinkEvent::Gone(fault) => {
+                let mut news = self.lost(conn);
+                // One that was given up by us is no news.
+                news.extend(fault.filter(|_| !news.is_empty()).map(RtcNews::Fault));
+                news
+            }
             LinkEvent::Received(..) | LinkEvent::Credit(_) => Vec::new(),
         }
     }
@@ -167,12 +184,12 @@ impl Rtc {
         }
     }
 
-    /// Closes a connection once what is queued has had time to leave.
-    pub fn close(&mut self, conn: ConnId) {
-        if let Some(connection) = self.connections.remove(&conn) {
-            self.by_peer.remove(&connection.peer);
-            let _ = connection.commands.send(Command::Close);
-        }
+    /// Closes a connection once what is queued has had time to leave. Whose it was.
+    pub fn close(&mut self, conn: ConnId) -> Option<PeerId> {
+        let connection = self.connections.remove(&conn)?;
+        self.by_peer.remove(&connection.peer);
+        let _ = connection.commands.send(Command::Close);
+        Some(connection.peer)
     }
 
     /// Closes everything.
@@ -189,7 +206,10 @@ impl Rtc {
         self.by_peer.remove(&connection.peer);
         let _ = connection.commands.send(Command::Close);
         vec![match connection.connected {
-            true => RtcNews::Disconnected { conn },
+            true => RtcNews::Disconnected {
+                conn,
+                peer: connection.peer,
+            },
             false => RtcNews::Failed {
                 peer: connection.peer,
             },
@@ -197,7 +217,7 @@ impl Rtc {
     }
 
     /// Glare: of two offers that cross, the one of the smaller PeerId stands.
-    fn offered(&mut self, from: PeerId, offer: Description) -> Vec<RtcNews> {
+    fn offered(&mut self, from: PeerId, offer: Description, way: Way) -> Vec<RtcNews> {
         let mut news = Vec::new();
         // The same offer again, by another way or replayed, counts for nothing.
         if !self.offers.is_new(from.0, offer.session_nonce) {
@@ -216,7 +236,7 @@ impl Rtc {
             }
         }
         if self.connections.len() < self.connections_max {
-            self.open(from, Some(offer));
+            self.open(from, Some(offer), way);
         } else {
             news.push(RtcNews::Failed { peer: from });
         }
@@ -256,7 +276,7 @@ impl Rtc {
         let _ = connection.commands.send(Command::Candidates(more));
     }
 
-    fn open(&mut self, peer: PeerId, remote: Option<Description>) {
+    fn open(&mut self, peer: PeerId, remote: Option<Description>, way: Way) {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
         let (commands, inbox) = mpsc::unbounded_channel();
@@ -272,6 +292,7 @@ impl Rtc {
         });
         let connection = Connection {
             peer,
+            way,
             commands,
             offerer: remote.is_none(),
             local_nonce: crate::random(),
@@ -371,7 +392,7 @@ impl Rtc {
         let Some(connection) = self.connections.get(&conn) else {
             return Vec::new();
         };
-        let to = connection.peer;
+        let (to, way) = (connection.peer, connection.way);
         match blob::seal(
             &id.swarm,
             &to.0,
@@ -380,7 +401,7 @@ impl Rtc {
             crate::random(),
             signal,
         ) {
-            Ok(blob) => vec![RtcNews::Signal { to, blob }],
+            Ok(blob) => vec![RtcNews::Signal { to, blob, way }],
             Err(_) => Vec::new(),
         }
     }

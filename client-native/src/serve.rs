@@ -30,6 +30,8 @@ pub async fn listen(
                 return;
             };
             let Ok((stream, _)) = listener.accept().await else {
+                // No handle is free, most likely: it would fail again at once.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             let (library, control) = (library.clone(), control.clone());
@@ -104,7 +106,7 @@ async fn connection(
         };
         let mut head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: {}\r\naccept-ranges: bytes\r\ncontent-length: {}\r\n\
-             access-control-allow-origin: *\r\ntransferMode.dlna.org: Streaming\r\n",
+             transferMode.dlna.org: Streaming\r\n",
             entry.mime.as_deref().unwrap_or("application/octet-stream"),
             range.end - range.start,
         );
@@ -230,6 +232,8 @@ fn percent_decode(text: &str) -> String {
 
 /// Connections at once: a player opens a handful.
 const CONNECTIONS_MAX: usize = 64;
+/// How long to wait after a connection that could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of one request's head.
 const REQUEST_BYTES_MAX: u64 = 16 * 1024;
 /// How long a connection may say nothing between requests.

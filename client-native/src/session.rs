@@ -2,8 +2,9 @@
 
 use crate::library::Library;
 use crate::link::LinkEvent;
-use crate::rtc::{Identity, Rtc, RtcNews};
+use crate::rtc::{Identity, Rtc, RtcNews, Way};
 use crate::signalling::{SignalCommand, SignalEvent, Signalling};
+use crate::uplink::{Budget, Share, Uplink};
 use crate::worker::{Answer, Job, News, Problem, Worker};
 use baton_content::{Header, Mask, PeerId, PeerKey, SwarmKey};
 use baton_signal_protocol::{Candidate, Refusal, ServerMessage};
@@ -29,8 +30,7 @@ pub struct Setup {
     pub servers: Vec<String>,
     /// Local addresses for peer connections.
     pub bind: Vec<IpAddr>,
-    /// Uploads end after so many bytes.
-    pub upload_total: Option<u64>,
+    pub uplink: Uplink,
     pub worker: Worker,
     pub answers: mpsc::UnboundedReceiver<Answer>,
     /// What readers wait for; only downloads have one.
@@ -46,10 +46,6 @@ pub enum Control {
     Read { reader: u64, entry: usize, at: u64 },
     /// It reads no more.
     ReadNoMore { reader: u64 },
-    Budget {
-        upload_bytes_per_second: Option<u64>,
-        paused: bool,
-    },
     /// Say goodbye and end.
     Leave,
 }
@@ -64,6 +60,8 @@ pub struct Snapshot {
     pub refusal: Option<Refusal>,
     /// Whom the server named last.
     pub candidates: Vec<Candidate>,
+    /// Why the last connection that failed did so, where that is known.
+    pub fault: Option<String>,
 }
 
 /// A session that runs.
@@ -114,10 +112,10 @@ struct Session {
     server: mpsc::UnboundedSender<SignalCommand>,
     library: Option<Arc<Library>>,
     readers: BTreeMap<u64, (usize, u64)>,
-    /// Demands of the worker's own: blocks that did not survive a crash.
-    again: Vec<Demand>,
-    upload_total: Option<u64>,
-    budget: (Option<u64>, bool),
+    share: Share,
+    budget: Budget,
+    /// No server takes us any more.
+    refused: Option<Refusal>,
     ticks: u64,
     now: Snapshot,
     snapshots: watch::Sender<Snapshot>,
@@ -152,16 +150,19 @@ impl Session {
         );
         tokio::spawn(signalling.run());
         let seed = u64::from_le_bytes(crate::random());
-        let budget = (
-            setup.config.upload_bytes_per_second,
-            setup.config.upload_paused,
-        );
+        let mut share = setup.uplink.share();
+        let budget = share.tick(0);
+        let config = Config {
+            upload_bytes_per_second: budget.bytes_per_second,
+            upload_paused: budget.paused,
+            ..setup.config
+        };
         let zero = Clock::now();
         let mut swarm = Swarm::new(
             setup.stream,
             setup.have,
             setup.role,
-            setup.config,
+            config,
             peer_key,
             seed,
             Instant(0),
@@ -181,9 +182,9 @@ impl Session {
             server,
             library: setup.library,
             readers: BTreeMap::new(),
-            again: Vec::new(),
-            upload_total: setup.upload_total,
+            share,
             budget,
+            refused: None,
             ticks: 0,
             now: Snapshot::default(),
             snapshots,
@@ -213,7 +214,7 @@ impl Session {
                     }
                 }
                 answer = self.answers.recv() => match answer {
-                    Some(Answer::Inputs(inputs)) => inputs.into_iter().for_each(|input| self.answered(input)),
+                    Some(Answer::Inputs(inputs)) => inputs.into_iter().for_each(|input| self.input(input)),
                     Some(Answer::News(news)) => self.tell(news),
                     None => return,
                 },
@@ -250,17 +251,6 @@ impl Session {
         self.swarm.handle_input(now, input);
     }
 
-    /// A demand of the worker's joins those of the readers.
-    fn answered(&mut self, input: Input) {
-        match input {
-            Input::Demanded(again) => {
-                self.again = again;
-                self.demand();
-            }
-            input => self.input(input),
-        }
-    }
-
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
         match event {
             LinkEvent::Received(channel, bytes) => self.input(Input::Received {
@@ -292,10 +282,14 @@ impl Session {
                         path,
                     });
                 }
-                RtcNews::Disconnected { conn } => self.input(Input::Disconnected { conn }),
+                RtcNews::Disconnected { conn, peer } => {
+                    self.input(Input::Disconnected { conn });
+                    self.tell(News::Left { peer, reason: None });
+                }
                 RtcNews::Failed { peer } => self.input(Input::ConnectFailed { peer }),
-                RtcNews::Signal { to, blob } => {
-                    if self.now.joined {
+                RtcNews::Fault(fault) => self.now.fault = Some(fault),
+                RtcNews::Signal { to, blob, way } => {
+                    if self.now.joined && way == Way::Any {
                         let _ = self.server.send(SignalCommand::Relay { to: to.0, blob });
                     } else {
                         self.input(Input::Signal {
@@ -322,7 +316,7 @@ impl Session {
                 self.candidates(candidates)
             }
             SignalEvent::Server(ServerMessage::Relay { from, blob }) => {
-                let news = self.rtc.handle_blob(PeerId(from), &blob);
+                let news = self.rtc.handle_blob(PeerId(from), &blob, Way::Any);
                 self.rtc_news(news);
             }
             SignalEvent::Server(ServerMessage::Gone { to }) => {
@@ -333,6 +327,11 @@ impl Session {
             SignalEvent::Lost(refusal) => {
                 self.now.joined = false;
                 self.now.refusal = refusal;
+            }
+            SignalEvent::Refused(refusal) => {
+                self.now.joined = false;
+                self.now.refusal = Some(refusal);
+                self.refused = Some(refusal);
             }
         }
     }
@@ -361,16 +360,6 @@ impl Session {
                 self.readers.remove(&reader);
                 self.demand();
             }
-            Control::Budget {
-                upload_bytes_per_second,
-                paused,
-            } => {
-                self.budget = (upload_bytes_per_second, paused);
-                self.input(Input::Budget {
-                    upload_bytes_per_second,
-                    paused,
-                });
-            }
             Control::Leave => {}
         }
     }
@@ -378,7 +367,7 @@ impl Session {
     /// What the readers wait for, nearest first, each with the time when a player would miss it.
     fn demand(&mut self) {
         let now = self.time();
-        let mut demands = self.again.clone();
+        let mut demands = Vec::new();
         let manifest = self
             .library
             .as_ref()
@@ -401,6 +390,13 @@ impl Session {
                 }
             }
         }
+        if let Some(library) = &self.library {
+            // What an earlier run left of it need not be fetched, but it must be verified before a reader sees it.
+            let mut wanted: Vec<_> = demands.iter().map(|d| (d.deadline, d.piece)).collect();
+            wanted.sort();
+            wanted.dedup_by_key(|(_, piece)| *piece);
+            library.want(wanted.into_iter().map(|(_, piece)| piece).collect());
+        }
         self.input(Input::Demanded(demands));
     }
 
@@ -417,9 +413,14 @@ impl Session {
                     let news = self.rtc.connect(peer);
                     self.rtc_news(news);
                 }
-                Output::Disconnect { conn, .. } => self.rtc.close(conn),
+                Output::Disconnect { conn, reason } => {
+                    if let Some(peer) = self.rtc.close(conn) {
+                        let reason = Some(reason);
+                        self.tell(News::Left { peer, reason });
+                    }
+                }
                 Output::Signal { from, blob } => {
-                    let news = self.rtc.handle_blob(from, &blob);
+                    let news = self.rtc.handle_blob(from, &blob, Way::Neighbour);
                     self.rtc_news(news);
                 }
                 Output::Report {
@@ -460,15 +461,19 @@ impl Session {
             }
         }
         self.publish();
-        let spent = self
-            .upload_total
-            .is_some_and(|total| self.now.stats.sent_bytes >= total);
-        if spent && !self.budget.1 {
-            self.budget.1 = true;
+        let budget = self.share.tick(self.now.stats.sent_bytes);
+        if budget != self.budget {
+            self.budget = budget;
             self.input(Input::Budget {
-                upload_bytes_per_second: self.budget.0,
-                paused: true,
+                upload_bytes_per_second: budget.bytes_per_second,
+                paused: budget.paused,
             });
+        }
+        // Those who are connected may give all of it without a server.
+        if self.now.stats.peers.is_empty()
+            && let Some(refusal) = self.refused.take()
+        {
+            self.tell(News::Problem(Problem::Refused(refusal)));
         }
     }
 

@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 /// One command's voice. Results go to standard output, everything else to standard error.
 pub struct Show {
     json: bool,
+    /// Standard output carries a film: whatever is said goes to standard error.
+    apart: bool,
     bar: Option<ProgressBar>,
     last: Option<Instant>,
 }
 
 impl Show {
-    pub fn new(json: bool) -> Show {
+    pub fn new(json: bool, apart: bool) -> Show {
         Show {
             json,
+            apart,
             bar: None,
             last: None,
         }
@@ -34,6 +37,9 @@ impl Show {
         } else {
             line.to_string()
         };
+        if self.apart {
+            return complain(&text);
+        }
         let mut out = std::io::stdout().lock();
         // A closed pipe is the reader's wish; the work goes on.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -44,7 +50,7 @@ impl Show {
         match (&self.bar, self.json) {
             (_, true) => self.result("", event),
             (Some(bar), false) => bar.println(line),
-            (None, false) => eprintln!("{line}"),
+            (None, false) => complain(line),
         }
     }
 
@@ -113,6 +119,11 @@ impl Show {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A line on standard error; whoever closed that wants none.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 fn away(snapshot: &Snapshot) -> &'static str {

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
@@ -23,6 +23,8 @@ pub enum SignalEvent {
     Server(ServerMessage),
     /// The socket is gone; the task goes on trying. The reason, where the server gave one.
     Lost(Option<Refusal>),
+    /// Every server said not to come back; the task waits for the end.
+    Refused(Refusal),
 }
 
 /// What the session says.
@@ -66,6 +68,8 @@ enum End {
         retry: Option<Duration>,
         joined: bool,
     },
+    /// This server must not be asked again.
+    Refused(Refusal),
 }
 
 impl Signalling {
@@ -98,11 +102,19 @@ impl Signalling {
         let mut attempt = 0u32;
         let mut place = 0;
         loop {
-            let Some(origin) = self.servers.get(place % self.servers.len().max(1)).cloned() else {
+            place %= self.servers.len().max(1);
+            let Some(origin) = self.servers.get(place).cloned() else {
                 return;
             };
             let (refusal, retry) = match self.once(&origin).await {
                 End::Left => return,
+                End::Refused(refusal) => {
+                    self.servers.remove(place);
+                    if self.servers.is_empty() {
+                        return self.give_up(refusal).await;
+                    }
+                    (Some(refusal), Some(Duration::ZERO))
+                }
                 End::Lost {
                     refusal,
                     retry,
@@ -129,6 +141,17 @@ impl Signalling {
                 return;
             }
         }
+    }
+
+    /// Nobody takes us: says so, and waits for the end.
+    async fn give_up(&mut self, refusal: Refusal) {
+        if self.events.send(SignalEvent::Refused(refusal)).is_err() {
+            return;
+        }
+        while !matches!(
+            self.commands.recv().await,
+            None | Some(SignalCommand::Leave)
+        ) {}
     }
 
     /// Waits for the next attempt; true when told to leave.
@@ -165,11 +188,13 @@ impl Signalling {
             return lost(false);
         }
         let mut patience = CONNECT_PATIENCE;
+        let mut heard_at = Instant::now();
         let mut joined = false;
         loop {
             tokio::select! {
                 // A socket that stands but says nothing for twice its keepalive is a lost one.
-                heard = timeout(patience, socket.next()) => {
+                heard = timeout_at(heard_at + patience, socket.next()) => {
+                    heard_at = Instant::now();
                     let message = match heard {
                         Ok(Some(Ok(Message::Binary(bytes)))) => match ServerMessage::decode(&bytes) {
                             Ok(message) => message,
@@ -184,9 +209,10 @@ impl Signalling {
                             self.clock_offset_s = (server_unix_s as i64).wrapping_sub(crate::unix_s() as i64);
                             return End::Lost { refusal: None, retry: Some(Duration::ZERO), joined };
                         }
-                        ServerMessage::Refused { reason, retry_ms, .. } => {
-                            let retry = retry_ms.map_or(RETRY_REFUSED, |ms| Duration::from_millis(ms.into()));
-                            return End::Lost { refusal: Some(reason), retry: Some(retry), joined };
+                        ServerMessage::Refused { reason, retry_ms: None, .. } => return End::Refused(reason),
+                        ServerMessage::Refused { reason, retry_ms: Some(ms), .. } => {
+                            let retry = Some(Duration::from_millis(ms.into()));
+                            return End::Lost { refusal: Some(reason), retry, joined };
                         }
                         ServerMessage::GoingAway { retry_ms } => {
                             let retry = Some(Duration::from_millis(retry_ms.into()));
@@ -314,3 +340,105 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const LEAVE_PATIENCE: Duration = Duration::from_millis(500);
 /// Messages kept for a server that is away. Offers older than a few seconds are useless anyway.
 const OUTBOX_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_hdr_async;
+    use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+
+    struct Client {
+        commands: mpsc::UnboundedSender<SignalCommand>,
+        events: mpsc::UnboundedReceiver<SignalEvent>,
+    }
+
+    fn client(servers: Vec<String>) -> Client {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (out, events) = mpsc::unbounded_channel();
+        let (swarm, peer) = (SwarmKey::from_seed([1; 32]), PeerKey::from_seed([2; 32]));
+        tokio::spawn(Signalling::new(servers, swarm, peer, inbox, out).run());
+        Client { commands, events }
+    }
+
+    /// A server that answers each Join with one message, and never says anything again.
+    async fn answering(message: ServerMessage) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                #[allow(clippy::result_large_err)] // The crate's own type.
+                let named = |_: &Request, mut response: Response| {
+                    let name = SUBPROTOCOL.parse().expect("a token");
+                    response
+                        .headers_mut()
+                        .insert("sec-websocket-protocol", name);
+                    Ok(response)
+                };
+                let mut socket = accept_hdr_async(stream, named).await.expect("a WebSocket");
+                socket.next().await.expect("a Join").expect("a Join");
+                let answer = Message::Binary(message.encode().into());
+                socket.send(answer).await.expect("it listens");
+                open.push(socket);
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn welcome() -> ServerMessage {
+        ServerMessage::Welcome {
+            ice: Vec::new(),
+            candidates: Vec::new(),
+            keepalive_s: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_is_a_lost_one_however_much_there_is_to_say() {
+        let mut client = client(vec![answering(welcome()).await]);
+        let mut chatter = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                _ = chatter.tick() => {
+                    client.commands.send(SignalCommand::More).expect("it runs");
+                }
+                event = client.events.recv() => match event.expect("it runs") {
+                    SignalEvent::Lost(None) => return,
+                    SignalEvent::Server(_) => {}
+                    event => panic!("{event:?}"),
+                },
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_for_good_is_left_for_the_next() {
+        let refused = ServerMessage::Refused {
+            reason: Refusal::Version,
+            retry_ms: None,
+            server_unix_s: 0,
+        };
+        let (no, yes) = (answering(refused.clone()).await, answering(welcome()).await);
+        let mut with_two = client(vec![no.clone(), yes]);
+        let first = with_two.events.recv().await;
+        assert!(
+            matches!(first, Some(SignalEvent::Lost(Some(Refusal::Version)))),
+            "{first:?}"
+        );
+        let then = with_two.events.recv().await;
+        assert!(
+            matches!(
+                then,
+                Some(SignalEvent::Server(ServerMessage::Welcome { .. }))
+            ),
+            "{then:?}"
+        );
+        let mut with_one = client(vec![no]);
+        let only = with_one.events.recv().await;
+        assert!(
+            matches!(only, Some(SignalEvent::Refused(Refusal::Version))),
+            "{only:?}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! The disk's thread of one session: does what the engine wants done with files, in order, and answers.
 
-use baton_content::{Header, Mask, PieceId};
-use baton_swarm::{Event, Input, Output};
+use baton_content::{Header, Mask, PeerId, PieceId};
+use baton_swarm::{Event, Input, Output, Reason};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -38,6 +38,11 @@ pub enum News {
     Finished,
     /// How far the plain hash of a publisher's files is, bytes.
     Hashed { bytes: u64 },
+    /// A neighbour went: what it said, or why it was sent away; `None` for a connection that was lost.
+    Left {
+        peer: PeerId,
+        reason: Option<Reason>,
+    },
     /// It cannot go on.
     Problem(Problem),
 }
@@ -45,10 +50,10 @@ pub enum News {
 /// Why a session cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    #[error("a file changed while it was being shared")]
-    FileChanged,
-    #[error("a file cannot be read")]
-    FileUnreadable,
+    #[error("{0} changed while it was being shared")]
+    FileChanged(String),
+    #[error("cannot read {0}")]
+    FileUnreadable(String),
     #[error("cannot write: {0}")]
     CannotWrite(String),
     #[error("this link does not open the stream any more")]

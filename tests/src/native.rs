@@ -3,8 +3,8 @@
 //! A peer is this very test program, run again with the command line in [`ARGUMENTS`]: each test file that starts peers has
 //! an ignored test that calls [`be_a_peer`].
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -40,6 +40,21 @@ pub fn be_a_peer() {
     std::process::exit(code);
 }
 
+/// `baton --json ARGUMENTS…` in a folder, with its standard output piped.
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command
+        .args(["--exact", PEER, "--ignored", "--nocapture"])
+        .env(
+            ARGUMENTS,
+            serde_json::to_string(arguments).expect("strings"),
+        )
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
+}
+
 /// A peer that runs.
 pub struct Peer {
     child: Child,
@@ -51,17 +66,12 @@ pub struct Peer {
 impl Peer {
     /// Starts `baton --json ARGUMENTS…` in a folder.
     pub fn start(folder: &Path, arguments: &[&str]) -> Peer {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", PEER, "--ignored", "--nocapture"])
-            .env(
-                ARGUMENTS,
-                serde_json::to_string(arguments).expect("strings"),
-            )
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program runs again");
+        Peer::run(&mut command(folder, arguments))
+    }
+
+    /// Starts what [`command`] made.
+    pub fn run(command: &mut Command) -> Peer {
+        let mut child = command.spawn().expect("this program runs again");
         let (said, events) = channel();
         let out = child.stdout.take().expect("it is piped");
         std::thread::spawn(move || {
@@ -116,6 +126,19 @@ impl Peer {
         news
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&self) {
+        let kill = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status();
+        assert!(kill.is_ok_and(|status| status.success()));
+    }
+
     /// SIGKILL: no goodbye, nothing written out.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -132,4 +155,42 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Bytes that no other place of the file has, and that are found again if somebody keeps them readable.
+pub fn film(len: usize) -> Vec<u8> {
+    let line = |n: usize| format!("plaintext of a film, line {n:09}\n").into_bytes();
+    let mut bytes: Vec<u8> = (0..len / 34 + 1).flat_map(line).collect();
+    bytes.truncate(len);
+    bytes
+}
+
+/// The download that is not done.
+pub fn half_file(folder: &Path) -> PathBuf {
+    let files = std::fs::read_dir(folder).expect("a folder").flatten();
+    let mut paths = files.map(|entry| entry.path());
+    paths
+        .find(|path| path.extension().is_some_and(|e| e == "part"))
+        .expect("half a file")
+}
+
+/// Writes zeros over the beginning of a file.
+pub fn spoil(path: &Path, bytes: usize) {
+    let file = std::fs::OpenOptions::new().write(true).open(path);
+    file.expect("it is there")
+        .write_all(&vec![0; bytes])
+        .expect("it is ours");
+}
+
+/// How long a test waits for what should come soon.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The link and, where it was asked for, the ticket of a publisher.
+///
+/// # Panics
+/// When it does not say one.
+pub fn link_of(publisher: &mut Peer) -> (String, String) {
+    let event = publisher.wait("link", PATIENCE);
+    let text = |name: &str| event[name].as_str().unwrap_or_default().to_string();
+    (text("link"), text("ticket"))
 }

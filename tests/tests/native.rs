@@ -1,11 +1,11 @@
 //! Native peers over real sockets and the real server.
 
-use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use baton_content::{Link, SlotKey};
-use baton_tests::native::{Peer, be_a_peer};
+use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, half_file, link_of, spoil};
 use baton_tests::signalling::server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -13,22 +13,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 #[ignore = "becomes a peer of the other tests"]
 fn a_process_of_the_other_tests() {
     be_a_peer();
-}
-
-/// Bytes that no other place of the file has, and that are found again if somebody keeps them readable.
-fn film(len: usize) -> Vec<u8> {
-    let line = |n: usize| format!("plaintext of a film, line {n:09}\n").into_bytes();
-    let mut bytes: Vec<u8> = (0..len / 34 + 1).flat_map(line).collect();
-    bytes.truncate(len);
-    bytes
-}
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn link_of(publisher: &mut Peer) -> (String, String) {
-    let event = publisher.wait("link", PATIENCE);
-    let text = |name: &str| event[name].as_str().unwrap_or_default().to_string();
-    (text("link"), text("ticket"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,15 +30,12 @@ async fn a_download_killed_in_the_middle_goes_on_where_it_was_but_for_what_the_d
     let mut first = Peer::start(folder.path(), &get);
     first.wait_until(PATIENCE, |e| e["have_bytes"].as_u64() > Some(1 << 20));
     first.kill();
-    let half = std::fs::metadata(folder.path().join("copy.bin.part")).expect("the half file");
-    assert_eq!(half.len(), bytes.len() as u64, "preallocated");
+    let part = half_file(folder.path());
+    let half = std::fs::metadata(&part).expect("the half file");
+    assert_eq!(half.len(), bytes.len() as u64);
+    assert!(half.blocks() * 512 >= half.len(), "its room is taken");
     // The first piece was in by then; the disk spoils some of it meanwhile.
-    let part = std::fs::OpenOptions::new()
-        .write(true)
-        .open(folder.path().join("copy.bin.part"));
-    part.expect("the half file")
-        .write_all(&[0; 40_000])
-        .expect("it is ours");
+    spoil(&part, 40_000);
 
     let mut second = Peer::start(folder.path(), &get);
     let done = second.wait("done", PATIENCE);

@@ -1,6 +1,6 @@
 //! `baton get`: everything, verified, under its name; or in order to a player.
 
-use super::{fatal, net, stopped};
+use super::{fatal, left, net, nobody, stopped};
 use crate::args;
 use crate::exit::{self, Exit};
 use crate::library::Library;
@@ -19,9 +19,15 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub async fn run(args: args::Get, show: &mut Show) -> Result<(), Exit> {
     let destination = match &args.output {
-        Some(path) => Destination::At(path.clone()),
         None if args.stdout || args.serve.is_some() => Destination::Nameless,
-        None => Destination::At(PathBuf::from(".")),
+        path => {
+            let path = path.clone().unwrap_or_else(|| PathBuf::from("."));
+            if args.seed {
+                Destination::Seeding(path)
+            } else {
+                Destination::At(path)
+            }
+        }
     };
     if let Destination::At(path) = &destination
         && path.is_file()
@@ -71,6 +77,7 @@ async fn follow(
                     done = true;
                     finished(args, library, &snapshot.borrow().stats, show);
                 }
+                Some(news) if matches!(news, News::Left { .. }) => left(&news, show),
                 Some(news) => if let Some(exit) = fatal(&news) { return Err(exit) },
                 None => return Err(Exit::new(exit::OTHER, "the session ended")),
             },
@@ -83,16 +90,14 @@ async fn follow(
                 if !done || args.seed {
                     show.progress(&now, size, done);
                 }
-                if now.stats.received_bytes > received {
+                // While all of it is here and being looked through, nothing has to come.
+                let waits = now.stats.completeness_permille < 1000;
+                if now.stats.received_bytes > received || !waits {
                     (received, last_news) = (now.stats.received_bytes, Instant::now());
                 }
                 let patience = args.timeout.filter(|_| !done);
                 if patience.is_some_and(|patience| last_news.elapsed() > patience) {
-                    return Err(match (now.joined, now.refusal) {
-                        (_, Some(refusal)) => Exit::new(exit::SERVER, format!("the server refused: {refusal:?}")),
-                        (false, None) => Exit::new(exit::SERVER, "no server could be reached"),
-                        (true, None) => Exit::new(exit::NOBODY, "nobody sent anything for so long"),
-                    });
+                    return Err(nobody(&now, "nobody sent anything for so long"));
                 }
             }
             wrote = async { piped.as_mut().expect("guarded").await }, if piped.is_some() => {
@@ -136,7 +141,7 @@ fn finished(args: &args::Get, library: &Library, stats: &baton_swarm::Stats, sho
     });
     match path {
         Some(path) if !args.stdout => show.result(&path, &event),
-        _ if args.stdout => {}
+        _ if args.stdout && !show.json() => {}
         _ => show.note("All of it is here.", &event),
     }
 }

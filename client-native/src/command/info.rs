@@ -1,6 +1,6 @@
 //! `baton info`: what is behind a link and who has it; fetches the manifest and nothing else.
 
-use super::{fatal, net, stopped};
+use super::{fatal, net, nobody, stopped};
 use crate::args;
 use crate::exit::{self, Exit};
 use crate::peer::{self, Destination};
@@ -19,14 +19,7 @@ pub async fn run(args: args::Info, show: &mut Show) -> Result<(), Exit> {
     let known = loop {
         tokio::select! {
             () = &mut end => break Err(Exit::new(exit::INTERRUPTED, "stopped")),
-            () = sleep_until(deadline) => break Err({
-                let now = session.snapshot.borrow();
-                match (now.joined, now.refusal) {
-                    (_, Some(refusal)) => Exit::new(exit::SERVER, format!("the server refused: {refusal:?}")),
-                    (false, None) => Exit::new(exit::SERVER, "no server could be reached"),
-                    (true, None) => Exit::new(exit::NOBODY, "nobody who has it is here"),
-                }
-            }),
+            () = sleep_until(deadline) => break Err(nobody(&session.snapshot.borrow(), "nobody who has it is here")),
             news = session.news.recv() => match news {
                 Some(News::Manifest) => break Ok(()),
                 Some(news) => if let Some(exit) = fatal(&news) { break Err(exit) },

@@ -5,20 +5,21 @@ use crate::args;
 use crate::exit::{self, Exit};
 use crate::peer;
 use crate::show::{self, Show};
+use crate::space::Space;
 use crate::worker::{News, Problem};
 use baton_content::Ticket;
 use indicatif::HumanBytes;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TryRecvError;
 
 pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
     let tickets = tickets(&args.tickets)?;
-    let space = peer::space(args.space);
-    let mut net = net(&args.net);
-    // Each swarm has its own engine: the rate is shared out evenly.
-    net.upload_bytes_per_second = net
-        .upload_bytes_per_second
-        .map(|rate| (rate / tickets.len() as u64).max(1));
+    let space = Arc::new(Space::new(args.space));
+    let net = net(&args.net);
+    let named: Vec<_> = tickets.iter().map(|ticket| ticket.swarm.id()).collect();
+    space.count_strays(&args.dir, &named);
     let mut sessions = Vec::new();
     for ticket in &tickets {
         let swarm = ticket.swarm.id().to_string();
@@ -33,6 +34,7 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
     }
     let end = stopped();
     tokio::pin!(end);
+    let mut failed = false;
     let mut tick = tokio::time::interval(REPORT);
     let result = loop {
         tokio::select! {
@@ -44,13 +46,23 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
                 continue;
             };
             let mut over = None;
-            while let Ok(news) = session.news.try_recv() {
-                match news {
-                    News::Problem(Problem::Expired | Problem::Fraud) => over = Some(news),
-                    News::Problem(problem) => {
-                        show.note(&format!("{swarm}: {problem}"), &json!({"event": "problem", "swarm": swarm, "reason": problem.to_string()}));
+            loop {
+                match session.news.try_recv() {
+                    Ok(News::Problem(Problem::Expired)) => over = Some("it has expired"),
+                    Ok(News::Problem(Problem::Fraud)) => {
+                        over = Some("its publisher signed two truths");
                     }
-                    _ => {}
+                    Ok(News::Problem(problem)) => show.note(
+                        &format!("{swarm}: {problem}"),
+                        &json!({"event": "problem", "swarm": swarm, "reason": problem.to_string()}),
+                    ),
+                    Ok(_) => {}
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        failed = true;
+                        over = over.or(Some("its session ended"));
+                        break;
+                    }
                 }
             }
             let now = session.snapshot.borrow().clone();
@@ -67,10 +79,10 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
             if show.json() || std::io::IsTerminal::is_terminal(&std::io::stderr()) {
                 show.note(&line, &event);
             }
-            if over.is_some() {
+            if let Some(reason) = over {
                 show.note(
-                    &format!("{swarm} is over"),
-                    &json!({"event": "over", "swarm": swarm}),
+                    &format!("{swarm} is over: {reason}"),
+                    &json!({"event": "over", "swarm": swarm, "reason": reason}),
                 );
                 if let Some((_, session)) = place.take() {
                     session.leave().await;
@@ -78,7 +90,10 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
             }
         }
         if sessions.iter().all(Option::is_none) {
-            break Err(Exit::new(exit::OVER, "every stream is over"));
+            break Err(match failed {
+                true => Exit::new(exit::OTHER, "a session ended"),
+                false => Exit::new(exit::OVER, "every stream is over"),
+            });
         }
     };
     let leaving = sessions

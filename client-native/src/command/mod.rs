@@ -9,13 +9,16 @@ mod watch;
 use crate::args::{self, Cli, Command};
 use crate::exit::{self, Exit};
 use crate::peer::Net;
+use crate::session::Snapshot;
 use crate::show::Show;
+use crate::uplink::Uplink;
 use crate::worker::{News, Problem};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs what the command line says.
 pub async fn run(cli: Cli) -> Result<(), Exit> {
-    let mut show = Show::new(cli.json);
+    let apart = matches!(&cli.command, Command::Get(args) if args.stdout);
+    let mut show = Show::new(cli.json, apart);
     let result = match cli.command {
         Command::Seed(args) if args.watch => watch::run(args, &mut show).await,
         Command::Seed(args) => seed::run(args, &mut show).await,
@@ -38,8 +41,7 @@ pub async fn run(cli: Cli) -> Result<(), Exit> {
 fn net(args: &args::Net) -> Net {
     Net {
         servers: args.server.clone(),
-        upload_bytes_per_second: args.upload,
-        upload_total: args.total,
+        uplink: Uplink::new(args.upload, args.total),
         bind: args.bind.clone(),
     }
 }
@@ -60,13 +62,42 @@ async fn stopped() {
     }
 }
 
+/// Why nothing came, as far as that is known.
+fn nobody(now: &Snapshot, reason: &str) -> Exit {
+    match (now.joined, now.refusal, &now.fault) {
+        (_, Some(refusal), _) => {
+            Exit::new(exit::SERVER, format!("the server refused: {refusal:?}"))
+        }
+        (false, None, _) => Exit::new(exit::SERVER, "no server could be reached"),
+        (true, None, Some(fault)) => Exit::new(
+            exit::NOBODY,
+            format!("{reason}; the last connection failed: {fault}"),
+        ),
+        (true, None, None) => Exit::new(exit::NOBODY, reason),
+    }
+}
+
+/// Machines are told who went; people see it in the number of peers.
+fn left(news: &News, show: &Show) {
+    if let News::Left { peer, reason } = news
+        && show.json()
+    {
+        let reason = reason.map_or_else(|| "lost".into(), |reason| reason.to_string());
+        let event =
+            serde_json::json!({"event": "left", "peer": peer.to_string(), "reason": reason});
+        show.note("", &event);
+    }
+}
+
 /// How a session's end is told to the shell; `None` for news that end nothing.
 fn fatal(news: &News) -> Option<Exit> {
     let News::Problem(problem) = news else {
         return None;
     };
     let code = match problem {
-        Problem::FileChanged | Problem::FileUnreadable | Problem::CannotWrite(_) => exit::FILE,
+        Problem::FileChanged(_) | Problem::FileUnreadable(_) | Problem::CannotWrite(_) => {
+            exit::FILE
+        }
         Problem::NotOpened | Problem::Expired => exit::OVER,
         Problem::BadManifest | Problem::WrongHash(_) | Problem::Fraud => exit::WRONG,
         Problem::Refused(_) => exit::SERVER,

@@ -1,6 +1,6 @@
 //! `baton seed`: the link first, then peers, rates and copies until it is stopped.
 
-use super::{fatal, net, stopped};
+use super::{fatal, left, net, stopped};
 use crate::args;
 use crate::exit::{self, Exit};
 use crate::peer;
@@ -20,14 +20,17 @@ pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
     announce(&published, args.ticket, !args.no_qr, show);
     let mut snapshot = published.session.snapshot.clone();
     let size = published.size;
+    let end = stopped();
+    tokio::pin!(end);
     let result = loop {
         tokio::select! {
-            () = stopped() => break Ok(()),
+            () = &mut end => break Ok(()),
             news = published.session.news.recv() => match news {
                 Some(News::Hashed { bytes }) => {
                     let event = json!({"event": "hashed", "bytes": bytes});
                     show.note("Everything has been read once: peers can check their copy with b3sum.", &event);
                 }
+                Some(news) if matches!(news, News::Left { .. }) => left(&news, show),
                 Some(news) => if let Some(exit) = fatal(&news) { break Err(exit) },
                 None => break Err(Exit::new(exit::OTHER, "the session ended")),
             },
@@ -82,9 +85,10 @@ fn ticket_text(url: &str, link: &baton_content::Link, plain: String) -> String {
 /// The files that are meant: one alone is itself, a folder or several are a collection with a title.
 pub fn sources(paths: &[std::path::PathBuf]) -> Result<(Vec<Source>, Option<String>), Exit> {
     let mut sources = Vec::new();
+    let mut names = std::collections::BTreeSet::new();
     for path in paths {
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-        let name = name(path);
+        let name = unique(name(path), &mut names);
         if metadata.is_dir() {
             let prefix = if paths.len() == 1 {
                 String::new()
@@ -152,6 +156,42 @@ fn name(path: &Path) -> String {
     )
 }
 
+/// The name, or the name with the first number that makes it one of its own: `film (2).mp4`.
+fn unique(name: String, taken: &mut std::collections::BTreeSet<String>) -> String {
+    let (stem, extension) = match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => (stem.to_string(), format!(".{extension}")),
+        _ => (name.clone(), String::new()),
+    };
+    let mut own = name;
+    let mut number = 2;
+    while !taken.insert(own.clone()) {
+        own = format!("{stem} ({number}){extension}");
+        number += 1;
+    }
+    own
+}
+
 fn unreadable(path: &Path, error: &std::io::Error) -> Exit {
     Exit::new(exit::FILE, format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_name_from_two_folders_keep_their_names_apart() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let paths: Vec<_> = ["a", "b", "c"]
+            .iter()
+            .map(|folder| dir.path().join(folder).join("film.mp4"))
+            .collect();
+        for path in &paths {
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("it is ours");
+            std::fs::write(path, b"film").expect("it is ours");
+        }
+        let (sources, _) = sources(&paths).expect("they are there");
+        let names: Vec<_> = sources.into_iter().map(|source| source.name).collect();
+        assert_eq!(names, ["film.mp4", "film (2).mp4", "film (3).mp4"]);
+    }
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc::error::TryRecvError;
 
 pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
     let [folder] = args.files.as_slice() else {
@@ -58,9 +59,19 @@ pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Size and time of a file.
+type Seen = (u64, Option<SystemTime>);
+
+fn look_at(path: &Path) -> Option<Seen> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
+}
+
 /// A file of the folder: one that still grows is not shared yet.
 struct Shared {
-    size: u64,
+    seen: Option<Seen>,
+    /// It could not be shared as it is: tried again when it changes.
+    failed: bool,
     published: Option<Published>,
     item: Option<Item>,
 }
@@ -93,13 +104,16 @@ fn look(
         }
         seen.push(path.clone());
         let known = shared.entry(path.clone()).or_insert(Shared {
-            size: u64::MAX,
+            seen: None,
+            failed: false,
             published: None,
             item: None,
         });
-        let settled = known.size == metadata.len();
-        known.size = metadata.len();
-        if known.published.is_some() || !settled || metadata.len() == 0 {
+        let now = look_at(&path);
+        let settled = known.seen == now;
+        known.seen = now;
+        known.failed &= settled;
+        if known.published.is_some() || known.failed || !settled || metadata.len() == 0 {
             continue;
         }
         let expires = args
@@ -139,10 +153,13 @@ fn look(
                 known.published = Some(published);
                 changed = true;
             }
-            Err(exit) => show.note(
-                &format!("{name}: {exit}"),
-                &json!({"event": "problem", "file": name, "reason": exit.reason}),
-            ),
+            Err(exit) => {
+                known.failed = true;
+                show.note(
+                    &format!("{name}: {exit}"),
+                    &json!({"event": "problem", "file": name, "reason": exit.reason}),
+                );
+            }
         }
     }
     let gone: Vec<PathBuf> = shared
@@ -153,20 +170,49 @@ fn look(
     for path in gone {
         changed |= end(shared, &path);
     }
-    let broken = |s: &mut Shared| {
-        s.published
-            .as_mut()
-            .is_some_and(|p| p.session.news.try_recv().is_ok_and(|n| fatal(&n).is_some()))
-    };
-    let broken: Vec<PathBuf> = shared
-        .iter_mut()
-        .filter_map(|(path, s)| broken(s).then(|| path.clone()))
-        .collect();
-    for path in broken {
-        // It is looked at again, and shared by a new link if it settles.
-        changed |= end(shared, &path);
+    for (name, exit) in broken(shared) {
+        show.note(
+            &format!("{}: {exit}", name.display()),
+            &json!({"event": "problem", "file": name, "reason": exit.reason}),
+        );
+        changed |= end(shared, &name);
+        // A file that changed is shared by a new link if it settles; a server that does not want us would not want it then either.
+        if exit.code != exit::FILE {
+            let failed = Shared {
+                seen: look_at(&name),
+                failed: true,
+                published: None,
+                item: None,
+            };
+            shared.insert(name, failed);
+        }
     }
     changed
+}
+
+/// Those whose sessions cannot go on.
+fn broken(shared: &mut BTreeMap<PathBuf, Shared>) -> Vec<(PathBuf, Exit)> {
+    let mut broken = Vec::new();
+    for (path, shared) in shared {
+        let Some(published) = &mut shared.published else {
+            continue;
+        };
+        let why = loop {
+            match published.session.news.try_recv() {
+                Ok(news) => {
+                    if let Some(exit) = fatal(&news) {
+                        break Some(exit);
+                    }
+                }
+                Err(TryRecvError::Empty) => break None,
+                Err(TryRecvError::Disconnected) => {
+                    break Some(Exit::new(exit::OTHER, "the session ended"));
+                }
+            }
+        };
+        broken.extend(why.map(|exit| (path.clone(), exit)));
+    }
+    broken
 }
 
 fn end(shared: &mut BTreeMap<PathBuf, Shared>, path: &Path) -> bool {
