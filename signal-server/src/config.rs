@@ -58,6 +58,14 @@ pub struct Config {
     #[arg(long, env = "BATON_WEB", value_name = "DIRECTORY")]
     pub web: Option<PathBuf>,
 
+    /// Read options from this file, which --print-config writes; flags and variables count before it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Write all options with their values and what they mean, as a file for --config, and end.
+    #[arg(long)]
+    pub print_config: bool,
+
     /// Ask the server that listens at --listen how it is, instead of being one: exit code 0 if it is well. For container health checks.
     #[arg(long)]
     pub check_health: bool,

@@ -9,6 +9,7 @@
 mod assets;
 mod bus;
 mod config;
+pub mod config_file;
 mod headers;
 mod http;
 mod limits;

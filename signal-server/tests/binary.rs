@@ -88,6 +88,29 @@ fn flags_are_variables_too() {
 }
 
 #[test]
+fn a_variable_counts_before_the_file_and_a_flag_before_the_variable() {
+    let file = std::env::temp_dir().join(format!("baton-binary-{}.toml", std::process::id()));
+    std::fs::write(&file, "grace = 1\nkeepalive = 1\nlinger = 1\n").unwrap();
+    let printed = baton_server()
+        .env("BATON_KEEPALIVE", "2")
+        .env("BATON_LINGER", "2")
+        .args(["--linger", "3", "--print-config", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    for line in [
+        "grace = 1",
+        "keepalive = 2",
+        "linger = 3",
+        "# listen = \"127.0.0.1:8080\"",
+    ] {
+        assert!(printed.lines().any(|it| it == line), "{line}");
+    }
+}
+
+#[test]
 fn a_bad_value_is_refused_with_the_name_of_its_option() {
     let refused = baton_server()
         .args(["--messages-burst", "many"])

@@ -5,11 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Context;
-use baton_signal_server::{Config, Server};
-use clap::Parser;
+use baton_signal_server::{Config, Server, config_file};
 
 fn main() -> anyhow::Result<()> {
-    let config = Config::parse();
+    let (config, printed) =
+        config_file::load(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    if config.print_config {
+        print!("{printed}");
+        return Ok(());
+    }
     if config.check_health {
         return check_health(config.listen);
     }
