@@ -1,6 +1,6 @@
 //! What an operator can set: flags and `BATON_*` variables, each with its default.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -32,7 +32,8 @@ pub struct Config {
     )]
     pub hosts: Vec<String>,
 
-    /// Outside STUN or TURN server that clients shall use: `stun:HOST:PORT` or `turn:HOST:PORT,USER,PASSWORD`. Repeatable (in the variable: separated by spaces).
+    /// Outside STUN or TURN server that clients shall use: `stun:HOST:PORT`, `turn:HOST:PORT,USER,PASSWORD`, or `turn:HOST:PORT` for a coturn whose
+    /// static-auth-secret is --turn-secret. Repeatable (in the variable: separated by spaces).
     #[arg(
         long = "ice",
         env = "BATON_ICE",
@@ -71,7 +72,109 @@ pub struct Config {
     pub check_health: bool,
 
     #[command(flatten)]
+    pub turn: Turn,
+
+    #[command(flatten)]
     pub limits: Limits,
+}
+
+/// STUN and TURN: addresses found and packets relayed for peers who cannot reach each other.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Turn {
+    /// Serve STUN and TURN at this address, over UDP and TCP; 3478 is the usual port. Without it there is neither.
+    #[arg(long, env = "BATON_TURN_LISTEN", value_name = "ADDRESS:PORT")]
+    pub turn_listen: Option<SocketAddr>,
+
+    /// The address at which clients and peers reach --turn-listen, if that listens everywhere or stands behind address translation.
+    #[arg(long, env = "BATON_TURN_PUBLIC_ADDRESS", value_name = "ADDRESS")]
+    pub turn_public_address: Option<IpAddr>,
+
+    /// UDP ports for relays, as 49152-65535; without it, whatever the system gives. The firewall must let them through.
+    #[arg(long, env = "BATON_TURN_RELAY_PORTS", value_name = "FIRST-LAST")]
+    pub turn_relay_ports: Option<Ports>,
+
+    /// What credentials are made with; the same as an outside coturn's static-auth-secret, or as other nodes'. Without it one is made at start.
+    #[arg(
+        long,
+        env = "BATON_TURN_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub turn_secret: Option<String>,
+
+    /// A network (ADDRESS or ADDRESS/BITS) that relays may reach although it is not the open internet. Repeatable.
+    #[arg(
+        long = "turn-allow-peer",
+        env = "BATON_TURN_ALLOW_PEER",
+        value_delimiter = ',',
+        value_name = "ADDRESS[/BITS]"
+    )]
+    pub turn_allow_peers: Vec<Network>,
+
+    /// Relays in all. Each has a socket and 10 KB.
+    #[arg(
+        long,
+        env = "BATON_TURN_ALLOCATIONS_MAX",
+        default_value_t = 2048,
+        value_name = "COUNT"
+    )]
+    pub turn_allocations_max: usize,
+
+    /// Relays of one peer; a browser asks for one per neighbour and transport.
+    #[arg(
+        long,
+        env = "BATON_TURN_ALLOCATIONS_PER_USER",
+        default_value_t = 64,
+        value_name = "COUNT"
+    )]
+    pub turn_allocations_per_user: usize,
+
+    /// Relays, and TCP connections to the relay, of one address (IPv6: one /64).
+    #[arg(
+        long,
+        env = "BATON_TURN_ALLOCATIONS_PER_ADDRESS",
+        default_value_t = 512,
+        value_name = "COUNT"
+    )]
+    pub turn_allocations_per_address: usize,
+
+    /// Bytes per second relayed for one peer, both ways together. The default is a film of 10 Mbit/s.
+    #[arg(
+        long,
+        env = "BATON_TURN_USER_RATE",
+        default_value_t = 1_250_000,
+        value_name = "BYTES"
+    )]
+    pub turn_user_rate: u32,
+
+    /// Bytes per second relayed in all, both ways together. The default is 100 Mbit/s.
+    #[arg(
+        long,
+        env = "BATON_TURN_RATE",
+        default_value_t = 12_500_000,
+        value_name = "BYTES"
+    )]
+    pub turn_rate: u32,
+}
+
+/// A range of ports, both ends in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl FromStr for Ports {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = |text: &str| text.parse().ok().filter(|port| *port != 0);
+        let (first, last) = text.split_once('-').ok_or("expected FIRST-LAST")?;
+        match (port(first), port(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err("expected two ports, the lower one first"),
+        }
+    }
 }
 
 /// What clients may take. Each has its reason; docs/signalling.md lists them for clients.
@@ -198,6 +301,21 @@ impl Config {
     pub fn local() -> Self {
         Self::parse_from(["baton-server", "--listen", "127.0.0.1:0"])
     }
+
+    /// What the parser cannot see: options that need each other.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let is_without_key = |ice: &Ice| ice.is_turn() && ice.0.credential.is_none();
+        if self.turn.turn_secret.is_none() && self.ice.iter().any(is_without_key) {
+            return Err("--ice turn:… without USER,PASSWORD needs --turn-secret");
+        }
+        Ok(())
+    }
+}
+
+impl Ice {
+    pub fn is_turn(&self) -> bool {
+        self.0.urls.iter().any(|url| url.starts_with("turn"))
+    }
 }
 
 impl FromStr for Ice {
@@ -224,7 +342,15 @@ impl FromStr for Ice {
                 username,
                 credential,
             })),
-            "turn" | "turns" => Err("a TURN server needs URL,USER,PASSWORD"),
+            // Credentials are made for each client.
+            "turn" | "turns" if username.is_none() => Ok(Self(IceServer {
+                urls: vec![url],
+                username: None,
+                credential: None,
+            })),
+            "turn" | "turns" => {
+                Err("a TURN server needs URL,USER,PASSWORD, or URL and --turn-secret")
+            }
             _ => Err("only stun:, stuns:, turn: and turns: are ICE servers"),
         }
     }
@@ -269,7 +395,12 @@ mod tests {
     fn a_bad_value_is_refused_with_the_name_of_its_option() {
         assert!(refused(&["--listen", "nowhere"]).contains("--listen"));
         assert!(refused(&["--ice", "http://x"]).contains("--ice"));
-        assert!(refused(&["--ice", "turn:x:3478"]).contains("USER,PASSWORD"));
+        assert!(refused(&["--ice", "turn:x:3478,me"]).contains("USER,PASSWORD"));
+        let lonely = Config::parse_from(["baton-server", "--ice", "turn:x:3478"]);
+        assert!(lonely.check().unwrap_err().contains("--ice"));
+        for ports in ["5", "0-9", "9-5", "1-65536"] {
+            assert!(refused(&["--turn-relay-ports", ports]).contains("--turn-relay-ports"));
+        }
         assert!(refused(&["--allow-origin", "example.com"]).contains("--allow-origin"));
         assert!(
             refused(&["--allow-origin", "https://example.com/path"]).contains("without a path")

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use baton_signal_protocol::{Refusal, SwarmId};
 
@@ -37,15 +37,25 @@ impl Bucket {
 
     /// Takes one token, if there is one.
     pub fn take(&mut self, per_second: u32, burst: u32, now: Instant) -> bool {
+        self.take_many(1, per_second, burst, now)
+    }
+
+    /// Takes `count` tokens, if there are as many.
+    pub fn take_many(&mut self, count: u32, per_second: u32, burst: u32, now: Instant) -> bool {
         let earned =
             now.saturating_duration_since(self.filled).as_secs_f64() * f64::from(per_second);
         self.tokens = (self.tokens + earned).min(f64::from(burst));
         self.filled = now;
-        let enough = self.tokens >= 1.0;
+        let enough = self.tokens >= f64::from(count);
         if enough {
-            self.tokens -= 1.0;
+            self.tokens -= f64::from(count);
         }
         enough
+    }
+
+    /// Whether nothing was taken for so long.
+    pub fn is_idle(&self, for_: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.filled) >= for_
     }
 }
 
@@ -54,12 +64,12 @@ impl Bucket {
 pub struct Addresses(Arc<Mutex<HashMap<AddressKey, Taken>>>);
 
 /// An IPv4 address or an IPv6 /64, which is what one customer gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct AddressKey(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressKey(u64);
 
 #[derive(Default)]
 struct Taken {
-    counts: [usize; 3],
+    counts: [usize; 4],
     swarms: HashMap<SwarmId, usize>,
 }
 
@@ -72,6 +82,8 @@ pub enum Account {
     Http = 1,
     /// A WebSocket that was refused a place, while it may read why.
     Lingering = 2,
+    /// A TCP connection to the relay.
+    Turn = 3,
 }
 
 /// One connection's place in its address's account; given back on drop.
@@ -148,14 +160,14 @@ impl Drop for Place {
                 taken.swarms.remove(&swarm);
             }
         }
-        if taken.counts == [0; 3] {
+        if taken.counts == [0; 4] {
             all.remove(&self.key);
         }
     }
 }
 
 impl AddressKey {
-    fn of(address: IpAddr) -> Self {
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             // Outside of what a global /64 can begin with, so the two never meet.
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
@@ -166,8 +178,6 @@ impl AddressKey {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -91,6 +91,11 @@ metrics! {
     http_connections: Gauge, "baton_http_connections" / 1, "Plain HTTP connections open now.";
     http_connections_refused_total: Counter, "baton_http_connections_refused_total" / 1, "Connections closed unheard: too many in all or from one address.";
     http_requests_total: Counter, "baton_http_requests_total" / 1, "HTTP requests, upgrades included.";
+    turn_allocations: Gauge, "baton_turn_allocations" / 1, "Relays that are open now.";
+    turn_allocations_total: Counter, "baton_turn_allocations_total" / 1, "Relays opened.";
+    turn_refusals_total: Counter, "baton_turn_refusals_total" / 1, "Requests for relays refused: quotas, filtered addresses, expired credentials.";
+    turn_bytes_total: Counter, "baton_turn_bytes_total" / 1, "Bytes relayed, either way.";
+    turn_dropped_bytes_total: Counter, "baton_turn_dropped_bytes_total" / 1, "Bytes not relayed: over a user's rate or the server's.";
     origins_refused_total: Counter, "baton_origins_refused_total" / 1, "WebSockets refused for their Origin.";
 }
 

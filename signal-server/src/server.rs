@@ -26,6 +26,8 @@ use crate::limits::{
 use crate::metrics::Metrics;
 use crate::proxy::is_trusted;
 use crate::rooms::Rooms;
+use crate::turn::credential::Secret;
+use crate::turn::{Ices, Turn};
 
 /// What all sessions share.
 pub struct App {
@@ -35,6 +37,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub assets: Assets,
     pub sessions: Sessions,
+    pub ices: Ices,
     connections: AtomicU64,
 }
 
@@ -43,6 +46,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     metrics_listener: Option<TcpListener>,
+    turn: Option<Turn>,
 }
 
 /// A server at work. Dropping it stops it without goodbye.
@@ -50,6 +54,7 @@ pub struct Running {
     address: SocketAddr,
     app: Arc<App>,
     accepting: Vec<JoinHandle<()>>,
+    turn: Option<JoinHandle<()>>,
 }
 
 /// The WebSockets that are open, and whether they are to close.
@@ -69,6 +74,7 @@ struct Count {
 
 impl Server {
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        config.check().map_err(anyhow::Error::msg)?;
         let assets = match &config.web {
             Some(directory) => Assets::from_directory(directory)?,
             None => Assets::built_in(),
@@ -84,8 +90,11 @@ impl Server {
             ),
             None => None,
         };
+        let secret = Secret::new(config.turn.turn_secret.as_deref());
+        let turn = Turn::bind(&config, secret.clone()).await?;
         let metrics = Arc::new(Metrics::new());
         let app = App {
+            ices: Ices::new(config.ice.clone(), turn.as_ref(), secret),
             bus: Bus::Memory(Rooms::new(metrics.clone(), config.limits.swarm_peers_max)),
             addresses: Addresses::default(),
             metrics,
@@ -101,6 +110,7 @@ impl Server {
             app: Arc::new(app),
             listener,
             metrics_listener,
+            turn,
         })
     }
 
@@ -118,6 +128,11 @@ impl Server {
             .map(|listener| listener.local_addr().expect("a listener has an address"))
     }
 
+    /// Where STUN and TURN are, if they are here.
+    pub fn turn_address(&self) -> Option<SocketAddr> {
+        self.turn.as_ref().map(Turn::address)
+    }
+
     pub fn start(self) -> Running {
         let address = self.address();
         let mut accepting = vec![tokio::spawn(accept(
@@ -132,10 +147,14 @@ impl Server {
                 self.app.clone(),
             )));
         }
+        let turn = self
+            .turn
+            .map(|turn| tokio::spawn(turn.run(self.app.clone())));
         Running {
             address,
             app: self.app,
             accepting,
+            turn,
         }
     }
 }
@@ -159,7 +178,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for task in &self.accepting {
+        for task in self.accepting.iter().chain(&self.turn) {
             task.abort();
         }
         self.app.sessions.closing.send_replace(true);

@@ -187,13 +187,7 @@ impl Session {
             peer: join.peer,
             connection,
         };
-        let ice = self
-            .app
-            .config
-            .ice
-            .iter()
-            .map(|ice| ice.0.clone())
-            .collect();
+        let ice = self.app.ices.for_peer(&join.swarm, &join.peer);
         let keepalive_s = limits.keepalive.as_secs() as u16;
         self.say(&ServerMessage::Welcome {
             ice,

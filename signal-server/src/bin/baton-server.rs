@@ -33,6 +33,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(address) = server.metrics_address() {
         writeln!(stdout, "metrics on http://{address}/metrics")?;
     }
+    if let Some(address) = server.turn_address() {
+        writeln!(stdout, "STUN and TURN on {address}, UDP and TCP")?;
+    }
     stdout.flush()?;
     let running = server.start();
     stop.await;

@@ -1,0 +1,55 @@
+// Peers who cannot reach each other: the server's own TURN carries the film, and cannot read it either.
+import { networkInterfaces } from 'node:os';
+import { BUNNY } from '../lib/media.ts';
+import { plays, shown } from '../lib/player.ts';
+import { expect, test } from '../lib/test.ts';
+
+/** Makes every connection of the page one that may use nothing but relays, over UDP. */
+function onlyRelays(): void {
+  const Real = RTCPeerConnection;
+  window.RTCPeerConnection = class extends Real {
+    constructor(configuration?: RTCConfiguration) {
+      super({ ...configuration, iceTransportPolicy: 'relay' });
+    }
+  };
+}
+
+/** The same over TCP to the relay, as where UDP is blocked. */
+function onlyRelaysByTcp(): void {
+  const Real = RTCPeerConnection;
+  window.RTCPeerConnection = class extends Real {
+    constructor(configuration?: RTCConfiguration) {
+      const byTcp = (url: string): boolean => url.includes('transport=tcp');
+      const iceServers = (configuration?.iceServers ?? [])
+        .map((server) => ({ ...server, urls: [server.urls].flat().filter(byTcp) }))
+        .filter((server) => server.urls.length > 0);
+      super({ ...configuration, iceServers, iceTransportPolicy: 'relay' });
+    }
+  };
+}
+
+/** An address that browsers use for connections: not loopback, if there is another. */
+function ownAddress(): string {
+  const all = Object.values(networkInterfaces()).flat();
+  return all.find((it) => it?.family === 'IPv4' && !it.internal)?.address ?? '127.0.0.1';
+}
+
+for (const [by, init] of [
+  ['UDP', onlyRelays],
+  ['TCP', onlyRelaysByTcp],
+] as const) {
+  test(`a film plays through the server's relay alone, over ${by}`, async ({ newPeer, newServer }) => {
+    const server = await newServer(['--turn-listen', `${ownAddress()}:0`]);
+    const publisher = await newPeer({ base: server.url, init });
+    const viewer = await newPeer({ base: server.url, init });
+    const link = await publisher.share(BUNNY);
+    await viewer.open(link);
+    await shown(viewer.page);
+    await plays(viewer.page);
+    const stats = await viewer.until('view', (stats) => stats.complete);
+    expect(stats.path_counts).toEqual({ direct: 0, relay: 1 });
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    const relayed = Number(/^baton_turn_bytes_total (\d+)/m.exec(metrics)?.[1]);
+    expect(relayed).toBeGreaterThan(stats.size);
+  });
+}

@@ -1,0 +1,529 @@
+//! The relay in virtual time, by a client that says what it is told to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::credential::{Credential, Secret};
+use super::filter::tests::FORBIDDEN;
+use super::relay::*;
+use super::stun::{self, Class, Message, Writer, attribute, long_term_key, method};
+use crate::metrics::Metrics;
+
+const UNIX_S: u64 = 1_800_000_000;
+
+/// A relay, its clock, and a network that opens whatever it asks for.
+struct World {
+    relays: Relays,
+    secret: Secret,
+    now: Instant,
+    zero: Instant,
+    next_port: u16,
+    /// What left towards peers, and what clients heard.
+    relayed: Vec<(RelayId, SocketAddr, Vec<u8>)>,
+    heard: Vec<(Client, Vec<u8>)>,
+    closed: usize,
+}
+
+fn world(change: impl FnOnce(&mut Settings)) -> World {
+    let secret = Secret::new(Some("north"));
+    let mut settings = Settings {
+        secret: secret.clone(),
+        public: "8.8.4.4".parse().unwrap(),
+        allowed_peers: Vec::new(),
+        allocations_per_user: 2,
+        allocations_per_address: 3,
+        allocations_max: 4,
+        user_bytes_per_second: 10_000,
+        bytes_per_second: 50_000,
+    };
+    change(&mut settings);
+    let zero = Instant::now();
+    World {
+        relays: Relays::new(settings, Arc::new(Metrics::new()), zero, UNIX_S),
+        secret,
+        now: zero,
+        zero,
+        next_port: 50_000,
+        relayed: Vec::new(),
+        heard: Vec::new(),
+        closed: 0,
+    }
+}
+
+impl World {
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.relays.handle_time(self.now);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let outputs = self.relays.take_outputs();
+            if outputs.is_empty() {
+                return;
+            }
+            for output in outputs {
+                match output {
+                    Output::Answer { to, bytes } => self.heard.push((to, bytes)),
+                    Output::Open(relay) => {
+                        self.next_port += 1;
+                        let at = SocketAddr::new(self.relays.public(), self.next_port);
+                        self.relays.handle_opened(relay, Some(at));
+                    }
+                    Output::Relay { relay, to, bytes } => self.relayed.push((relay, to, bytes)),
+                    Output::Close(_) => self.closed += 1,
+                }
+            }
+        }
+    }
+
+    /// What the client hears on this.
+    fn hears(&mut self, from: Client, raw: &[u8]) -> Option<Vec<u8>> {
+        self.heard.clear();
+        self.relays.handle_client(self.now, from, raw);
+        self.settle();
+        self.heard
+            .pop()
+            .filter(|(to, _)| *to == from)
+            .map(|it| it.1)
+    }
+
+    /// A credential that is issued now.
+    fn credential(&self, swarm: u8, peer: u8) -> Credential {
+        let now = UNIX_S + (self.now - self.zero).as_secs();
+        self.secret.issue(&[swarm; 32], &[peer; 32], now)
+    }
+}
+
+/// A client with a credential, and the nonce that it was given last.
+struct Caller {
+    client: Client,
+    credential: Credential,
+    nonce: String,
+    transaction: u8,
+}
+
+/// What came back: nothing, success, or an error's code.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Success(Option<SocketAddr>, Option<u32>),
+    Error(u16),
+}
+
+const DONE: Said = Said::Success(None, None);
+
+fn caller(address: &str, credential: Credential) -> Caller {
+    Caller {
+        client: Client {
+            transport: Transport::Udp,
+            address: address.parse().unwrap(),
+        },
+        credential,
+        nonce: String::new(),
+        transaction: 0,
+    }
+}
+
+impl Caller {
+    /// Asks, and once more with the nonce if it was not the right one, as clients do.
+    fn ask(&mut self, world: &mut World, method: u16, fill: impl Fn(Writer) -> Writer) -> Said {
+        let first = self.ask_once(world, method, &fill);
+        match first {
+            Said::Error(401 | 438) => self.ask_once(world, method, &fill),
+            other => other,
+        }
+    }
+
+    fn ask_once(
+        &mut self,
+        world: &mut World,
+        method: u16,
+        fill: &impl Fn(Writer) -> Writer,
+    ) -> Said {
+        self.transaction = self.transaction.wrapping_add(1);
+        let raw = self.request(method, fill);
+        let Some(answer) = world.hears(self.client, &raw) else {
+            return Said::Nothing;
+        };
+        let message = Message::read(&answer).expect("it speaks STUN");
+        assert_eq!(message.transaction(), [self.transaction; 12]);
+        if let Some(nonce) = message.text(attribute::NONCE) {
+            self.nonce = nonce.to_owned();
+        }
+        match message.class {
+            Class::Success => {
+                assert!(message.is_signed_with(&self.key()));
+                let relayed = message.get(attribute::XOR_RELAYED_ADDRESS);
+                let relayed =
+                    relayed.map(|value| stun::read_address(value, &message.transaction()));
+                Said::Success(relayed.flatten(), message.number(attribute::LIFETIME))
+            }
+            Class::Error => {
+                let code = message.get(attribute::ERROR_CODE).expect("a code");
+                Said::Error(u16::from(code[2]) * 100 + u16::from(code[3]))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn request(&self, method: u16, fill: impl Fn(Writer) -> Writer) -> Vec<u8> {
+        let writer = fill(Writer::new(Class::Request, method, &[self.transaction; 12]));
+        if self.nonce.is_empty() {
+            return writer.finish();
+        }
+        writer
+            .attribute(attribute::USERNAME, self.credential.username.as_bytes())
+            .attribute(attribute::REALM, REALM.as_bytes())
+            .attribute(attribute::NONCE, self.nonce.as_bytes())
+            .sign(&self.key())
+            .finish()
+    }
+
+    fn key(&self) -> [u8; 16] {
+        long_term_key(&self.credential.username, REALM, &self.credential.password)
+    }
+
+    fn allocate(&mut self, world: &mut World) -> Said {
+        self.ask(world, method::ALLOCATE, |it| {
+            it.attribute(attribute::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
+        })
+    }
+
+    /// Allocates, and returns the relayed address.
+    fn relay(&mut self, world: &mut World) -> SocketAddr {
+        match self.allocate(world) {
+            Said::Success(Some(relayed), Some(600)) => relayed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refresh(&mut self, world: &mut World, lifetime: u32) -> Said {
+        self.ask(world, method::REFRESH, |it| {
+            it.number(attribute::LIFETIME, lifetime)
+        })
+    }
+
+    fn permit(&mut self, world: &mut World, peer: SocketAddr) -> Said {
+        self.ask(world, method::CREATE_PERMISSION, |it| {
+            it.address(attribute::XOR_PEER_ADDRESS, peer)
+        })
+    }
+
+    fn bind(&mut self, world: &mut World, channel: u16, peer: SocketAddr) -> Said {
+        self.ask(world, method::CHANNEL_BIND, |it| {
+            it.number(attribute::CHANNEL_NUMBER, u32::from(channel) << 16)
+                .address(attribute::XOR_PEER_ADDRESS, peer)
+        })
+    }
+
+    fn send(&self, world: &mut World, peer: SocketAddr, data: &[u8]) {
+        let raw = Writer::new(Class::Indication, method::SEND, &[0; 12])
+            .address(attribute::XOR_PEER_ADDRESS, peer)
+            .attribute(attribute::DATA, data)
+            .finish();
+        assert_eq!(world.hears(self.client, &raw), None);
+    }
+}
+
+fn at(address: &str) -> SocketAddr {
+    address.parse().unwrap()
+}
+
+#[test]
+fn whoever_asks_is_told_its_address() {
+    let mut world = world(|_| ());
+    let client = caller("1.2.3.4:5", world.credential(1, 1)).client;
+    let raw = Writer::new(Class::Request, method::BINDING, &[7; 12]).finish();
+    let answer = world.hears(client, &raw).unwrap();
+    let message = Message::read(&answer).unwrap();
+    let mapped = message.get(attribute::XOR_MAPPED_ADDRESS).unwrap();
+    assert_eq!(stun::read_address(mapped, &[7; 12]), Some(at("1.2.3.4:5")));
+}
+
+#[test]
+fn a_film_is_relayed_past_the_ten_minutes_of_its_credential_and_not_past_twelve_hours() {
+    let mut world = world(|_| ());
+    let mut viewer = caller("1.2.3.4:5", world.credential(1, 1));
+    let seeder = at("9.9.9.9:9");
+    viewer.relay(&mut world);
+    assert_eq!(viewer.bind(&mut world, 0x4000, seeder), DONE);
+    let mut minutes = 0;
+    let end = loop {
+        // As clients do: everything is refreshed in time.
+        world.pass(240);
+        minutes += 4;
+        if viewer.refresh(&mut world, 600) == Said::Error(437) {
+            break minutes;
+        }
+        assert_eq!(
+            viewer.bind(&mut world, 0x4000, seeder),
+            DONE,
+            "minute {minutes}"
+        );
+        world.hears(viewer.client, &stun::channel_data(0x4000, b"up"));
+        let (relay, to, bytes) = world.relayed.pop().expect("relayed");
+        assert_eq!((to, &bytes[..]), (seeder, &b"up"[..]));
+        world.heard.clear();
+        world.relays.handle_peer(world.now, relay, seeder, b"down");
+        world.settle();
+        assert_eq!(
+            world.heard.pop().unwrap().1,
+            stun::channel_data(0x4000, b"down")
+        );
+    };
+    assert_eq!(end, 12 * 60);
+    assert_eq!(world.closed, 1);
+    // The credential has long expired: it begins nothing new.
+    assert_eq!(viewer.allocate(&mut world), Said::Error(401));
+    viewer.credential = world.credential(1, 1);
+    viewer.relay(&mut world);
+}
+
+#[test]
+fn what_is_not_refreshed_ends() {
+    let mut world = world(|_| ());
+    let mut viewer = caller("1.2.3.4:5", world.credential(1, 1));
+    let relayed = viewer.relay(&mut world);
+    assert_eq!(viewer.permit(&mut world, at("9.9.9.9:9")), DONE);
+    world.pass(299);
+    viewer.send(&mut world, at("9.9.9.9:7"), b"in time, to any port");
+    assert_eq!(world.relayed.len(), 1);
+    world.pass(2);
+    viewer.send(&mut world, at("9.9.9.9:9"), b"too late");
+    world
+        .relays
+        .handle_peer(world.now, world.relayed[0].0, at("9.9.9.9:9"), b"too late");
+    world.settle();
+    assert_eq!((world.relayed.len(), world.heard.len()), (1, 0));
+    world.pass(300);
+    assert_eq!(world.closed, 1);
+    assert_eq!(viewer.permit(&mut world, at("9.9.9.9:9")), Said::Error(437));
+    viewer.credential = world.credential(1, 1);
+    assert_ne!(viewer.relay(&mut world), relayed);
+    assert_eq!(viewer.refresh(&mut world, 0), Said::Success(None, Some(0)));
+    assert_eq!(world.closed, 2);
+}
+
+#[test]
+fn nobody_but_the_open_internet_is_relayed_to() {
+    for family in ["8.8.4.4", "2a00::1"] {
+        let public: IpAddr = family.parse().unwrap();
+        let mut world = world(|settings| settings.public = public);
+        let mut viewer = caller("1.2.3.4:5", world.credential(1, 1));
+        let family = if public.is_ipv6() { 2 } else { 1 };
+        let said = viewer.ask(&mut world, method::ALLOCATE, |it| {
+            it.attribute(attribute::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
+                .attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[family, 0, 0, 0])
+        });
+        assert!(matches!(said, Said::Success(Some(_), _)));
+        for address in FORBIDDEN {
+            let peer = SocketAddr::new(address.parse().unwrap(), 80);
+            let refused = if peer.is_ipv6() == public.is_ipv6() {
+                403
+            } else {
+                443
+            };
+            assert_eq!(
+                viewer.permit(&mut world, peer),
+                Said::Error(refused),
+                "{address}"
+            );
+            assert_eq!(
+                viewer.bind(&mut world, 0x4000, peer),
+                Said::Error(refused),
+                "{address}"
+            );
+            viewer.send(&mut world, peer, b"hello");
+        }
+        // One good address among them does not let the others in.
+        let (good, bad) = match public {
+            IpAddr::V4(_) => (at("9.9.9.9:9"), at("169.254.169.254:80")),
+            IpAddr::V6(_) => (at("[2a00::9]:9"), at("[::1]:80")),
+        };
+        let both = viewer.ask(&mut world, method::CREATE_PERMISSION, |it| {
+            it.address(attribute::XOR_PEER_ADDRESS, good)
+                .address(attribute::XOR_PEER_ADDRESS, bad)
+        });
+        assert_eq!(both, Said::Error(403));
+        viewer.send(&mut world, good, b"hello");
+        viewer.send(&mut world, bad, b"hello");
+        assert!(world.relayed.is_empty());
+    }
+}
+
+#[test]
+fn our_own_address_leads_to_other_relays_and_to_no_socket() {
+    let mut world = world(|_| ());
+    let mut alice = caller("1.2.3.4:5", world.credential(1, 1));
+    let mut bob = caller("4.3.2.1:5", world.credential(1, 2));
+    let (a, b) = (alice.relay(&mut world), bob.relay(&mut world));
+    assert_eq!(alice.permit(&mut world, b), DONE);
+    let raw = Writer::new(Class::Indication, method::SEND, &[0; 12])
+        .address(attribute::XOR_PEER_ADDRESS, b)
+        .attribute(attribute::DATA, b"hi")
+        .finish();
+    world.hears(alice.client, &raw);
+    assert!(world.heard.is_empty(), "Bob has not permitted her");
+    assert_eq!(bob.permit(&mut world, a), DONE);
+    world.heard.clear();
+    world.relays.handle_client(world.now, alice.client, &raw);
+    world.settle();
+    let (to, bytes) = world.heard.pop().unwrap();
+    let message = Message::read(&bytes).unwrap();
+    assert_eq!((to, message.method), (bob.client, method::DATA));
+    assert_eq!(message.get(attribute::DATA), Some(&b"hi"[..]));
+    assert_eq!(message.peers().next(), Some(Some(a)));
+    // The DNS server of this very machine, say.
+    alice.send(&mut world, at("8.8.4.4:53"), b"hello");
+    assert!(world.relayed.is_empty() && world.heard.is_empty());
+}
+
+#[test]
+fn only_who_has_a_credential_of_ours_gets_anything() {
+    let mut world = world(|_| ());
+    let good = world.credential(1, 1);
+    let wrong_password = Credential {
+        password: "guess".to_owned(),
+        ..good.clone()
+    };
+    let later = Credential {
+        username: good.username.replace("18000", "18001"),
+        ..good.clone()
+    };
+    for credential in [wrong_password, later] {
+        let mut mallory = caller("6.6.6.6:6", credential);
+        assert_eq!(mallory.allocate(&mut world), Said::Error(401));
+    }
+    let mut viewer = caller("1.2.3.4:5", good);
+    viewer.relay(&mut world);
+    // A nonce is for one address, and for an hour.
+    let mut thief = caller("6.6.6.6:6", viewer.credential.clone());
+    thief.nonce = viewer.nonce.clone();
+    assert_eq!(thief.permit(&mut world, at("9.9.9.9:9")), Said::Error(437));
+    // Another credential does not move an allocation.
+    let mut other = caller("1.2.3.4:5", world.credential(1, 2));
+    assert_eq!(other.refresh(&mut world, 0), Said::Error(441));
+    assert_eq!(other.allocate(&mut world), Said::Error(437));
+    assert_eq!(viewer.permit(&mut world, at("9.9.9.9:9")), DONE);
+}
+
+#[test]
+fn a_repeated_request_gets_the_same_relay() {
+    let mut world = world(|_| ());
+    let mut viewer = caller("1.2.3.4:5", world.credential(1, 1));
+    viewer.relay(&mut world);
+    let raw = viewer.request(method::ALLOCATE, |it| {
+        it.attribute(attribute::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
+    });
+    let again = world.hears(viewer.client, &raw).unwrap();
+    let message = Message::read(&again).unwrap();
+    assert_eq!(message.class, Class::Success);
+    assert_eq!(world.next_port, 50_001, "one socket");
+}
+
+#[test]
+fn nobody_has_more_relays_than_its_share_and_all_are_given_back() {
+    let mut world = world(|_| ());
+    let credential = world.credential(1, 1);
+    let mut callers: Vec<Caller> = (0..2)
+        .map(|port| caller(&format!("1.2.3.4:{}", port + 5), credential.clone()))
+        .collect();
+    for caller in &mut callers {
+        caller.relay(&mut world);
+    }
+    // From elsewhere it is the same user; with another credential the same address.
+    let mut same_user = caller("4.4.4.4:4", credential);
+    assert_eq!(same_user.allocate(&mut world), Said::Error(486));
+    let mut same_address = caller("1.2.3.4:9", world.credential(2, 2));
+    same_address.relay(&mut world);
+    let mut fourth = caller("1.2.3.4:10", world.credential(3, 3));
+    assert_eq!(fourth.allocate(&mut world), Said::Error(486));
+    let mut last = caller("5.5.5.5:5", world.credential(4, 4));
+    last.relay(&mut world);
+    let mut too_many = caller("7.7.7.7:7", world.credential(5, 5));
+    assert_eq!(too_many.allocate(&mut world), Said::Error(508));
+    // A lost connection gives back, too.
+    world.relays.handle_gone(callers[0].client);
+    world.settle();
+    same_user.relay(&mut world);
+    world.pass(601);
+    assert_eq!(world.closed, 5);
+    assert!(world.relays.is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn a_user_and_all_users_together_keep_to_their_rates() {
+    let mut world = world(|settings| settings.bytes_per_second = 15_000);
+    let peer = at("9.9.9.9:9");
+    let mut callers = Vec::new();
+    for number in 1..=2 {
+        let mut caller = caller(&format!("1.2.3.{number}:5"), world.credential(1, number));
+        caller.relay(&mut world);
+        assert_eq!(caller.permit(&mut world, peer), DONE);
+        callers.push(caller);
+    }
+    let sent_in = |world: &mut World, caller: &Caller, seconds: u64| {
+        world.relayed.clear();
+        for _ in 0..seconds * 10 {
+            world.now += Duration::from_millis(100);
+            for _ in 0..10 {
+                caller.send(world, peer, &[0; 968]);
+            }
+        }
+        world.relayed.len() as u64
+    };
+    let _burst = sent_in(&mut world, &callers[0], 10);
+    assert!(
+        (99..=101).contains(&sent_in(&mut world, &callers[0], 10)),
+        "10 kB a second"
+    );
+    // Both together: the second gets what is left of 15.
+    world.relayed.clear();
+    for _ in 0..300 {
+        world.now += Duration::from_millis(100);
+        for caller in &callers {
+            for _ in 0..5 {
+                caller.send(&mut world, peer, &[0; 968]);
+            }
+        }
+    }
+    let of_all = world.relayed.len();
+    // Thirty seconds, and what two seconds saved up.
+    assert!((430..=485).contains(&of_all), "{of_all}");
+}
+
+#[test]
+fn under_a_false_address_one_gets_few_answers() {
+    let mut world = world(|_| ());
+    let victim = caller("1.2.3.4:5", world.credential(1, 1)).client;
+    let raw = Writer::new(Class::Request, method::ALLOCATE, &[7; 12]).finish();
+    let answers = (0..5000)
+        .filter(|_| world.hears(victim, &raw).is_some())
+        .count();
+    assert_eq!(answers, 1000);
+    let other = caller("2.2.2.2:5", world.credential(1, 1)).client;
+    assert!(world.hears(other, &raw).is_some(), "others are answered");
+    assert_eq!(world.relays.allocations(), 0);
+}
+
+proptest::proptest! {
+    /// Whatever a client that has a credential sends, nothing panics and what it may not reach is not reached.
+    #[test]
+    fn no_datagram_makes_it_panic(changes in proptest::collection::vec((0usize..120, proptest::prelude::any::<u8>()), 0..6), which in 0u8..5) {
+        let mut world = world(|_| ());
+        let mut viewer = caller("1.2.3.4:5", world.credential(1, 1));
+        viewer.relay(&mut world);
+        let method = [method::ALLOCATE, method::REFRESH, method::CREATE_PERMISSION, method::CHANNEL_BIND, method::SEND][usize::from(which)];
+        let mut raw = viewer.request(method, |it| it.address(attribute::XOR_PEER_ADDRESS, at("10.0.0.1:80")).attribute(attribute::DATA, b"x"));
+        for (place, value) in changes {
+            if let Some(byte) = raw.get_mut(place) {
+                *byte = value;
+            }
+        }
+        world.hears(viewer.client, &raw);
+        proptest::prop_assert!(world.relayed.is_empty());
+    }
+}
