@@ -1,4 +1,4 @@
-# One process, one port: signalling and the web app.
+# One process, one port: signalling and the web app; `baton` for a keeper beside it.
 #
 #   docker build -t baton . && docker run --rm -p 8080:8080 baton
 #
@@ -20,8 +20,10 @@ RUN cargo xtask build --release
 
 FROM ${RUN_IMAGE}
 COPY --from=build /baton/target/dist/baton-server /baton/target/dist/baton /usr/local/bin/
+# Where a keeper keeps what it has (`baton keep`, deploy/compose.yaml): a new volume takes over whom it belongs to.
+RUN install -d -o 65534 -g 65534 /var/lib/baton
 USER 65534:65534
-ENV BATON_LISTEN=0.0.0.0:8080
+ENV BATON_LISTEN=0.0.0.0:8080 BATON_KEEP_DIR=/var/lib/baton
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=3s CMD ["baton-server", "--check-health"]
 ENTRYPOINT ["baton-server"]

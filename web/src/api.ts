@@ -51,6 +51,8 @@ export interface UploadSettings {
 export interface Share {
   /** The link to pass on. */
   readonly url: string;
+  /** For `baton keep` on a server of your own: enough to keep the stream alive, not to read it. */
+  readonly ticket: string;
   stats(): ShareStats;
   setUpload(settings: UploadSettings): void;
   /** Stops sharing. Viewers that have everything go on without us. */

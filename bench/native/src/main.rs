@@ -1,8 +1,11 @@
-//! `cargo xtask bench native [MEGABYTES]`: native peers beside a bare `webrtc` channel, on loopback, in one process.
+//! `cargo xtask bench native [MEGABYTES] [--minutes N]`: native peers beside a bare `webrtc` channel, on loopback.
 //!
-//! Prints MB/s and CPU-seconds per 100 MB, so that figures of a busy machine can be compared with each other.
+//! Prints MB/s and CPU-seconds per 100 MB, so that figures of a busy machine can be compared with each other, then what issue 7 asks
+//! for and whether it is so. With `--minutes`, one publisher and one viewer go on for so long, and memory is printed each minute.
 
 mod bare;
+mod ceiling;
+mod keeper;
 
 use anyhow::{Context, Result, anyhow};
 use baton_client_native::peer::{self, Destination, Net};
@@ -10,41 +13,98 @@ use baton_client_native::session::Handle;
 use baton_client_native::{News, Source};
 use baton_signal_server::{Config, Server};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn main() -> Result<()> {
-    let megabytes = match std::env::args().nth(1) {
-        Some(word) => word.parse().context("bench native [MEGABYTES]")?,
-        None => 200,
-    };
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
     // The first provider that is named is the process's; a second naming changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    baton_client_native::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(megabytes))
+    if let [mode, ticket, folder] = words.as_slice()
+        && mode == keeper::MODE
+    {
+        return runtime.block_on(keeper::be_one(ticket, Path::new(folder)));
+    }
+    let minutes = match words.iter().position(|word| word == "--minutes") {
+        Some(at) => {
+            let number = words.get(at + 1).context("--minutes N")?.parse()?;
+            words.drain(at..=at + 1);
+            Some(number)
+        }
+        None => None,
+    };
+    let megabytes = match words.first() {
+        Some(word) => word.parse().context("bench native [MEGABYTES]")?,
+        None => 200,
+    };
+    match minutes {
+        Some(minutes) => runtime.block_on(flat(megabytes, minutes)),
+        None => runtime.block_on(run(megabytes)),
+    }
 }
 
 async fn run(megabytes: u64) -> Result<()> {
-    println!("{:32} {:>9} {:>16}", "", "MB/s", "CPU-s per 100 MB");
+    println!("{:38} {:>9} {:>16}", "", "MB/s", "CPU-s per 100 MB");
+    let (mut one, mut twenty) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         println!("round {round}");
         let bytes = megabytes * 1_000_000;
         let meter = Meter::start();
         bare::carry(bytes).await?;
-        meter.print("bare webrtc channel", bytes);
-        swarm(1, bytes).await?;
-        swarm(20, bytes / 10).await?;
+        let bare = meter.print("bare webrtc channel", bytes);
+        one.push(swarm(1, bytes).await? / bare);
+        twenty.push(swarm(20, bytes / 10).await? / bare);
     }
+    ceiling::curl_from_nginx(megabytes * 1_000_000)?;
+    let peak = keeper::serves(100).await?;
+    println!();
+    verdict("native to native, of a bare channel", median(one), 0.9);
+    verdict("20 at once in all, of a bare channel", median(twenty), 1.0);
+    let fits = if peak < KEEPER_BYTES_MAX { "yes" } else { "NO" };
     println!(
-        "peak memory of this process: {} MB",
-        peak_bytes() / 1_000_000
+        "{:38} {:>9} MB  wanted below {} MB: {fits}",
+        "a keeper serving 100 viewers, VmHWM",
+        peak / 1_000_000,
+        KEEPER_BYTES_MAX / 1_000_000
     );
     Ok(())
 }
 
-/// One publisher and so many viewers at once, each of which gets everything.
-async fn swarm(viewers: usize, bytes: u64) -> Result<()> {
+/// Rounds of one to one until the time is over; what the process holds must not grow.
+async fn flat(megabytes: u64, minutes: u64) -> Result<()> {
+    let began = Instant::now();
+    let (mut carried, mut told) = (0, 0);
+    while began.elapsed() < Duration::from_secs(minutes * 60) {
+        swarm(1, megabytes * 1_000_000).await?;
+        carried += megabytes;
+        let minute = began.elapsed().as_secs() / 60;
+        if minute > told || carried == megabytes {
+            told = minute;
+            let now = keeper::memory(std::process::id(), "VmRSS")?;
+            println!(
+                "minute {minute}: {carried} MB carried, {} MB held",
+                now / 1_000_000
+            );
+        }
+    }
+    Ok(())
+}
+
+fn verdict(name: &str, ratio: f64, wanted: f64) {
+    let fits = if ratio >= wanted { "yes" } else { "NO" };
+    println!("{name:38} {ratio:>9.2}     wanted {wanted:.2}: {fits}");
+}
+
+fn median(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
+/// One publisher and so many viewers at once, each of which gets everything. MB/s in all.
+async fn swarm(viewers: usize, bytes: u64) -> Result<f64> {
     let server = Server::bind(Config::local()).await?.start();
     let net = Net {
         servers: vec![format!("http://{}", server.address())],
@@ -71,13 +131,13 @@ async fn swarm(viewers: usize, bytes: u64) -> Result<()> {
     while let Some(session) = all.join_next().await {
         sessions.push(session??);
     }
-    meter.print(
+    let rate = meter.print(
         &format!("publisher to {viewers} at once, in all"),
         bytes * viewers as u64,
     );
     let sent = published.session.snapshot.borrow().stats.sent_bytes;
     println!(
-        "{:32} {:>9.2}",
+        "{:38} {:>9.2}",
         "  copies sent by the publisher",
         sent as f64 / bytes as f64
     );
@@ -85,7 +145,7 @@ async fn swarm(viewers: usize, bytes: u64) -> Result<()> {
         session.leave().await;
     }
     published.session.leave().await;
-    Ok(())
+    Ok(rate)
 }
 
 async fn finished(mut session: Handle) -> Result<Handle> {
@@ -128,13 +188,15 @@ impl Meter {
         }
     }
 
-    fn print(&self, name: &str, bytes: u64) {
+    /// Says and returns MB/s.
+    fn print(&self, name: &str, bytes: u64) -> f64 {
         let megabytes = bytes as f64 / 1e6;
         let rate = megabytes / self.began.elapsed().as_secs_f64();
         println!(
-            "{name:32} {rate:>9.1} {:>16.2}",
+            "{name:38} {rate:>9.1} {:>16.2}",
             (cpu_s() - self.cpu_s) * 100.0 / megabytes
         );
+        rate
     }
 }
 
@@ -153,9 +215,7 @@ fn cpu_s() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-fn peak_bytes() -> u64 {
-    usage().ru_maxrss as u64 * 1024
-}
-
 /// The systems alternate: what else the machine does hits all of them.
 const ROUNDS: usize = 3;
+/// What a keeper may hold while it serves a hundred (issue 7).
+const KEEPER_BYTES_MAX: u64 = 300_000_000;

@@ -102,9 +102,13 @@ impl Client {
             ..Meta::default()
         };
         let (worker, inbox) = (&self.worker, &self.inbox);
-        let (stream, url) = inbox.with(|page| {
+        let (stream, url, ticket) = inbox.with(|page| {
             let number = page.number();
             let url = format!("{}/#{}", page.server, link.encode());
+            let mut whole = link.clone();
+            // A ticket has no page whose address names the server. One that it cannot name must be given to the keeper.
+            let _ = whole.add_server(&page.server);
+            let ticket = whole.ticket().encode();
             let opening = Opening {
                 side: Side::Share,
                 number,
@@ -126,12 +130,13 @@ impl Client {
                 &file,
             );
             page.streams.insert(number, stream);
-            (number, url)
+            (number, url, ticket)
         });
         Ok(Share {
             inbox: inbox.clone(),
             stream,
             url,
+            ticket,
         })
     }
 
@@ -234,6 +239,7 @@ pub struct Share {
     inbox: PageInbox,
     stream: StreamNumber,
     url: String,
+    ticket: String,
 }
 
 /// A stream that this page watches or fetches.
@@ -249,6 +255,12 @@ impl Share {
     #[wasm_bindgen(getter)]
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// For a keeper: enough to serve and verify the stream, not to read it.
+    #[wasm_bindgen(getter)]
+    pub fn ticket(&self) -> String {
+        self.ticket.clone()
     }
 
     /// The numbers of this moment.

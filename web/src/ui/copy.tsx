@@ -1,11 +1,18 @@
-/** Copies a link: by the clipboard where the browser lets us, else by selection (insecure origins, old engines). */
+/** Copies a link (or what `label` says): by the clipboard where the browser lets us, else by selection (insecure origins, old engines). */
 import { useEffect, useState } from 'preact/hooks';
 import { messages } from '../messages';
 import { CheckIcon, CopyIcon } from './icons';
 
 type Outcome = 'copied' | 'by-hand';
 
-export function CopyButton({ text, primary, field }: { text: string; primary?: boolean; field?: () => HTMLInputElement | null }) {
+interface Props {
+  text: string;
+  primary?: boolean;
+  label?: string;
+  field?: () => HTMLInputElement | null;
+}
+
+export function CopyButton({ text, primary, label: what, field }: Props) {
   const [outcome, setOutcome] = useState<Outcome | null>(null);
   useEffect(() => {
     if (!outcome) return;
@@ -13,11 +20,11 @@ export function CopyButton({ text, primary, field }: { text: string; primary?: b
     return () => clearTimeout(timer);
   }, [outcome]);
   const label =
-    outcome === 'copied' ? messages.share.copied : outcome === 'by-hand' ? messages.share.copyByHand : messages.share.copy;
+    outcome === 'copied' ? messages.share.copied : outcome === 'by-hand' ? messages.share.copyByHand : (what ?? messages.share.copy);
   return (
     <button
       class={primary ? 'button button-main' : 'button'}
-      data-testid="copy-link"
+      data-testid={what ? 'copy' : 'copy-link'}
       aria-live="polite"
       onClick={() => void copy(text, field?.() ?? null).then(setOutcome)}
     >

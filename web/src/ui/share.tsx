@@ -17,6 +17,7 @@ import { bootProblem, notice, problem, shared, shareStats, shareUrl } from './st
 
 const loadQr = () => import('./qr');
 const Qr = lazy(() => loadQr().then((part) => part.Qr));
+const Keep = lazy(() => import('./keep').then((part) => part.Keep));
 const words = messages.share;
 
 export function SharePage() {
@@ -117,6 +118,7 @@ function Sharing() {
       {trouble && <ProblemNote problem={trouble} where="bar" />}
       {!dead && <LinkCard />}
       {!dead && stats && <Safety stats={stats} />}
+      {!dead && stats && baton.share && <Keep ticket={baton.share.ticket} />}
       {stats && <Panels stats={stats} share />}
       {stats && (
         <section class="card fingerprint">
