@@ -84,6 +84,7 @@ class FakeStream {
 
 class FakeShare extends FakeStream implements Share {
   readonly url = `${query.get('origin') ?? location.origin}/#${LINK}`;
+  readonly ticket = 'fake-ticket';
   private readonly size: number;
 
   constructor(files: File | Iterable<File>) {
