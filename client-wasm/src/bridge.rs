@@ -21,6 +21,13 @@ pub const INIT_GENERATION: u32 = u32::MAX;
 /// Where the viewer is: `[HOT_PLAYHEAD, stream, playhead_s, until_s]`.
 pub const HOT_PLAYHEAD: u32 = 5;
 
+/// A subtitle: `[HOT_CUE, stream, track, start_s, end_s, text, top]`.
+pub const HOT_CUE: u32 = 6;
+/// What the film is made of, as JavaScript sees it: `[HOT_FILM, stream, Film]`.
+pub const HOT_FILM: u32 = 7;
+/// `[HOT_CHAPTERS, stream, Chapter[]]`.
+pub const HOT_CHAPTERS: u32 = 8;
+
 /// Number of a stream within one page.
 pub type StreamNumber = u32;
 
@@ -98,10 +105,11 @@ pub enum ToWorker {
     },
     /// The picture of the place that the person last jumped to (or of the beginning) is on the screen.
     Shown { stream: StreamNumber },
-    /// Which tracks this browser takes.
+    /// Which tracks to produce from now on; what comes of it carries this generation.
     Select {
         stream: StreamNumber,
         tracks: Vec<u32>,
+        generation: u32,
     },
     /// Everything, as one Blob; the answer carries the same number.
     Download { stream: StreamNumber, request: u32 },

@@ -5,7 +5,7 @@
  * Never part of a production build.
  */
 import type {
-  Client, ClientOptions, Meta, PeerStats, Phase, Problem, ProblemCode, Share, ShareStats, Stats, View, ViewStats,
+  Client, ClientOptions, Film, Meta, PeerStats, Phase, Problem, ProblemCode, Share, ShareStats, Stats, Track, View, ViewStats,
 } from '../src/api';
 
 const query = new URLSearchParams(location.search);
@@ -107,6 +107,8 @@ class FakeView extends FakeStream implements View {
   readonly meta: Promise<Meta>;
   private video: HTMLVideoElement | null = null;
   private startup: number | null = null;
+  private sound = 1;
+  private words: number | null = null;
   private readonly file = query.get('kind') === 'file';
 
   constructor() {
@@ -127,6 +129,23 @@ class FakeView extends FakeStream implements View {
       video.addEventListener('loadeddata', () => (this.startup = performance.now()), { once: true });
       video.src = '/dev-film.mp4';
     });
+  }
+  film(): Film | null {
+    const track = (id: number, kind: Track['kind'], language: string, title: string | null): Track => {
+      const selected = kind === 'audio' ? id === this.sound : id === this.words;
+      return { id, kind, codec: '', language, title, channels: kind === 'audio' ? 2 : 0, forced: false, playable: true, selected };
+    };
+    if (!query.has('tracks')) return null;
+    return {
+      title: null,
+      tracks: [track(1, 'audio', 'eng', null), track(2, 'audio', 'deu', 'Kommentar'), track(3, 'subtitles', 'fre', null)],
+      chapters: [{ start_s: 0, title: 'The beginning' }, { start_s: 12, title: 'The butterfly' }],
+    };
+  }
+  select(kind: 'audio' | 'subtitles', id: number | null): void {
+    if (kind === 'audio') this.sound = id ?? this.sound;
+    else this.words = id;
+    this.onchange?.();
   }
   async fetchAll(): Promise<void> {
     while (this.stats().have < 1) await pause(200);

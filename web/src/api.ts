@@ -67,6 +67,10 @@ export interface View {
   readonly meta: Promise<Meta>;
   /** Plays into this element through MediaSource. */
   attach(video: HTMLVideoElement): void;
+  /** What the film is made of; `null` until that is known. Told of by `onchange`. */
+  film(): Film | null;
+  /** Goes on with another sound track, or with other subtitles (`null`: none). Subtitles are text tracks of the element. */
+  select(kind: 'audio' | 'subtitles', id: number | null): void;
   /** Resolves when every block is here and verified, without a player. */
   fetchAll(): Promise<void>;
   /** Fetches everything and hands it over as one file, byte for byte. */
@@ -92,6 +96,32 @@ export interface Meta {
   duration_s: number | null;
   /** Plain BLAKE3 of the whole file in hex (what `b3sum` prints), once the publisher has read it all. */
   blake3: string | null;
+}
+
+export interface Film {
+  /** As the file itself says. */
+  title: string | null;
+  tracks: Track[];
+  /** In order of time; empty where there are none. */
+  chapters: { start_s: number; title: string }[];
+}
+
+export interface Track {
+  id: number;
+  kind: 'video' | 'audio' | 'subtitles';
+  /** For experts: `avc1.64001F`, `A_DTS`. */
+  codec: string;
+  /** ISO 639-2 or BCP 47, as the file has it. */
+  language: string | null;
+  title: string | null;
+  /** Of a sound track; 0 otherwise. */
+  channels: number;
+  /** Subtitles for foreign words only. */
+  forced: boolean;
+  /** Whether this browser can. */
+  playable: boolean;
+  /** Whether it does. */
+  selected: boolean;
 }
 
 export type Phase =

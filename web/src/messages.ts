@@ -202,6 +202,12 @@ export const messages = {
     pip: 'Picture in picture',
     position: (now: string, all: string) => `${now} of ${all}`,
     openFull: 'Open in Baton',
+    tracks: 'Sound and subtitles',
+    sound: 'Sound',
+    subtitles: 'Subtitles',
+    noSubtitles: 'Off',
+    track: (n: number) => `Track ${n}`,
+    forced: 'foreign words only',
   },
 
   file: {

@@ -305,6 +305,16 @@ impl View {
         in_stream(&self.inbox, self.stream, |s| s.attach(video));
     }
 
+    /// `Film`, or `null` until the film's index is here.
+    pub fn film(&self) -> JsValue {
+        in_stream(&self.inbox, self.stream, |s| s.film_object())
+    }
+
+    /// Another sound track (`"audio"`), or other subtitles (`"subtitles"`; `null`: none).
+    pub fn select(&self, kind: String, id: Option<u32>) {
+        in_stream(&self.inbox, self.stream, |s| s.select(kind == "audio", id));
+    }
+
     /// Resolves when every block is here and verified, without a player.
     #[wasm_bindgen(js_name = fetchAll)]
     pub fn fetch_all(&self) -> Promise {

@@ -12,7 +12,10 @@ mod signalling;
 mod stats;
 mod stream;
 
-use crate::bridge::{COLD, HOT_PLAYHEAD, HOT_SEGMENT, HOT_SEND, StreamNumber, ToPage, ToWorker};
+use crate::bridge::{
+    COLD, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_SEGMENT, HOT_SEND, StreamNumber,
+    ToPage, ToWorker,
+};
 use crate::door;
 use crate::inbox::{Call, Inbox};
 use js_sys::{Array, ArrayBuffer};
@@ -121,6 +124,18 @@ impl Page {
                 };
                 self.in_stream(number(1) as u32, |s| s.segment(segment));
             }
+            HOT_CUE => {
+                let cue = player::Cue {
+                    track: number(2) as u32,
+                    start_s: number(3),
+                    end_s: number(4),
+                    text: message.get(5).as_string().unwrap_or_default(),
+                    top: message.get(6).is_truthy(),
+                };
+                self.in_stream(number(1) as u32, |s| s.cue(cue));
+            }
+            HOT_FILM => self.in_stream(number(1) as u32, |s| s.film(message.get(2))),
+            HOT_CHAPTERS => self.in_stream(number(1) as u32, |s| s.chapters(&message.get(2))),
             COLD => {
                 if let Some(news) = ToPage::decode(&door::bytes(&message.get(1))) {
                     self.cold(news, message.get(2));

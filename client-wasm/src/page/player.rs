@@ -3,11 +3,15 @@
 //! Invariants: one append at a time per SourceBuffer; a segment of an older generation (from before a seek) is never
 //! appended, an init segment always; the past is evicted here, because Firefox never does it.
 
+mod tracks;
+
 use crate::bridge::{INIT_GENERATION, Info, Track, TrackKind};
 use crate::door::{self, Handler};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+pub use tracks::Cue;
+use tracks::Tracks;
 use wasm_bindgen::prelude::*;
 use web_sys::{
     HtmlVideoElement, MediaSource, MediaSourceReadyState, SourceBuffer, TimeRanges, Url,
@@ -25,6 +29,8 @@ pub enum VideoEvent {
     Playing,
     FirstPicture(f64),
     Broken,
+    /// Somebody chose subtitles.
+    Texts,
 }
 
 /// What the page has to do about it.
@@ -41,8 +47,11 @@ pub enum PlayerNews {
         at_s: f64,
         until_s: f64,
     },
-    /// These tracks this browser takes.
-    Select(Vec<u32>),
+    /// Produce these tracks from now on. What comes of it carries this generation.
+    Select {
+        tracks: Vec<u32>,
+        generation: u32,
+    },
     /// Nothing that this browser takes.
     Unsupported(String),
     Broken(String),
@@ -56,6 +65,7 @@ pub struct Player {
     handlers: Vec<Handler>,
     emit: Rc<dyn Fn(VideoEvent)>,
     info: Option<Info>,
+    tracks: Tracks,
     buffers: Vec<Buffer>,
     /// Segments that came before there was a MediaSource to take them.
     early: Vec<Segment>,
@@ -126,6 +136,7 @@ impl Player {
             handlers,
             emit,
             info: None,
+            tracks: Tracks::default(),
             buffers: Vec::new(),
             early: Vec::new(),
             generation: 0,
@@ -228,6 +239,9 @@ impl Player {
         }
         match event {
             VideoEvent::SourceOpen => self.build(),
+            // Before there is a SourceBuffer nothing is selected yet.
+            VideoEvent::Texts if self.buffers.is_empty() => Vec::new(),
+            VideoEvent::Texts => vec![self.select_news()],
             VideoEvent::UpdateEnd => self.pump(),
             VideoEvent::AppendFailed => self.fail("a segment was refused"),
             VideoEvent::Seeking => self.seeking(),
@@ -267,6 +281,7 @@ impl Player {
         self.broken = true;
         self.pictures.forget();
         self.handlers.clear();
+        self.tracks.clear();
         self.buffers.clear();
         self.early.clear();
         self.video.remove_attribute("src").ok();
@@ -283,8 +298,7 @@ impl Player {
             return Vec::new();
         }
         let of = |kind: TrackKind| info.tracks.iter().filter(move |t| t.kind == kind);
-        let first =
-            |kind| of(kind).find(|t| !t.mime.is_empty() && MediaSource::is_type_supported(&t.mime));
+        let first = |kind| of(kind).find(|t| self.plays(t));
         let (video, audio) = (first(TrackKind::Video), first(TrackKind::Audio));
         let chosen: Vec<Track> = video.into_iter().chain(audio).cloned().collect();
         if chosen.is_empty() || (of(TrackKind::Video).next().is_some() && video.is_none()) {
@@ -298,13 +312,15 @@ impl Player {
             return vec![PlayerNews::Unsupported(mimes)];
         }
         self.set_length();
-        let mut news = vec![PlayerNews::Select(chosen.iter().map(|t| t.id).collect())];
         for track in chosen {
             match self.source.add_source_buffer(&track.mime) {
                 Ok(buffer) => self.add(track, buffer),
+                // A film without its sound is better than none.
+                Err(_) if track.kind == TrackKind::Audio && !self.buffers.is_empty() => {}
                 Err(error) => return self.fail(&door::message(&error)),
             }
         }
+        let mut news = vec![self.select_news()];
         for segment in std::mem::take(&mut self.early) {
             news.extend(self.append(segment));
         }

@@ -1,6 +1,6 @@
 //! One stream as the page has it: socket, connections, player, and the last numbers from the worker.
 
-use super::player::{Player, PlayerNews, Segment, VideoEvent};
+use super::player::{Cue, Player, PlayerNews, Segment, VideoEvent};
 use super::problems;
 use super::rtc::{Identity, PeerBytes, Rtc, RtcEvent, RtcNews};
 use super::signalling::{News, Signalling, SocketEvent};
@@ -361,6 +361,46 @@ impl PageStream {
         self.play(|player| player.ready(info));
     }
 
+    /// What the film is made of, for JavaScript to see.
+    pub fn film(&mut self, film: JsValue) {
+        if let Some(player) = &mut self.player {
+            player.film(film);
+        }
+        self.changed = true;
+    }
+
+    pub fn chapters(&mut self, chapters: &JsValue) {
+        if let Some(player) = &mut self.player {
+            player.chapters(chapters);
+        }
+        self.changed = true;
+    }
+
+    pub fn cue(&mut self, cue: Cue) {
+        if let Some(player) = &mut self.player {
+            player.cue(cue);
+        }
+    }
+
+    pub fn film_object(&self) -> JsValue {
+        self.player
+            .as_ref()
+            .map_or(JsValue::NULL, Player::film_object)
+    }
+
+    /// `sound`: another sound track; otherwise subtitles, `None` for none.
+    pub fn select(&mut self, sound: bool, id: Option<u32>) {
+        self.play(|player| match (sound, id) {
+            (true, Some(id)) => player.choose_sound(id),
+            (true, None) => Vec::new(),
+            (false, id) => {
+                player.choose_subtitles(id);
+                Vec::new()
+            }
+        });
+        self.changed = true;
+    }
+
     pub fn duration(&mut self, duration_us: u64) {
         self.play(|player| player.duration(duration_us));
     }
@@ -389,8 +429,15 @@ impl PageStream {
                 PlayerNews::Playhead { at_s, until_s } => {
                     tell_playhead(&self.worker, stream, at_s, until_s)
                 }
-                PlayerNews::Select(tracks) => {
-                    tell(&self.worker, &ToWorker::Select { stream, tracks })
+                PlayerNews::Select { tracks, generation } => {
+                    tell(
+                        &self.worker,
+                        &ToWorker::Select {
+                            stream,
+                            tracks,
+                            generation,
+                        },
+                    );
                 }
                 PlayerNews::Unsupported(mimes) => {
                     self.player_problem = Some(Problem {

@@ -4,15 +4,17 @@ use super::store::Store;
 use super::viewer::Keys;
 use super::{Door, now};
 use crate::bridge::{
-    self, HOT_SEGMENT, INIT_GENERATION, Problem, ProblemCode, StreamNumber, ToPage,
+    self, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_SEGMENT, INIT_GENERATION, Problem, ProblemCode,
+    StreamNumber, ToPage,
 };
-use crate::door;
+use crate::door::{self, set};
 use baton_content::{BlockIndex, Entry, Mask, PieceId};
-use baton_media::{Media, Output, Reason, Support, TrackId};
+use baton_media::{Chapter, Cue, Kind, Media, Output, Reason, Support, TrackId};
 use baton_swarm::{Demand, Input, Instant};
 use bytes::Bytes;
-use js_sys::Array;
+use js_sys::{Array, Object};
 use std::collections::BTreeMap;
+use wasm_bindgen::JsValue;
 
 /// A film being played.
 pub struct Film {
@@ -75,10 +77,11 @@ impl Film {
         }
     }
 
-    /// Which tracks the browser takes.
-    pub fn select(&mut self, tracks: &[u32]) {
+    /// Which tracks to produce from now on; the page counts what comes of it as `generation`.
+    pub fn select(&mut self, tracks: &[u32], generation: u32) {
         self.media
             .select(&tracks.iter().map(|t| TrackId(*t)).collect::<Vec<_>>());
+        self.generation = (generation, self.media.generation());
         self.stale = true;
     }
 
@@ -180,6 +183,7 @@ impl Film {
             match output {
                 Output::Ready(mut info) => {
                     info.duration_us = info.duration_us.or(self.duration_us);
+                    self.post(HOT_FILM, film_object(&info));
                     let (stream, info) = (self.number, bridged(info));
                     self.door.tell(&ToPage::Ready { stream, info });
                 }
@@ -208,8 +212,8 @@ impl Film {
                     });
                 }
                 Output::EndOfTrack { .. } => {}
-                // The page has no place for them yet.
-                Output::Cue { .. } | Output::Chapters(_) => {}
+                Output::Cue { track, cue } => self.cue(track, cue),
+                Output::Chapters(list) => self.post(HOT_CHAPTERS, chapters_object(list)),
                 Output::Unsupported { reason } => {
                     self.end(ProblemCode::UnsupportedMedia, why(reason).into())
                 }
@@ -239,6 +243,25 @@ impl Film {
         self.door.post(&message, &Array::of1(&buffer));
     }
 
+    fn cue(&self, track: TrackId, cue: Cue) {
+        let message = [
+            HOT_CUE.into(),
+            self.number.into(),
+            track.0.into(),
+            seconds(cue.start_us).into(),
+            seconds(cue.end_us).into(),
+            cue.text.into(),
+            cue.top.into(),
+        ];
+        self.door.post(&message, &Array::new());
+    }
+
+    /// Sends an object that JavaScript gets to see as it is.
+    fn post(&self, kind: u32, object: JsValue) {
+        let message = [kind.into(), self.number.into(), object];
+        self.door.post(&message, &Array::new());
+    }
+
     fn end(&mut self, code: ProblemCode, detail: String) {
         self.over = true;
         let problem = Some(Problem {
@@ -252,7 +275,57 @@ impl Film {
     }
 }
 
+/// `Film` of web/src/api.ts.
+fn film_object(info: &baton_media::Info) -> JsValue {
+    let film: JsValue = Object::new().into();
+    set(
+        &film,
+        "title",
+        info.title.as_deref().map_or(JsValue::NULL, JsValue::from),
+    );
+    let tracks = Array::new();
+    for track in &info.tracks {
+        let object: JsValue = Object::new().into();
+        let kind = match track.kind {
+            Kind::Video => "video",
+            Kind::Audio => "audio",
+            Kind::Text => "subtitles",
+        };
+        let word = |word: &Option<String>| word.as_deref().map_or(JsValue::NULL, JsValue::from);
+        set(&object, "id", track.id.0);
+        set(&object, "kind", kind);
+        set(&object, "codec", track.codec.as_str());
+        set(&object, "language", word(&track.language));
+        set(&object, "title", word(&track.name));
+        set(&object, "channels", track.channels);
+        set(&object, "forced", track.forced);
+        // Of sound and pictures the page knows better.
+        set(&object, "playable", track.cues);
+        tracks.push(&object);
+    }
+    set(&film, "tracks", tracks);
+    set(&film, "chapters", Array::new());
+    film
+}
+
+fn chapters_object(list: Vec<Chapter>) -> JsValue {
+    let chapters = Array::new();
+    for chapter in list {
+        let object: JsValue = Object::new().into();
+        set(&object, "start_s", seconds(chapter.start_us));
+        set(&object, "title", chapter.title);
+        chapters.push(&object);
+    }
+    chapters.into()
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+/// What the player needs to know. It takes the first track that the browser plays: the ones marked as default come first.
 fn bridged(info: baton_media::Info) -> bridge::Info {
+    let (first, later): (Vec<_>, Vec<_>) = info.tracks.into_iter().partition(|t| t.default);
     let track = |t: baton_media::Track| bridge::Track {
         id: t.id.0,
         kind: match t.kind {
@@ -264,7 +337,7 @@ fn bridged(info: baton_media::Info) -> bridge::Info {
         codec: t.codec,
     };
     bridge::Info {
-        tracks: info.tracks.into_iter().map(track).collect(),
+        tracks: first.into_iter().chain(later).map(track).collect(),
         duration_us: info.duration_us,
     }
 }

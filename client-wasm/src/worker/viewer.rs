@@ -161,7 +161,9 @@ impl Viewer {
                 self.with_film(|film| film.seek(to_s, generation));
             }
             ToWorker::Shown { .. } => self.with_film(Film::shown),
-            ToWorker::Select { tracks, .. } => self.with_film(|film| film.select(&tracks)),
+            ToWorker::Select {
+                tracks, generation, ..
+            } => self.with_film(|film| film.select(&tracks, generation)),
             ToWorker::Download { request, .. } if self.complete => self.download(request),
             ToWorker::Download { request, .. } => self.downloads.push(request),
             _ => {}

@@ -1,12 +1,14 @@
 /** The bar of controls: play, where we are and what is here, sound, picture in picture, full screen. */
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
+import type { Film } from '../api';
 import { clock } from '../format';
 import { messages } from '../messages';
 import { session } from '../session';
 import { FullIcon, MutedIcon, PauseIcon, PipIcon, PlayIcon, UnfullIcon, VolumeIcon } from './icons';
 import { buffered, canPip, duration, fullscreen, muted, paused, seekTo, setMuted, setVolume, time, toggleFullscreen, togglePip, togglePlay, volume, type Range } from './playback';
-import { meta, viewStats } from './state';
+import { film, meta, viewStats } from './state';
+import { ChapterMarks, TracksMenu } from './tracks-lazy';
 
 export function Controls({ stir }: { stir: () => void }) {
   const scrub = useSignal<number | null>(null);
@@ -33,6 +35,7 @@ export function Controls({ stir }: { stir: () => void }) {
             {words.openFull}
           </a>
         )}
+        {hasChoice(film.value) && <TracksMenu />}
         {canPip() && (
           <button class="control control-pip" aria-label={words.pip} onClick={togglePip}>
             <PipIcon />
@@ -44,6 +47,12 @@ export function Controls({ stir }: { stir: () => void }) {
       </div>
     </div>
   );
+}
+
+/** More than one sound, or words to read. */
+function hasChoice(what: Film | null): boolean {
+  const can = (kind: string): number => what?.tracks.filter((it) => it.kind === kind && it.playable).length ?? 0;
+  return can('audio') > 1 || can('subtitles') > 0;
 }
 
 function Volume() {
@@ -107,6 +116,7 @@ function Seek({ now, all, scrub }: { now: number; all: number; scrub: { value: n
         {(viewStats.value?.have_ranges ?? []).map((range) => <Stretch kind="had" range={range} />)}
         {ready.map((range) => <Stretch kind="ready" range={range} />)}
         <Stretch kind="played" range={[0, at]} />
+        {film.value && film.value.chapters.length > 1 && <ChapterMarks all={all} hover={hover.value} />}
         <i class="seek-thumb" style={{ left: `${at * 100}%` }} />
         {hover.value !== null && all > 0 && (
           <span class="seek-tip" style={{ left: `${hover.value * 100}%` }}>

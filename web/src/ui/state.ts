@@ -1,6 +1,6 @@
 /** What the pages draw, as signals: snapshots of the session, the share and the view. */
 import { computed, effect, signal } from '@preact/signals';
-import type { Meta, Problem, ShareStats, Stats, ViewStats } from '../api';
+import type { Film, Meta, Problem, ShareStats, Stats, ViewStats } from '../api';
 import { baton, onSessionChange, session } from '../session';
 
 export const link = signal('');
@@ -10,6 +10,7 @@ export const shareUrl = signal('');
 export const shareStats = signal<ShareStats | null>(null);
 export const viewStats = signal<ViewStats | null>(null);
 export const meta = signal<Meta | null>(null);
+export const film = signal<Film | null>(null);
 export const bootProblem = signal<Problem | null>(null);
 
 /** Nothing but the file card: a stream that no browser plays. */
@@ -60,11 +61,14 @@ export function startState(): void {
 function adoptView(): void {
   const view = baton.view;
   meta.value = null;
+  film.value = null;
   samples.value = [];
   viewStats.value = view ? view.stats() : null;
   if (!view) return;
   view.onchange = () => {
-    if (baton.view === view) viewStats.value = view.stats();
+    if (baton.view !== view) return;
+    viewStats.value = view.stats();
+    readFilm();
   };
   view.meta.then(
     (found) => {
@@ -72,6 +76,12 @@ function adoptView(): void {
     },
     () => undefined, // stats().problem says why
   );
+}
+
+/** The film's tracks and chapters, anew when they changed: the engine hands out one object again and again. */
+export function readFilm(): void {
+  const now = baton.view?.film() ?? null;
+  if (JSON.stringify(now) !== JSON.stringify(film.value)) film.value = now && (JSON.parse(JSON.stringify(now)) as Film);
 }
 
 function adoptShare(): void {
