@@ -498,3 +498,102 @@ fn sound_that_ends_early_goes_on_in_silence() {
         assert!(loudest < -80.0 && !said.contains("rror"), "{name}: {said}");
     }
 }
+
+/// Pieces of sound are missing (a recording with drop-outs): what follows is where it was, to the frame.
+#[test]
+fn a_hole_in_the_sound_stays_a_hole() {
+    let hole = |codec: &str| {
+        format!("{FILM} -c:v libx264 -preset veryfast -bf 3 -af aselect='not(between(t\\,1.5\\,2.7))' {codec}")
+    };
+    mp4("hole.mp4", &hole("-c:a aac"), Some("avc1.640015"), AAC);
+    mkv("hole.mkv", &hole("-c:a aac"), Some("avc1.640015"), AAC);
+    mkv("hole-mp3.mkv", &hole("-c:a libmp3lame"), Some("avc1.640015"), Some("mp3"));
+    mkv("hole-opus.mkv", &hole("-c:a libopus"), Some("avc1.640015"), Some("opus"));
+    fragmented("hole-frag.mp4", &hole("-c:a aac -movflags +frag_keyframe+empty_moov"), "avc1.640015", "mp4a.40.2");
+}
+
+/// Frame rates that no millisecond divides, over minutes: neither track drifts from its source.
+#[test]
+fn nothing_drifts_over_minutes() {
+    let film = "-f lavfi -i testsrc2=s=64x36:r=24000/1001:d=300 -f lavfi -i sine=r=44100:d=300 -c:v libx264 -preset ultrafast \
+                -g 240 -bf 2 -c:a aac -b:a 32k";
+    mkv("drift.mkv", film, Some("avc1.4D400A"), AAC);
+    mp4("drift.mp4", film, Some("avc1.4D400A"), AAC);
+}
+
+/// What phones and editors write: turned pictures, pixels that are no squares.
+#[test]
+fn rotation_and_pixel_shape_come_out_as_they_went_in() {
+    let plain = clip("plain.mp4", &format!("{FILM} {X264} -t 4"));
+    let turned = clip("turned.mp4", &format!("-i {} -c copy -metadata:s:v rotate=90", plain.display()));
+    let wide = clip("wide.mp4", &format!("{FILM} {X264} -t 2 -vf scale=240:240,setsar=16/9"));
+    let shape = |path: &Path| {
+        let out = std::process::Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", "v:0"])
+            .args([
+                "-show_entries",
+                "stream=width,height,sample_aspect_ratio:stream_side_data=rotation",
+                "-of",
+                "csv=p=0",
+            ])
+            .arg(path)
+            .output()
+            .expect("ffprobe");
+        String::from_utf8_lossy(&out.stdout).trim().to_string()
+    };
+    for (path, word) in [(&turned, "90"), (&wide, "16:9")] {
+        let mut feeder = Feeder::new(read(path));
+        feeder.play(2);
+        let out = scratch(&format!("{}.out.mp4", path.file_name().expect("a name").to_string_lossy()));
+        feeder.played.write(feeder.played.first(Kind::Video).expect("pictures"), &out);
+        assert_eq!(shape(&out), shape(path));
+        assert!(shape(&out).contains(word), "{}", shape(&out));
+    }
+}
+
+#[test]
+fn mp4_with_compact_sizes_and_several_mdats() {
+    let plain = clip("plain.mp4", &format!("{FILM} {X264} -t 4"));
+    let compact = rewrite(&read(&plain), &|kind, body| {
+        let words: Vec<u32> = body.chunks_exact(4).map(|w| u32::from_be_bytes(w.try_into().expect("four"))).collect();
+        if kind != b"stsz" || words[3..].iter().any(|size| *size > 0xffff) {
+            return None;
+        }
+        let head = [0, 16, words[2]].map(u32::to_be_bytes).concat();
+        let sizes = words[3..].iter().flat_map(|size| (*size as u16).to_be_bytes());
+        let new: Vec<u8> = head.into_iter().chain(sizes).collect();
+        Some(([&(new.len() as u32 + 8).to_be_bytes()[..], b"stz2"].concat(), new))
+    });
+    assert!(compact.windows(4).any(|w| w == b"stz2"));
+    let path = scratch("compact.mp4");
+    std::fs::write(&path, compact).expect("writable");
+    check(&path, Container::Mp4, Some("avc1.640015"), AAC);
+
+    // The first mdat ends where some chunk in the middle begins; what is behind it moves by a second mdat's header.
+    let file = read(&plain);
+    let at = file.windows(4).position(|w| w == b"stco").expect("stco") + 4;
+    let word = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().expect("four"));
+    let cut = word(at + 8 + (word(at + 4) as usize / 2) * 4) as usize;
+    let mdat = file.windows(4).position(|w| w == b"mdat").expect("mdat") - 4;
+    let end = mdat + word(mdat) as usize;
+    let moved = rewrite(&file[end..], &|kind, body| {
+        let moved = body[8..].chunks_exact(4).flat_map(|w| {
+            let offset = u32::from_be_bytes(w.try_into().expect("four"));
+            (if offset as usize >= cut { offset + 8 } else { offset }).to_be_bytes()
+        });
+        let new: Vec<u8> = body[..8].iter().copied().chain(moved).collect();
+        (kind == b"stco").then(|| ([&(new.len() as u32 + 8).to_be_bytes()[..], b"stco"].concat(), new))
+    });
+    let two = [
+        &file[..mdat],
+        &((cut - mdat) as u32).to_be_bytes(),
+        &file[mdat + 4..cut],
+        &((end - cut + 8) as u32).to_be_bytes(),
+        b"mdat",
+        &file[cut..end],
+        &moved,
+    ];
+    let path = scratch("two.mp4");
+    std::fs::write(&path, two.concat()).expect("writable");
+    check(&path, Container::Mp4, Some("avc1.640015"), AAC);
+}

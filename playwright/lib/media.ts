@@ -68,6 +68,47 @@ export async function allFilms(): Promise<void> {
   for (const name of Object.keys(FILMS) as FilmName[]) await film(name);
 }
 
+/** What the second subtitle track of `tracked` says, and when, seconds. */
+export const WORDS = [
+  { from: 1, to: 6, text: 'Un lapin' },
+  { from: 11, to: 19, text: 'Un papillon' },
+];
+/** The tones of its two sound tracks, Hz. */
+export const TONES = [440, 1760] as const;
+
+/**
+ * Twenty seconds with two sound tracks (English 440 Hz, German 1760 Hz), two subtitle tracks and two chapters, as the ending and the
+ * sound codecs want it.
+ */
+export async function tracked(name: string, sounds: [string, string], subtitles: string): Promise<string> {
+  const time = (seconds: number): string => `00:00:${String(seconds).padStart(2, '0')},000`;
+  const srt = (texts: string[]): string =>
+    WORDS.map((it, i) => `${i + 1}\n${time(it.from)} --> ${time(it.to)}\n${texts[i]}\n`).join('\n');
+  const files = {
+    'english.srt': srt(['A rabbit', 'A <i>butterfly</i>']),
+    'french.srt': srt(WORDS.map((it) => it.text)),
+    'chapters.txt':
+      ';FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=10\ntitle=The rabbit\n' +
+      '[CHAPTER]\nTIMEBASE=1/1\nSTART=10\nEND=20\ntitle=The butterfly\n',
+  };
+  const tone = (hz: number): string[] => ['-f', 'lavfi', '-t', '20', '-i', `sine=${hz}:r=48000`];
+  const codecs = [
+    ...['-map', '0:v', '-map', '1', '-map', '2', '-map', '3', '-map', '4', '-map_chapters', '5', '-c:v', 'copy'],
+    ...['-c:a:0', sounds[0], '-c:a:1', sounds[1], '-ac', '2', '-c:s', subtitles],
+    ...['-metadata:s:a:0', 'language=eng', '-metadata:s:a:1', 'language=deu', '-metadata:s:a:1', 'title=Kommentar'],
+    ...['-metadata:s:s:0', 'language=eng', '-metadata:s:s:1', 'language=fra'],
+  ];
+  return made(name, [BUNNY, ...codecs, JSON.stringify(files)], async (path) => {
+    const beside = Object.entries(files).map(([file, text]) => {
+      const at = join(dirname(path), `${process.pid}-${file}`);
+      writeFileSync(at, text);
+      return at;
+    });
+    const inputs = ['-t', '20', '-i', BUNNY, ...tone(TONES[0]), ...tone(TONES[1]), ...beside.flatMap((it) => ['-i', it])];
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', ...inputs, ...codecs, path]);
+  });
+}
+
 /** A file of bytes that look random and are the same in every run. */
 export async function noise(name: string, length: number, seed = 1): Promise<string> {
   return made(name, [String(length), String(seed)], async (path) => {

@@ -122,3 +122,29 @@ export async function seek(page: Page | Frame, seconds: number): Promise<void> {
     [VIDEO, seconds] as const,
   );
 }
+
+/** The loudest tone that the film makes now, Hz (WebAudio, in steps of 6 Hz); 0 for silence. */
+export function tone(page: Page | Frame): Promise<number> {
+  return page.evaluate(async (selector) => {
+    const video = document.querySelector<HTMLVideoElement>(selector)! as HTMLVideoElement & { ear?: AnalyserNode };
+    if (!video.ear) {
+      const context = new AudioContext();
+      await context.resume();
+      video.ear = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
+      // An element can be given to one graph only, and is heard through that from then on.
+      context.createMediaElementSource(video).connect(video.ear).connect(context.destination);
+    }
+    const levels = new Float32Array(video.ear.frequencyBinCount);
+    video.ear.getFloatFrequencyData(levels);
+    const loudest = levels.reduce((best, level, i) => (level > levels[best]! ? i : best), 0);
+    return levels[loudest]! > -80 ? (loudest * video.ear.context.sampleRate) / 8192 : 0;
+  }, VIDEO);
+}
+
+/** What is written over the picture now. */
+export function words(page: Page | Frame): Promise<string> {
+  return page.evaluate((selector) => {
+    const lists = [...document.querySelector<HTMLVideoElement>(selector)!.textTracks].filter((it) => it.mode === 'showing');
+    return lists.flatMap((it) => [...(it.activeCues ?? [])].map((cue) => (cue as VTTCue).text)).join('|');
+  }, VIDEO);
+}
