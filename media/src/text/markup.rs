@@ -24,8 +24,8 @@ pub(super) fn from_srt(text: &[u8]) -> Option<Cue> {
     let mut rest = &text[..];
     while let Some(c) = rest.chars().next() {
         let tag = match c {
-            '<' => inside(rest, '>'),
-            '{' => inside(rest, '}').filter(|tag| tag.starts_with('\\')),
+            '<' => inside(rest, b'>'),
+            '{' => inside(rest, b'}').filter(|tag| tag.as_bytes().first() == Some(&b'\\')),
             _ => None,
         };
         let Some(tag) = tag else {
@@ -48,7 +48,7 @@ pub(super) fn from_ass(text: &[u8]) -> Option<Cue> {
     let text = String::from_utf8_lossy(text);
     let (mut rest, mut drawing) = (&text[..], false);
     while let Some(c) = rest.chars().next() {
-        if let Some(block) = (c == '{').then(|| inside(rest, '}')).flatten() {
+        if let Some(block) = (c == '{').then(|| inside(rest, b'}')).flatten() {
             drawing = writer.overrides(block.as_bytes()).unwrap_or(drawing);
             rest = &rest[block.len() + 2..];
             continue;
@@ -67,8 +67,9 @@ pub(super) fn from_ass(text: &[u8]) -> Option<Cue> {
 }
 
 /// What stands between the first character and `end`.
-fn inside(text: &str, end: char) -> Option<&str> {
-    text.find(end).map(|at| &text[1..at])
+fn inside(text: &str, end: u8) -> Option<&str> {
+    let at = text.bytes().position(|b| b == end)?;
+    Some(&text[1..at])
 }
 
 impl Writer {

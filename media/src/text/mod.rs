@@ -45,9 +45,9 @@ pub(crate) fn texts(format: Format, sample: &Bytes) -> Vec<Cue> {
         Format::Wvtt => return wvtt(sample),
         Format::Srt => markup::from_srt(sample),
         // ReadOrder, Layer, Style, Name, three margins, Effect.
-        Format::Ass => markup::from_ass(after_commas(sample, 8)),
+        Format::Ass => markup::from_ass(after(sample, b',', 8)),
         Format::WebVtt => as_it_is(sample),
-        Format::WebmVtt => as_it_is(after_lines(sample, 2)),
+        Format::WebmVtt => as_it_is(after(sample, b'\n', 2)),
     };
     cue.into_iter().collect()
 }
@@ -94,12 +94,13 @@ fn each_box<'a>(mut data: &'a [u8], mut take: impl FnMut(&[u8], &'a [u8])) {
     }
 }
 
-fn after_commas(data: &[u8], count: usize) -> &[u8] {
-    data.splitn(count + 1, |b| *b == b',').nth(count).unwrap_or_default()
-}
-
-fn after_lines(data: &[u8], count: usize) -> &[u8] {
-    data.splitn(count + 1, |b| *b == b'\n').nth(count).unwrap_or_default()
+/// What comes after so many of these bytes.
+fn after(mut data: &[u8], byte: u8, count: usize) -> &[u8] {
+    for _ in 0..count {
+        let at = data.iter().position(|b| *b == byte).map_or(data.len(), |at| at + 1);
+        data = &data[at..];
+    }
+    data
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@
 use super::{Player, PlayerNews};
 use crate::bridge::{INIT_GENERATION, Track, TrackKind};
 use crate::door::{self, Handler, set};
-use js_sys::{Array, Reflect};
-use std::collections::BTreeSet;
+use js_sys::{Array, JsString, Map, Reflect};
 use wasm_bindgen::prelude::*;
 use web_sys::{
     HtmlVideoElement, MediaSourceReadyState, TextTrack, TextTrackKind, TextTrackMode, VttCue,
@@ -35,9 +34,8 @@ pub struct Tracks {
 struct Text {
     id: u32,
     track: TextTrack,
-    cues: Vec<VttCue>,
-    /// After a jump some come again.
-    seen: BTreeSet<(u64, String)>,
+    /// All its cues, by time and text: after a jump some come again. A `Map` of JavaScript, whose code is there anyway.
+    cues: Map,
 }
 
 impl Tracks {
@@ -55,9 +53,8 @@ impl Tracks {
     /// A text track cannot be taken away from its element, but emptied.
     pub fn clear(&mut self) {
         for text in self.texts.drain(..) {
-            for cue in &text.cues {
-                let _ = text.track.remove_cue(cue);
-            }
+            text.cues
+                .for_each(&mut |cue, _| drop(text.track.remove_cue(cue.unchecked_ref())));
             text.track.set_mode(TextTrackMode::Disabled);
         }
         *self = Tracks::default();
@@ -79,8 +76,7 @@ impl Tracks {
         self.texts.push(Text {
             id,
             track: text,
-            cues: Vec::new(),
-            seen: BTreeSet::new(),
+            cues: Map::new(),
         });
     }
 }
@@ -122,18 +118,19 @@ impl Player {
         let Some(text) = self.tracks.texts.iter_mut().find(|t| t.id == cue.track) else {
             return;
         };
-        let key = ((cue.start_s * 1e6) as u64, cue.text);
-        if text.cues.len() >= CUES_MAX || text.seen.contains(&key) {
+        let key: JsValue = JsString::from(cue.text.as_str())
+            .concat(&cue.start_s.into())
+            .into();
+        if text.cues.size() >= CUES_MAX || text.cues.has(&key) {
             return;
         }
-        if let Ok(made) = VttCue::new(cue.start_s, cue.end_s, &key.1) {
+        if let Ok(made) = VttCue::new(cue.start_s, cue.end_s, &cue.text) {
             if cue.top {
                 // Through Reflect: a number, where the type says "auto" too.
                 let _ = Reflect::set(&made, &"line".into(), &0.into());
             }
             text.track.add_cue(&made);
-            text.cues.push(made);
-            text.seen.insert(key);
+            text.cues.set(&key, &made);
         }
     }
 
@@ -246,4 +243,4 @@ fn get(object: &JsValue, key: &str) -> JsValue {
 }
 
 /// Cues of one track: more than any film has, karaoke included.
-const CUES_MAX: usize = 50_000;
+const CUES_MAX: u32 = 50_000;
