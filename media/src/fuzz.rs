@@ -1,5 +1,6 @@
 //! Fuzz bodies: plain functions over bytes, for seeded tests and for libFuzzer alike.
 
+use crate::text::{Format, texts};
 use crate::{Media, Output, Support, TrackId};
 use bytes::Bytes;
 
@@ -65,4 +66,17 @@ pub fn play(data: &[u8]) {
         }
         assert!(budget > 0, "asks for the same bytes without end");
     }
+}
+
+/// Reads whatever this is as a subtitle file, as a sample of each kind, and as a packed frame.
+pub fn subtitles(data: &[u8]) {
+    let cues = crate::parse_subtitles(data).unwrap_or_default();
+    assert!(cues.iter().all(|cue| cue.start_us < cue.end_us && !cue.text.is_empty()));
+    let sample = Bytes::copy_from_slice(data);
+    for format in [Format::Tx3g, Format::Wvtt, Format::Srt, Format::Ass, Format::WebVtt, Format::WebmVtt] {
+        for cue in texts(format, &sample) {
+            assert!(!cue.text.is_empty() && cue.text.len() <= data.len() * 7 + 16);
+        }
+    }
+    assert!(crate::inflate::zlib(data, 1000).is_none_or(|out| out.len() <= 1000));
 }

@@ -11,6 +11,10 @@ const X264: &str = "-c:v libx264 -preset ultrafast -bf 2 -g 5 -c:a aac -b:a 32k"
 const VPX: &str = "-deadline realtime -cpu-used 8 -b:v 30k -g 5";
 
 fn seeds() -> Vec<(&'static str, Bytes)> {
+    let words = scratch("hostile-words.srt");
+    std::fs::write(&words, "1\n00:00:00,200 --> 00:00:00,900\n<i>a</i>\n\n2\n00:00:01,000 --> 00:00:01,500\nb\n")
+        .expect("writable");
+    let words = words.display();
     let recipes = [
         ("tiny-start.mp4", format!("{TINY} {X264} -movflags +faststart")),
         ("tiny-end.mp4", format!("{TINY} {X264}")),
@@ -26,6 +30,8 @@ fn seeds() -> Vec<(&'static str, Bytes)> {
         ("tiny-vp9.webm", format!("{TINY} -c:v libvpx-vp9 {VPX} -c:a libopus -b:a 16k")),
         ("tiny-vp8.webm", format!("{TINY} -c:v libvpx {VPX} -c:a libvorbis")),
         ("tiny-live.webm", format!("{TINY} -c:v libvpx {VPX} -c:a libopus -b:a 16k -live 1")),
+        ("texts.mkv", format!("{TINY} -i {words} {X264} -c:s ass")),
+        ("texts.mp4", format!("{TINY} -i {words} {X264} -c:s mov_text")),
         ("tiny.ts", format!("{TINY} {X264}")),
         ("tiny.m2ts", format!("{TINY} -c:v libx264 -preset ultrafast -c:a ac3")),
         ("tiny.mp3", "-f lavfi -i sine=d=2:r=44100 -c:a libmp3lame -b:a 64k".into()),
@@ -71,12 +77,39 @@ fn mutate(file: &[u8], dice: &mut Dice) -> Vec<u8> {
     out
 }
 
+/// `cargo xtask fuzz` sets these for a long run with other mutants.
+fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+fn mutated_subtitles_never_panic() {
+    let seeds: [&[u8]; 5] = [
+        b"1\n00:00:01,500 --> 00:00:03,000\n<i>One</i> {\\an8}\n\n2\n00:00:04,000 --> 00:00:05,250\nCaf\xc3\xa9 & more\n",
+        b"WEBVTT\n\nid\n00:01.000 --> 01:00:02.000 line:0\n<v Ann>Hi</v>\n",
+        b"[Events]\nDialogue: 0,0:00:01.00,0:00:02.50,Default,,0,0,0,,{\\i1\\p1}first\\N{\\r}second\n",
+        b"\0\x07A < B&C\0\0\0\x16styl\0\0\0\x20vttc\0\0\0\x18payl<b>words</b>here",
+        b"\x78\x9c\xcb\x48\xcd\xc9\xc9\x57\xc8\x40\x90\x00\x3a\x2e\x06\x7d",
+    ];
+    let (rounds, seed) = (setting("FUZZ_ROUNDS", 150) * 20, setting("FUZZ_SEED", 0));
+    for file in seeds {
+        for round in seed..seed + rounds {
+            let mutant = mutate(file, &mut Dice(round * 7919 + 1));
+            if std::panic::catch_unwind(|| fuzz::subtitles(&mutant)).is_err() {
+                panic!("round {round}: {mutant:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn mutated_files_never_panic_and_always_end() {
-    let rounds: u64 = std::env::var("FUZZ_ROUNDS").ok().and_then(|v| v.parse().ok()).unwrap_or(150);
-    for (name, file) in seeds() {
+    let (rounds, seed) = (setting("FUZZ_ROUNDS", 150), setting("FUZZ_SEED", 0));
+    let endings = std::env::var("FUZZ_ENDINGS").unwrap_or_default();
+    let wanted = |name: &str| endings.is_empty() || endings.split(',').any(|e| name.ends_with(&format!(".{e}")));
+    for (name, file) in seeds().into_iter().filter(|(name, _)| wanted(name)) {
         fuzz::play(&file);
-        for round in 0..rounds {
+        for round in seed..seed + rounds {
             let mut dice = Dice(round * 7919 + 1);
             let mutant = mutate(&file, &mut dice);
             let played = std::panic::catch_unwind(|| fuzz::play(&mutant));

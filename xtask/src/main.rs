@@ -5,6 +5,7 @@
 mod bench;
 mod browsers;
 mod build;
+mod fuzz;
 mod npm;
 mod report;
 mod run;
@@ -25,7 +26,7 @@ usage: cargo xtask COMMAND
   test [STAGE...]             install what the tests need and run them all, or only the stages named:
                               lint native wasm web browsers
   bench [NAME...]             measure, us and the rivals in turn; without a name everything; --help lists the names
-  fuzz [TARGET]               feed hostile bytes to the parsers
+  fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
   sim [SCENARIO...]           whole swarms on event queues from one seed; without a name every scenario; --help lists options
 
 CHROMIUM and FIREFOX name other browsers than the system's. BATON_WASM=simd builds only that WASM (quicker turns).
@@ -61,7 +62,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "serve" => serve::serve(rest)?,
         "test" => return test::test(rest),
         "bench" => bench::bench(rest)?,
-        "fuzz" => bail!("there is nothing to fuzz yet"),
+        "fuzz" => fuzz::fuzz(rest)?,
         "sim" => return sim::sim(rest),
         "help" | "--help" | "-h" => print!("{USAGE}"),
         other => bail!("no such command: {other}\n\n{USAGE}"),
