@@ -55,6 +55,28 @@ pub struct Config {
     )]
     pub trusted_proxies: Vec<Network>,
 
+    /// Serve HTTPS at --listen with this certificate chain (PEM); needs --tls-key. Without it a reverse proxy is expected to do that.
+    #[arg(
+        long,
+        env = "BATON_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert (PEM).
+    #[arg(
+        long,
+        env = "BATON_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+
+    /// Seconds between two looks at whether these files have changed.
+    #[arg(long, env = "BATON_TLS_RELOAD", default_value = "60", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub tls_reload: Duration,
+
     /// Serve the web app from this directory instead of the one that is built in.
     #[arg(long, env = "BATON_WEB", value_name = "DIRECTORY")]
     pub web: Option<PathBuf>,
@@ -396,6 +418,7 @@ mod tests {
         assert!(refused(&["--listen", "nowhere"]).contains("--listen"));
         assert!(refused(&["--ice", "http://x"]).contains("--ice"));
         assert!(refused(&["--ice", "turn:x:3478,me"]).contains("USER,PASSWORD"));
+        assert!(refused(&["--tls-cert", "a.pem"]).contains("--tls-key"));
         let lonely = Config::parse_from(["baton-server", "--ice", "turn:x:3478"]);
         assert!(lonely.check().unwrap_err().contains("--ice"));
         for ports in ["5", "0-9", "9-5", "1-65536"] {

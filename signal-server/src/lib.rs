@@ -20,6 +20,7 @@ mod ranking;
 mod rooms;
 mod server;
 mod socket;
+pub mod tls;
 mod turn;
 
 pub use config::{Config, Ice, Limits};

@@ -12,9 +12,11 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::assets::Assets;
 use crate::bus::Bus;
@@ -26,6 +28,7 @@ use crate::limits::{
 use crate::metrics::Metrics;
 use crate::proxy::is_trusted;
 use crate::rooms::Rooms;
+use crate::tls::Tls;
 use crate::turn::credential::Secret;
 use crate::turn::{Ices, Turn};
 
@@ -47,6 +50,7 @@ pub struct Server {
     listener: TcpListener,
     metrics_listener: Option<TcpListener>,
     turn: Option<Turn>,
+    tls: Option<Tls>,
 }
 
 /// A server at work. Dropping it stops it without goodbye.
@@ -54,7 +58,8 @@ pub struct Running {
     address: SocketAddr,
     app: Arc<App>,
     accepting: Vec<JoinHandle<()>>,
-    turn: Option<JoinHandle<()>>,
+    /// What ends only with the process: the relay, and whoever looks at the certificate.
+    others: Vec<JoinHandle<()>>,
 }
 
 /// The WebSockets that are open, and whether they are to close.
@@ -90,6 +95,7 @@ impl Server {
             ),
             None => None,
         };
+        let tls = Tls::load(&config)?;
         let secret = Secret::new(config.turn.turn_secret.as_deref());
         let turn = Turn::bind(&config, secret.clone()).await?;
         let metrics = Arc::new(Metrics::new());
@@ -111,6 +117,7 @@ impl Server {
             listener,
             metrics_listener,
             turn,
+            tls,
         })
     }
 
@@ -128,6 +135,11 @@ impl Server {
             .map(|listener| listener.local_addr().expect("a listener has an address"))
     }
 
+    /// What stands before the address in a browser.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// Where STUN and TURN are, if they are here.
     pub fn turn_address(&self) -> Option<SocketAddr> {
         self.turn.as_ref().map(Turn::address)
@@ -138,23 +150,26 @@ impl Server {
         let mut accepting = vec![tokio::spawn(accept(
             self.listener,
             http::public(self.app.clone()),
+            self.tls.as_ref().map(Tls::acceptor),
             self.app.clone(),
         ))];
         if let Some(listener) = self.metrics_listener {
             accepting.push(tokio::spawn(accept(
                 listener,
                 http::admin(self.app.clone()),
+                None,
                 self.app.clone(),
             )));
         }
-        let turn = self
+        let relay = self
             .turn
             .map(|turn| tokio::spawn(turn.run(self.app.clone())));
+        let certificate = self.tls.map(|tls| tokio::spawn(tls.keep_fresh()));
         Running {
             address,
             app: self.app,
             accepting,
-            turn,
+            others: relay.into_iter().chain(certificate).collect(),
         }
     }
 }
@@ -178,7 +193,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for task in self.accepting.iter().chain(&self.turn) {
+        for task in self.accepting.iter().chain(&self.others) {
             task.abort();
         }
         self.app.sessions.closing.send_replace(true);
@@ -234,7 +249,7 @@ impl Drop for Open {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
+async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>, app: Arc<App>) {
     let room = Arc::new(Semaphore::new(app.config.limits.http_connections_max));
     let mut closing = app.sessions.watch();
     loop {
@@ -252,9 +267,20 @@ async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
             app.metrics.http_connections_refused_total.add(1);
             continue;
         };
-        let (router, closing) = (router.clone(), app.sessions.watch());
+        // Offers and answers are small and each is waited for.
+        let _ = stream.set_nodelay(true);
+        let (router, tls, closing) = (router.clone(), tls.clone(), app.sessions.watch());
         tokio::spawn(async move {
-            serve(stream, peer, router, closing).await;
+            match tls {
+                None => serve(stream, peer, router, closing).await,
+                Some(tls) => {
+                    let patience = Duration::from_secs(HTTP_HEADER_TIMEOUT_S);
+                    let handshake = tokio::time::timeout(patience, tls.accept(stream));
+                    if let Ok(Ok(stream)) = handshake.await {
+                        serve(stream, peer, router, closing).await;
+                    }
+                }
+            }
             drop(place);
         });
     }
@@ -293,13 +319,11 @@ impl Drop for HttpPlace {
 
 /// One TCP connection, until it ends or becomes a WebSocket.
 async fn serve(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
     mut closing: watch::Receiver<bool>,
 ) {
-    // Offers and answers are small and each is waited for.
-    let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(TcpPeer(peer.ip()));

@@ -18,7 +18,8 @@ impl Process {
             .read_line(&mut line)
             .unwrap();
         let address = line
-            .strip_prefix("listening on http://")
+            .strip_prefix("listening on http")
+            .and_then(|rest| rest.trim_start_matches('s').strip_prefix("://"))
             .unwrap_or_else(|| panic!("{line:?}"))
             .trim()
             .to_owned();
@@ -72,6 +73,35 @@ fn a_health_check_tells_a_server_from_none() {
     assert_eq!(check(), Some(0));
     drop(server);
     assert_eq!(check(), Some(1));
+}
+
+#[test]
+fn a_health_check_speaks_tls_where_the_server_does() {
+    let folder = std::env::temp_dir().join(format!("baton-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let made = rcgen::generate_simple_self_signed(["baton.example".to_owned()]).unwrap();
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let with_tls = |address: &str| {
+        let mut command = baton_server();
+        command
+            .env("BATON_TLS_CERT", &cert)
+            .env("BATON_TLS_KEY", &key);
+        command.args(["--listen", address]);
+        command
+    };
+    let (_server, address) = Process::start(&mut with_tls("127.0.0.1:0"));
+    let is_well = |command: &mut Command| {
+        let checked = command.arg("--check-health").output().unwrap();
+        checked.status.success()
+    };
+    assert!(is_well(&mut with_tls(&address)));
+    assert!(
+        !is_well(baton_server().args(["--listen", &address])),
+        "it speaks nothing else"
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
