@@ -378,15 +378,21 @@ impl Player {
             {
                 continue;
             }
-            let Some(segment) = buffer.queue.pop_front() else {
+            let parts = buffer.next_parts();
+            let Some(first) = parts.first() else {
                 continue;
             };
-            buffer.place(&segment);
-            match buffer.buffer.append_buffer_with_array_buffer(&segment.data) {
-                Ok(()) => buffer.appending_init = segment.generation == INIT_GENERATION,
+            buffer.place(first);
+            match buffer
+                .buffer
+                .append_buffer_with_array_buffer(&joined(&parts))
+            {
+                Ok(()) => buffer.appending_init = first.generation == INIT_GENERATION,
                 // Full: make room behind the playhead and try again at the next move; the queue waits.
                 Err(error) if door::name(&error) == "QuotaExceededError" => {
-                    buffer.queue.push_front(segment);
+                    for part in parts.into_iter().rev() {
+                        buffer.queue.push_front(part);
+                    }
                     if let Some((from, to)) = buffer.past(at_s, KEEP_PAST_MIN_S) {
                         let _ = buffer.buffer.remove(from, to.min(at_s - KEEP_PAST_MIN_S));
                     }
@@ -489,6 +495,26 @@ impl Player {
 }
 
 impl Buffer {
+    /// What goes into the next append: an init segment with the media that follows it, and whatever else waits, because each append
+    /// costs a round of events (30 ms of the first picture, when the init segment goes alone).
+    fn next_parts(&mut self) -> Vec<Segment> {
+        let mut parts: Vec<Segment> = Vec::new();
+        let mut len = 0;
+        while let Some(segment) = self.queue.front()
+            && (parts.is_empty() || len + segment.data.byte_length() <= APPEND_MAX)
+            && (parts.is_empty() || self.track.mime != BARE_MP3)
+        {
+            let alone =
+                segment.generation == INIT_GENERATION && self.queue.len() == 1 && !self.ended;
+            if alone {
+                break;
+            }
+            len += segment.data.byte_length();
+            parts.extend(self.queue.pop_front());
+        }
+        parts
+    }
+
     /// The part of the buffer that ends more than `keep_s` before the playhead.
     fn past(&self, at_s: f64, keep_s: f64) -> Option<(f64, f64)> {
         let ranges = self.buffer.buffered().ok()?;
@@ -501,7 +527,7 @@ impl Buffer {
 
     /// Bare MP3 (Chromium's `audio/mpeg`) has no times of its own: each generation says where it begins.
     fn place(&mut self, segment: &Segment) {
-        if self.track.mime == "audio/mpeg"
+        if self.track.mime == BARE_MP3
             && self.placed != Some(segment.generation)
             && segment.data.byte_length() > 0
         {
@@ -533,6 +559,20 @@ fn contains(ranges: &TimeRanges, at_s: f64) -> bool {
         ranges.start(i).is_ok_and(|start| start <= at_s + 0.05)
             && ranges.end(i).is_ok_and(|end| at_s < end)
     })
+}
+
+/// The bytes of segments one after the other.
+fn joined(parts: &[Segment]) -> js_sys::ArrayBuffer {
+    if let [one] = parts {
+        return one.data.clone();
+    }
+    let all = js_sys::Uint8Array::new_with_length(parts.iter().map(|p| p.data.byte_length()).sum());
+    let mut at = 0;
+    for part in parts {
+        all.set(&js_sys::Uint8Array::new(&part.data), at);
+        at += part.data.byte_length();
+    }
+    all.buffer()
 }
 
 /// MediaSource, or ManagedMediaSource where that is all there is (iPhone).
@@ -621,3 +661,7 @@ const GAP_S: f64 = 0.5;
 const PLAYHEAD_STEP_S: f64 = 0.2;
 /// Segments waiting for a SourceBuffer. At half a second each this is beyond [`AHEAD_S`].
 const QUEUE_MAX: usize = 512;
+/// The most that goes into one append, bytes: half a second of 8 Mbit/s; a jump must not wait for more.
+const APPEND_MAX: u32 = 512 * 1024;
+/// What MediaSource calls MP3 that is in no container; its appends cannot be joined across generations.
+const BARE_MP3: &str = "audio/mpeg";
