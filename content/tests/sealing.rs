@@ -4,7 +4,8 @@ mod common;
 
 use baton_content::{
     BLOCK_LEN, BlockError, BlockIndex, ContentKey, DATA_LANE, Header, HeaderError, Lane, Mask,
-    PIECE_LEN, PieceFlags, PieceIndex, PublisherKey, SignedCore, fraud_proof, seal, seal_blocks,
+    PIECE_LEN, PieceFlags, PieceIndex, PublisherKey, Sealed, SignedCore, fraud_proof, seal,
+    seal_blocks,
 };
 use bytes::Bytes;
 use common::{Fixture, fixture, plaintext};
@@ -131,6 +132,26 @@ fn fresh_blocks_are_those_that_verify() {
     }
     assert!(sealed.block(BlockIndex(6)).is_none());
     assert!(sealed.block(BlockIndex(255)).is_none());
+}
+
+#[test]
+fn a_piece_sealed_again_is_what_was_signed_and_a_changed_one_is_refused() {
+    let (fixture, plain) = (fixture(), plaintext(3 * BLOCK_LEN + 17));
+    let key = fixture.content_key.lane_key(DATA_LANE);
+    let (header, sealed) = seal_at(&fixture, 4, &plain);
+    let again = Sealed::again(&key, header.clone(), plain.clone()).unwrap();
+    assert_eq!(again.bytes(), &sealed);
+
+    let mut changed = plain.clone();
+    changed[2 * BLOCK_LEN] ^= 1;
+    let refused = Sealed::again(&key, header.clone(), changed);
+    assert!(
+        matches!(refused, Err(BlockError::Hash { block, .. }) if block == BlockIndex(2)),
+        "{refused:?}"
+    );
+    let short = plain[..plain.len() - 1].to_vec();
+    let refused = Sealed::again(&key, header, short);
+    assert!(matches!(refused, Err(BlockError::Length { .. })));
 }
 
 #[test]

@@ -28,10 +28,12 @@ pub enum PublisherEvent {
     ToSeal(PieceId, Result<Vec<u8>, ReadFault>),
     /// A run of blocks from this one on, to be sealed again.
     ToLoad(PieceId, Mask, BlockIndex, Result<Vec<u8>, ReadFault>),
+    /// A whole piece whose header is known, to be sealed again.
+    ToLoadAll(PieceId, Result<Vec<u8>, ReadFault>),
     /// What a player should fetch first.
     Probed(Probe),
-    /// The background hash has read this piece; what its bytes were then.
-    Hashing(PieceIndex, Fingerprint),
+    /// The background hash has read this piece.
+    Hashing(PieceIndex, Fingerprint, Vec<u8>),
     /// The plain hash of the file.
     Hashed(Result<[u8; 32], ReadFault>),
 }
@@ -65,6 +67,10 @@ pub struct Publisher {
     headers: BTreeMap<PieceId, Header>,
     /// Sealed a moment ago, oldest first.
     recent: VecDeque<Sealed>,
+    /// Read in part a moment ago, oldest first: whoever asks for more of one will want the rest too.
+    begun: VecDeque<PieceId>,
+    /// What waits for a whole piece that is being read.
+    reading: BTreeMap<PieceId, Mask>,
     /// Manifest pieces asked for before there was a manifest.
     early: Vec<PieceId>,
     lane_key: LaneKey,
@@ -112,6 +118,8 @@ impl Publisher {
             manifest: Vec::new(),
             headers: BTreeMap::new(),
             recent: VecDeque::new(),
+            begun: VecDeque::new(),
+            reading: BTreeMap::new(),
             early: Vec::new(),
             fingerprints: BTreeMap::new(),
             hashed_bytes: 0,
@@ -132,6 +140,11 @@ impl Publisher {
 
     pub fn head(&self) -> &SignedHead {
         &self.head
+    }
+
+    /// Somebody came: what they ask for next goes before what nobody has asked for.
+    pub fn somebody_came(&self) {
+        self.busy_until_ms.set(door::now_ms() + BUSY_MS);
     }
 
     /// What the engine wants of a publisher.
@@ -159,11 +172,14 @@ impl Publisher {
             PublisherEvent::ToLoad(piece, mask, first, read) => {
                 self.loaded(piece, mask, first, read)
             }
+            PublisherEvent::ToLoadAll(piece, read) => self.loaded_all(piece, read),
             PublisherEvent::Probed(probe) => self.probed(probe),
-            PublisherEvent::Hashing(index, fingerprint) => {
+            PublisherEvent::Hashing(index, fingerprint, bytes) => {
                 self.hashed_bytes = (u64::from(index.0) + 1) * PIECE_LEN as u64;
-                self.is_as_before(index, fingerprint);
-                Vec::new()
+                match self.is_as_before(index, fingerprint) {
+                    true => self.seal_ahead(index, bytes).into_iter().collect(),
+                    false => Vec::new(),
+                }
             }
             PublisherEvent::Hashed(Ok(hash)) if !self.failed => self.hashed(hash),
             PublisherEvent::Hashed(Ok(_)) => Vec::new(),
@@ -196,8 +212,8 @@ impl Publisher {
         spawn_local(async move {
             let emit = |event| door.emit(WorkerEvent::Publisher(number, event));
             emit(PublisherEvent::Probed(probe(&file, &name, size).await));
-            let hash = hash(&file, size, &busy, |index, fingerprint| {
-                emit(PublisherEvent::Hashing(index, fingerprint))
+            let hash = hash(&file, size, &busy, |index, fingerprint, bytes| {
+                emit(PublisherEvent::Hashing(index, fingerprint, bytes))
             })
             .await;
             emit(PublisherEvent::Hashed(hash));
@@ -288,7 +304,23 @@ impl Publisher {
         Vec::new()
     }
 
-    fn sealed(&mut self, piece: PieceId, plaintext: Vec<u8>) -> Input {
+    /// Signs a piece that nobody has asked for yet, because its bytes are in memory: who asks then waits for one small read instead of
+    /// a whole piece read, sealed, hashed and signed (a seek into cold pieces waited 30 ms for each).
+    fn seal_ahead(&mut self, index: PieceIndex, plaintext: Vec<u8>) -> Option<Input> {
+        let piece = PieceId {
+            lane: self.entry.lane,
+            index: PieceIndex(self.entry.first_piece.0 + index.0),
+        };
+        let is_wanted = !self.headers.contains_key(&piece) && self.headers.len() < HEADERS_AHEAD;
+        (is_wanted && !self.failed).then(|| {
+            let sealed = self.seal_piece(piece, plaintext);
+            let header = sealed.header().clone();
+            self.headers.insert(piece, header.clone());
+            Input::Sealed { header }
+        })
+    }
+
+    fn seal_piece(&self, piece: PieceId, plaintext: Vec<u8>) -> Sealed {
         let meta = PieceMeta {
             swarm: self.swarm_id(),
             epoch: self.head.head().epoch,
@@ -301,7 +333,11 @@ impl Publisher {
             },
             media_time_us: 0,
         };
-        let sealed = seal_blocks(self.key_of(piece.lane), &self.key, meta, plaintext);
+        seal_blocks(self.key_of(piece.lane), &self.key, meta, plaintext)
+    }
+
+    fn sealed(&mut self, piece: PieceId, plaintext: Vec<u8>) -> Input {
+        let sealed = self.seal_piece(piece, plaintext);
         let header = sealed.header().clone();
         if let Some(old) = self.headers.insert(piece, header.clone())
             && !old.same_core(&header)
@@ -311,11 +347,15 @@ impl Publisher {
             self.fail(ProblemCode::FileChanged);
             return Input::SealFailed { piece };
         }
+        self.keep(sealed);
+        Input::Sealed { header }
+    }
+
+    fn keep(&mut self, sealed: Sealed) {
         if self.recent.len() == RECENT_PIECES {
             self.recent.pop_front();
         }
         self.recent.push_back(sealed);
-        Input::Sealed { header }
     }
 
     /// Whether a piece still has the bytes that were read first; if not, the share ends here.
@@ -348,6 +388,20 @@ impl Publisher {
         let (Some(first), Some(range)) = (mask.first(), self.entry.piece_range(piece)) else {
             return Vec::new();
         };
+        if let Some(waiting) = self.reading.get_mut(&piece) {
+            *waiting = waiting.or(mask);
+            return Vec::new();
+        }
+        if mask.count() >= WHOLE_BLOCKS_MIN || self.begun.contains(&piece) {
+            self.begun.retain(|begun| *begun != piece);
+            self.reading.insert(piece, mask);
+            self.read(range, move |read| PublisherEvent::ToLoadAll(piece, read));
+            return Vec::new();
+        }
+        if self.begun.len() == RECENT_PIECES {
+            self.begun.pop_front();
+        }
+        self.begun.push_back(piece);
         let last = mask.iter().last().expect("a mask with a first has a last");
         let start = range.start + u64::from(first.0) * BLOCK_LEN as u64;
         let end = (range.start + (u64::from(last.0) + 1) * BLOCK_LEN as u64).min(range.end);
@@ -355,6 +409,28 @@ impl Publisher {
             PublisherEvent::ToLoad(piece, mask, first, read)
         });
         Vec::new()
+    }
+
+    /// A whole piece, for what waits for it and what will be asked for next.
+    fn loaded_all(&mut self, piece: PieceId, read: Result<Vec<u8>, ReadFault>) -> Vec<Input> {
+        let Some(mask) = self.reading.remove(&piece) else {
+            return Vec::new();
+        };
+        let header = self.headers.get(&piece).cloned();
+        let code = match (read, header) {
+            (Err(ReadFault), _) | (_, None) => ProblemCode::FileUnreadable,
+            (Ok(bytes), Some(header)) => {
+                match Sealed::again(self.key_of(piece.lane), header, bytes) {
+                    Ok(sealed) => {
+                        self.keep(sealed);
+                        return self.load(piece, mask);
+                    }
+                    Err(_) => ProblemCode::FileChanged,
+                }
+            }
+        };
+        self.fail(code);
+        vec![Input::LoadFailed { piece, mask }]
     }
 
     /// Seals again and checks against the signed header: a changed file is noticed here.
@@ -513,14 +589,15 @@ async fn hash(
     file: &File,
     size: u64,
     busy_until_ms: &Cell<f64>,
-    progress: impl Fn(PieceIndex, Fingerprint),
+    progress: impl Fn(PieceIndex, Fingerprint, Vec<u8>),
 ) -> Result<[u8; 32], ReadFault> {
     if size <= PIECE_LEN as u64 {
         let bytes = slice(file, 0..size).await?;
+        let hash = *blake3::hash(&bytes).as_bytes();
         if size > 0 {
-            progress(PieceIndex(0), fingerprint(PieceIndex(0), &bytes));
+            progress(PieceIndex(0), fingerprint(PieceIndex(0), &bytes), bytes);
         }
-        return Ok(*blake3::hash(&bytes).as_bytes());
+        return Ok(hash);
     }
     let mut fingerprints = Vec::new();
     for index in 0..u32::try_from(size.div_ceil(PIECE_LEN as u64)).map_err(|_| ReadFault)? {
@@ -531,7 +608,7 @@ async fn hash(
         let bytes = slice(file, at..size.min(at + PIECE_LEN as u64)).await?;
         let found = fingerprint(PieceIndex(index), &bytes);
         fingerprints.push(found);
-        progress(PieceIndex(index), found);
+        progress(PieceIndex(index), found, bytes);
     }
     let (left, right) = fingerprints.split_at(left_len(fingerprints.len()));
     Ok(*merge_subtrees_root(&merged(left), &merged(right), Mode::Hash).as_bytes())
@@ -564,6 +641,10 @@ fn left_len(pieces: usize) -> usize {
 
 /// Sealed pieces kept: what two cold seals for each of eight peers make, and are asked for right after.
 const RECENT_PIECES: usize = 24;
+/// From so many blocks on, a piece is read as a whole: one read of 1 MiB costs little more than one of half of it.
+const WHOLE_BLOCKS_MIN: usize = 24;
+/// Headers made before anybody asks: the first 4 GB of a file, 9 MB of memory.
+const HEADERS_AHEAD: usize = 4096;
 /// What may be read to find the index. A moov of three hours is 10 MB.
 const PROBE_BYTES_MAX: u64 = 64 << 20;
 /// What may be read to find the end.

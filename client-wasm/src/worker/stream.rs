@@ -148,6 +148,9 @@ impl WorkerStream {
                     remote_fingerprint: binding.remote_fingerprint,
                     offerer: binding.offerer,
                 };
+                if let Side::Publisher(publisher) = &self.side {
+                    publisher.somebody_came();
+                }
                 let peer = baton_content::PeerId(peer);
                 self.input(Input::Connected {
                     conn: ConnId(conn),
