@@ -27,6 +27,8 @@ pub const HOT_CUE: u32 = 6;
 pub const HOT_FILM: u32 = 7;
 /// `[HOT_CHAPTERS, stream, Chapter[]]`.
 pub const HOT_CHAPTERS: u32 = 8;
+/// The two channels of a connection move to the worker: `[HOT_CHANNELS, stream, conn, control, data]`.
+pub const HOT_CHANNELS: u32 = 9;
 
 /// Number of a stream within one page.
 pub type StreamNumber = u32;
@@ -77,7 +79,14 @@ pub enum ToWorker {
         stream: StreamNumber,
         peers: Vec<[u8; 32]>,
     },
-    /// Both channels to a peer are open.
+    /// Offer and answer are known of a connection whose channels the worker has: it stands as soon as both are open.
+    Agreed {
+        stream: StreamNumber,
+        conn: u64,
+        peer: [u8; 32],
+        binding: Binding,
+    },
+    /// Both channels to a peer, which stay on the page, are open.
     Connected {
         stream: StreamNumber,
         conn: u64,
@@ -143,6 +152,10 @@ pub enum ToPage {
     },
     /// Close a connection.
     Disconnect { stream: StreamNumber, conn: u64 },
+    /// Both channels of a connection are open; the worker has them.
+    Opened { stream: StreamNumber, conn: u64 },
+    /// A channel that the worker has closed, or refuses to send.
+    Gone { stream: StreamNumber, conn: u64 },
     /// A blob that came through a neighbour.
     Introduced {
         stream: StreamNumber,
@@ -331,6 +344,7 @@ impl ToWorker {
             | Open { stream, .. }
             | Attach { stream, .. }
             | Candidates { stream, .. }
+            | Agreed { stream, .. }
             | Connected { stream, .. }
             | Disconnected { stream, .. }
             | ConnectFailed { stream, .. }

@@ -7,6 +7,7 @@
 mod bridge;
 mod check;
 mod door;
+mod flow;
 mod inbox;
 mod page;
 mod worker;

@@ -38,7 +38,18 @@ export interface PeerOptions {
   /** The server's address, where it is not the worker's own: `http://lan.test:PORT`, another server, a proxy. */
   base?: string;
   /** Called in every document before its own scripts. */
-  init?: () => void;
+  init?: (() => void) | (() => void)[];
+}
+
+/** For `init`: an engine whose data channels cannot move into a worker, as all were before Chromium 130 and Firefox 144. */
+export function channelsStay(): void {
+  const post = Worker.prototype.postMessage as (...args: unknown[]) => void;
+  Worker.prototype.postMessage = function (this: Worker, message: unknown, transfer?: unknown): void {
+    if (Array.isArray(transfer) && transfer.some((it) => it instanceof RTCDataChannel)) {
+      throw new DOMException('channels stay here', 'DataCloneError');
+    }
+    post.call(this, message, transfer);
+  };
 }
 
 /** Something in a page that no page of ours should do. */
@@ -63,7 +74,7 @@ export class Peer {
 
   static async open(name: BrowserName, browser: Browser, base: string, options: PeerOptions): Promise<Peer> {
     const context = await browser.newContext({ baseURL: base, viewport: { width: 1100, height: 800 }, ...options.context });
-    if (options.init) await context.addInitScript(options.init);
+    for (const init of [options.init ?? []].flat()) await context.addInitScript(init);
     const page = await context.newPage();
     const peer = new Peer(name, page, context, base);
     peer.#watch();

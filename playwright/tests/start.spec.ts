@@ -1,6 +1,7 @@
 // How a film starts where things are not as usual: autoplay rules, the older WASM, no secure context, hidden addresses.
 import { BUNNY, film } from '../lib/media.ts';
 import { plays, shown, state } from '../lib/player.ts';
+import { channelsStay } from '../lib/peer.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 
 test('without a gesture the film starts muted, and one click brings the sound', async ({ newPeer }) => {
@@ -45,8 +46,8 @@ function keepWorkers(): void {
 }
 
 test('the build for old engines shares and plays', async ({ newPeer }) => {
-  const publisher = await newPeer({ init: keepWorkers });
-  const viewer = await newPeer({ init: keepWorkers });
+  const publisher = await newPeer({ init: [keepWorkers, channelsStay] });
+  const viewer = await newPeer({ init: [keepWorkers, channelsStay] });
   const engine = ({ page }: Peer) => page.evaluate(() => (window as unknown as { started: string[] }).started.join(' '));
   const link = await publisher.share(await film('moov-end.mp4'), '/?wasm=mvp');
   await viewer.open(link, '?wasm=mvp');

@@ -3,7 +3,6 @@
 //! All of it turns from one [`Inbox`]; the engine itself is in the worker.
 
 pub mod face;
-mod flow;
 mod player;
 mod problems;
 mod raw;
@@ -149,6 +148,12 @@ impl Page {
         match news {
             ToPage::Connect { stream, peer } => self.in_stream(stream, |s| s.connect(peer)),
             ToPage::Disconnect { stream, conn } => self.in_stream(stream, |s| s.disconnect(conn)),
+            ToPage::Opened { stream, conn } => {
+                self.in_stream(stream, |s| s.rtc(conn, rtc::RtcEvent::Connected))
+            }
+            ToPage::Gone { stream, conn } => {
+                self.in_stream(stream, |s| s.rtc(conn, rtc::RtcEvent::Gone))
+            }
             ToPage::Introduced { stream, from, blob } => {
                 self.in_stream(stream, |s| s.blob(from, &blob))
             }

@@ -13,23 +13,31 @@ use web_sys::{
 
 /// An RTCPeerConnection with its two channels, not yet with anybody.
 pub struct Raw {
+    /// The number that the connection will have.
+    pub conn: u64,
     pub pc: RtcPeerConnection,
-    pub control: RtcDataChannel,
-    pub data: RtcDataChannel,
+    /// Control and data; `None` where the worker has them.
+    pub channels: Option<(RtcDataChannel, RtcDataChannel)>,
     /// Its offer, where one is on its way. A second one would have another mid than the template's.
     pub offer: Option<js_sys::Promise>,
 }
 
 impl Raw {
-    /// `None` where the browser refuses one more.
-    pub fn new(ice: &[IceServer]) -> Option<Raw> {
+    /// `None` where the browser refuses one more. `hand_over` takes the channels to the worker, if it can: only in the task that made
+    /// them may they move, and nothing is lost on the way, because nobody is connected yet (webrtc-pc#3058).
+    pub fn new(
+        ice: &[IceServer],
+        conn: u64,
+        hand_over: impl FnOnce(&RtcDataChannel, &RtcDataChannel) -> bool,
+    ) -> Option<Raw> {
         let pc = RtcPeerConnection::new_with_configuration(&configuration(ice)).ok()?;
         let control = channel(&pc, "control", 0, true);
         let data = channel(&pc, "data", 1, false);
+        let moved = hand_over(&control, &data);
         Some(Raw {
+            conn,
             pc,
-            control,
-            data,
+            channels: (!moved).then_some((control, data)),
             offer: None,
         })
     }

@@ -2,23 +2,24 @@
 //!
 //! A foreign SDP is never applied: what a blob carries is checked field by field, and the description is built here.
 
-use super::flow::Flow;
 use super::raw::{
     Raw, add_candidates, configuration, describe, find_path, reconfigure, set_remote,
 };
-use crate::bridge::{Binding, StreamNumber};
+use crate::bridge::{Binding, HOT_CHANNELS, HOT_CREDIT, HOT_RECEIVED, StreamNumber};
 use crate::door::{self, Handler};
+use crate::flow::{Flow, FlowNews};
 use baton_signal_protocol::blob::{self, Route};
 use baton_signal_protocol::{Description, IceCandidate, IceServer, Offers, Signal};
 use gloo_timers::callback::Timeout;
+use js_sys::Array;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{
-    MessageEvent, RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
-    Worker,
+    RtcDataChannel, RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState,
+    RtcSdpType, Worker,
 };
 
 /// A peer's id, as the signalling protocol spells it.
@@ -30,8 +31,10 @@ pub enum RtcEvent {
     Described(String),
     /// One more local candidate.
     Candidate(String),
-    /// A channel opened.
+    /// A channel that is on the page opened.
     Opened,
+    /// Both channels are open; the worker has them.
+    Connected,
     /// A channel closed, or the transport failed.
     Gone,
     /// A step of the handshake threw, or took too long.
@@ -43,6 +46,12 @@ pub enum RtcNews {
     Signal {
         to: PeerBytes,
         blob: Vec<u8>,
+    },
+    /// The worker has the channels of this connection and now knows what both sides agreed on.
+    Agreed {
+        conn: u64,
+        peer: PeerBytes,
+        binding: Binding,
     },
     Connected {
         conn: u64,
@@ -69,6 +78,8 @@ pub struct Rtc {
     offers: Offers,
     /// Made before anybody is known: its certificate is ready when the first peer is.
     spare: Option<Raw>,
+    /// Whether channels move to the worker; an engine that refused once is not asked again.
+    moves: Cell<bool>,
     emit: Rc<dyn Fn(u64, RtcEvent)>,
 }
 
@@ -98,13 +109,14 @@ impl Rtc {
             next_conn: 1,
             offers: Offers::default(),
             spare: None,
+            moves: Cell::new(true),
             emit,
         }
     }
 
     /// Makes the first connection before its peer is known: making the certificate takes as long as a round trip.
     pub fn warm_up(&mut self) {
-        self.spare = Raw::new(&self.ice);
+        self.spare = self.make_raw();
         if let Some(spare) = &mut self.spare {
             spare.offer = Some(spare.pc.create_offer());
         }
@@ -166,7 +178,7 @@ impl Rtc {
             .map(|conn| self.connections[conn].offer_nonce());
         match blob::open(&route, &id.signalling_key, session.as_ref(), bytes) {
             Ok(Signal::Offer(offer)) => return self.offered(from, offer),
-            Ok(Signal::Answer { description, .. }) => self.answered(from, description),
+            Ok(Signal::Answer { description, .. }) => return self.answered(from, description),
             Ok(Signal::Candidates { candidates, .. }) => self.more_candidates(from, candidates),
             Err(_) => {}
         }
@@ -190,18 +202,20 @@ impl Rtc {
             RtcEvent::Described(text) => self.described(conn, &text),
             RtcEvent::Candidate(line) => self.found_candidate(conn, &line),
             RtcEvent::Opened => connection.opened().into_iter().collect(),
+            RtcEvent::Connected => {
+                connection.connected();
+                Vec::new()
+            }
             RtcEvent::Gone | RtcEvent::Failed => self.lost(conn),
         }
     }
 
     /// Puts a message on a channel.
     pub fn send(&mut self, conn: u64, channel: u32, buffer: &js_sys::ArrayBuffer) -> Vec<RtcNews> {
-        let Some(connection) = self.connections.get(&conn) else {
-            return Vec::new();
-        };
-        match connection.flow.send(channel, buffer) {
-            Ok(()) => Vec::new(),
-            Err(_) => self.lost(conn),
+        let flow = self.connections.get(&conn).and_then(|c| c.flow.as_ref());
+        match flow.map(|flow| flow.send(channel, buffer)) {
+            Some(Err(_)) => self.lost(conn),
+            _ => Vec::new(),
         }
     }
 
@@ -238,12 +252,17 @@ impl Rtc {
         };
         self.by_peer.remove(&connection.peer);
         connection.pc.close();
-        vec![match connection.connected {
-            true => RtcNews::Disconnected { conn },
-            false => RtcNews::Failed {
+        let mut news = Vec::new();
+        // The worker may have seen channels open that we have not heard of yet.
+        if connection.connected || connection.flow.is_none() {
+            news.push(RtcNews::Disconnected { conn });
+        }
+        if !connection.connected {
+            news.push(RtcNews::Failed {
                 peer: connection.peer,
-            },
-        }]
+            });
+        }
+        news
     }
 
     /// Glare: of two offers that cross, the one of the smaller PeerId stands.
@@ -263,6 +282,7 @@ impl Rtc {
             } else if let Some(old) = self.connections.remove(&conn) {
                 self.by_peer.remove(&from);
                 old.pc.close();
+                news.push(RtcNews::Disconnected { conn });
             }
         }
         if self.connections.len() < CONNECTIONS_MAX
@@ -275,19 +295,19 @@ impl Rtc {
         news
     }
 
-    fn answered(&mut self, from: PeerBytes, answer: Description) {
+    fn answered(&mut self, from: PeerBytes, answer: Description) -> Vec<RtcNews> {
         let Some(connection) = self
             .by_peer
             .get(&from)
             .and_then(|conn| self.connections.get_mut(conn))
         else {
-            return;
+            return Vec::new();
         };
         if !connection.offerer || connection.remote.is_some() {
-            return;
+            return Vec::new();
         }
         let Ok(sdp) = answer.to_remote_sdp() else {
-            return;
+            return Vec::new();
         };
         connection.remote = Some(answer);
         let (conn, pc) = (connection.conn, connection.pc.clone());
@@ -299,6 +319,7 @@ impl Rtc {
                 Err(_) => emit(conn, RtcEvent::Failed),
             }
         });
+        connection.agreed().into_iter().collect()
     }
 
     fn more_candidates(&mut self, from: PeerBytes, more: Vec<IceCandidate>) {
@@ -330,21 +351,13 @@ impl Rtc {
         remote: Option<Description>,
     ) -> Option<u64> {
         let Raw {
+            conn,
             pc,
-            control,
-            data,
+            channels,
             offer,
         } = self.take_raw(remote.is_some())?;
-        let conn = self.next_conn;
-        self.next_conn += 1;
-        let flow = Rc::new(Flow::new(
-            self.stream,
-            conn,
-            self.worker.clone(),
-            control,
-            data,
-        ));
-        let handlers = self.listen(conn, &pc, &flow);
+        let flow = channels.map(|(control, data)| self.flow(conn, control, data));
+        let handlers = self.listen(conn, &pc);
         let emit = self.emit.clone();
         let connection = Connection {
             conn,
@@ -374,10 +387,65 @@ impl Rtc {
     /// The spare one for an offer of ours; an answer needs one that has not begun to offer.
     fn take_raw(&mut self, answering: bool) -> Option<Raw> {
         let spare = if answering { None } else { self.spare.take() };
-        spare.or_else(|| Raw::new(&self.ice))
+        spare.or_else(|| self.make_raw())
     }
 
-    fn listen(&self, conn: u64, pc: &RtcPeerConnection, flow: &Rc<Flow>) -> Vec<Handler> {
+    fn make_raw(&mut self) -> Option<Raw> {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        Raw::new(&self.ice, conn, |control, data| {
+            let moved = self.moves.get() && self.hand_over(conn, control, data).is_ok();
+            self.moves.set(moved);
+            moved
+        })
+    }
+
+    fn hand_over(
+        &self,
+        conn: u64,
+        control: &RtcDataChannel,
+        data: &RtcDataChannel,
+    ) -> Result<(), JsValue> {
+        let message = door::array(&[
+            HOT_CHANNELS.into(),
+            self.stream.into(),
+            (conn as f64).into(),
+            control.into(),
+            data.into(),
+        ]);
+        self.worker
+            .post_message_with_transfer(&message, &Array::of2(control, data))
+    }
+
+    /// Channels that stay on the page: their messages go on to the worker by transfer.
+    fn flow(&self, conn: u64, control: RtcDataChannel, data: RtcDataChannel) -> Rc<Flow> {
+        let (stream, worker, emit) = (self.stream, self.worker.clone(), self.emit.clone());
+        Flow::new(control, data, move |news| match news {
+            FlowNews::Received(channel, data) => {
+                let message = door::array(&[
+                    HOT_RECEIVED.into(),
+                    stream.into(),
+                    (conn as f64).into(),
+                    channel.into(),
+                    data.clone(),
+                ]);
+                let _ = worker.post_message_with_transfer(&message, &Array::of1(&data));
+            }
+            FlowNews::Credit(credit) => {
+                let message = door::array(&[
+                    HOT_CREDIT.into(),
+                    stream.into(),
+                    (conn as f64).into(),
+                    credit.into(),
+                ]);
+                let _ = worker.post_message(&message);
+            }
+            FlowNews::Opened => emit(conn, RtcEvent::Opened),
+            FlowNews::Gone => emit(conn, RtcEvent::Gone),
+        })
+    }
+
+    fn listen(&self, conn: u64, pc: &RtcPeerConnection) -> Vec<Handler> {
         let mut handlers = Vec::new();
         let emit = self.emit.clone();
         handlers.push(Handler::new(pc, "icecandidate", move |event| {
@@ -398,24 +466,6 @@ impl Rtc {
                 emit(conn, RtcEvent::Gone);
             }
         }));
-        for (number, channel) in [&flow.control, &flow.data].into_iter().enumerate() {
-            let emit = self.emit.clone();
-            handlers.push(Handler::new(channel, "open", move |_| {
-                emit(conn, RtcEvent::Opened)
-            }));
-            let emit = self.emit.clone();
-            handlers.push(Handler::new(channel, "close", move |_| {
-                emit(conn, RtcEvent::Gone)
-            }));
-            let receiver = flow.clone();
-            handlers.push(Handler::new(channel, "message", move |event| {
-                receiver.received(number as u32, event.unchecked_into::<MessageEvent>().data());
-            }));
-            let drained = flow.clone();
-            handlers.push(Handler::new(channel, "bufferedamountlow", move |_| {
-                drained.report_credit()
-            }));
-        }
         handlers
     }
 
@@ -459,7 +509,9 @@ impl Rtc {
             let (pc, early) = (connection.pc.clone(), std::mem::take(&mut connection.early));
             spawn_local(async move { add_candidates(&pc, &early).await });
         }
+        let agreed = connection.agreed();
         let mut news = self.signal(conn, &signal);
+        news.extend(agreed);
         news.extend(self.flush_candidates(conn));
         news
     }
@@ -526,7 +578,8 @@ struct Connection {
     conn: u64,
     peer: PeerBytes,
     pc: RtcPeerConnection,
-    flow: Rc<Flow>,
+    /// `None` where the worker has the channels.
+    flow: Option<Rc<Flow>>,
     offerer: bool,
     offer: Option<js_sys::Promise>,
     local_nonce: [u8; 16],
@@ -544,28 +597,47 @@ struct Connection {
 }
 
 impl Connection {
-    /// Both channels are open: from here on the worker hears of it.
+    /// A channel on the page opened; with both, the worker hears of the connection.
     fn opened(&mut self) -> Option<RtcNews> {
-        let (Some(local), Some(remote)) = (&self.local, &self.remote) else {
-            return None;
-        };
-        if self.connected || !self.flow.open() {
+        let binding = self.binding()?;
+        if self.connected || !self.flow.as_ref()?.is_open() {
             return None;
         }
+        self.connected();
+        Some(RtcNews::Connected {
+            conn: self.conn,
+            peer: self.peer,
+            binding,
+        })
+    }
+
+    /// What the worker must know to take the connection for open when its channels are.
+    fn agreed(&self) -> Option<RtcNews> {
+        let (binding, None) = (self.binding()?, &self.flow) else {
+            return None;
+        };
+        Some(RtcNews::Agreed {
+            conn: self.conn,
+            peer: self.peer,
+            binding,
+        })
+    }
+
+    fn connected(&mut self) {
         self.connected = true;
         self._deadline = None;
-        let binding = Binding {
+        spawn_local(find_path(self.pc.clone(), self.relayed.clone()));
+    }
+
+    /// `None` until both descriptions are known.
+    fn binding(&self) -> Option<Binding> {
+        let (local, remote) = (self.local.as_ref()?, self.remote.as_ref()?);
+        Some(Binding {
             local_nonce: self.local_nonce,
             remote_nonce: remote.session_nonce,
             local_fingerprint: local.fingerprint,
             remote_fingerprint: remote.fingerprint,
             offerer: self.offerer,
-        };
-        spawn_local(find_path(self.pc.clone(), self.relayed.clone()));
-        Some(RtcNews::Connected {
-            conn: self.conn,
-            peer: self.peer,
-            binding,
         })
     }
 
@@ -583,15 +655,23 @@ impl Rtc {
     ///
     /// Called after the worker has been told that the connection stands, so that nothing overtakes that news.
     pub fn announce(&self, conn: u64) {
-        if let Some(connection) = self.connections.get(&conn) {
-            connection.flow.announce();
+        if let Some(flow) = self.connections.get(&conn).and_then(|c| c.flow.as_ref()) {
+            flow.announce();
         }
     }
 
     /// After a batch of sends: says how much more may come.
     pub fn report_credit(&self, conn: u64) {
-        if let Some(connection) = self.connections.get(&conn) {
-            connection.flow.report_credit();
+        if let Some(flow) = self.connections.get(&conn).and_then(|c| c.flow.as_ref()) {
+            flow.report_credit();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(flow) = &self.flow {
+            flow.forget();
         }
     }
 }

@@ -286,6 +286,19 @@ impl PageStream {
                         tell(&self.worker, &ToWorker::Introduce { stream, to, blob });
                     }
                 }
+                RtcNews::Agreed {
+                    conn,
+                    peer,
+                    binding,
+                } => tell(
+                    &self.worker,
+                    &ToWorker::Agreed {
+                        stream,
+                        conn,
+                        peer,
+                        binding,
+                    },
+                ),
                 RtcNews::Connected {
                     conn,
                     peer,

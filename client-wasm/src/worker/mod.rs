@@ -2,6 +2,7 @@
 //!
 //! Everything turns from one [`Inbox`]: a message from the page, a file read, a timer.
 
+mod carrier;
 mod download;
 mod film;
 mod publisher;
@@ -9,16 +10,19 @@ mod store;
 mod stream;
 mod viewer;
 
-use crate::bridge::{COLD, HOT_CREDIT, HOT_PLAYHEAD, HOT_RECEIVED, StreamNumber, ToPage, ToWorker};
+use crate::bridge::{
+    COLD, HOT_CHANNELS, HOT_CREDIT, HOT_PLAYHEAD, HOT_RECEIVED, StreamNumber, ToPage, ToWorker,
+};
 use crate::door::{self, Handler};
+use crate::flow::FlowNews;
 use crate::inbox::{Call, Inbox};
-use baton_swarm::{Channel, ConnId, Input, Instant};
+use baton_swarm::{ConnId, Input, Instant};
 use bytes::Bytes;
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::Array;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
-use stream::WorkerStream;
+use stream::{WorkerStream, channel_of};
 use wasm_bindgen::prelude::*;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
@@ -26,6 +30,8 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 pub enum WorkerEvent {
     Page(JsValue),
     Publisher(StreamNumber, publisher::PublisherEvent),
+    /// On the channels of a connection that are here.
+    Flow(StreamNumber, u64, FlowNews),
     Timer,
     Tick,
 }
@@ -112,6 +118,7 @@ impl Worker {
             WorkerEvent::Publisher(stream, event) => {
                 self.in_stream(stream, |s| s.publisher_event(event))
             }
+            WorkerEvent::Flow(stream, conn, news) => self.in_stream(stream, |s| s.flow(conn, news)),
             WorkerEvent::Timer => {
                 self.timer = None;
                 let now = now();
@@ -165,11 +172,7 @@ impl Worker {
         match number(0) as u32 {
             HOT_RECEIVED => {
                 let conn = ConnId(number(2) as u64);
-                let channel = if number(3) == 0.0 {
-                    Channel::Control
-                } else {
-                    Channel::Data
-                };
+                let channel = channel_of(number(3) as u32);
                 let bytes = Bytes::from(door::bytes(&message.get(4)));
                 self.in_stream(stream, |s| {
                     s.input(Input::Received {
@@ -177,6 +180,13 @@ impl Worker {
                         channel,
                         bytes,
                     })
+                });
+            }
+            HOT_CHANNELS => {
+                let conn = number(2) as u64;
+                let (control, data) = (message.get(3), message.get(4));
+                self.in_stream(stream, |s| {
+                    s.channels(conn, control.unchecked_into(), data.unchecked_into())
                 });
             }
             HOT_CREDIT => {
@@ -221,6 +231,8 @@ impl Worker {
                 if let Some(mut closing) = self.streams.remove(&stream) {
                     closing.input(Input::Leaving);
                     closing.drain();
+                    // Its channels live on until its goodbyes have left.
+                    Timeout::new(LINGER_MS, move || drop(closing)).forget();
                 }
             }
             other => {
@@ -239,5 +251,7 @@ fn now() -> Instant {
 
 /// How often numbers go to the page, milliseconds (DESIGN: at most 250 ms old).
 const TICK_MS: u32 = 250;
+/// How long the channels of a connection that was closed are kept, milliseconds: the page closes what carries them before that.
+const LINGER_MS: u32 = 1500;
 /// Longest sleep, milliseconds; waking for nothing once a minute costs nothing.
 const SLEEP_MAX_MS: u64 = 60_000;

@@ -1,5 +1,6 @@
 //! One engine and what drives it: a publisher's file or a viewer's store and film.
 
+use super::carrier::Carriers;
 use super::publisher::{Publisher, PublisherEvent};
 use super::viewer::Viewer;
 use super::{Door, now};
@@ -8,12 +9,14 @@ use crate::bridge::{
     ToWorker,
 };
 use crate::door;
+use crate::flow::FlowNews;
 use baton_content::Link;
 use baton_swarm::{
     Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Role, Stream, Swarm,
 };
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
+use web_sys::RtcDataChannel;
 
 /// One engine and what drives it.
 pub struct WorkerStream {
@@ -21,6 +24,8 @@ pub struct WorkerStream {
     door: Door,
     swarm: Swarm,
     side: Side,
+    /// Connections whose channels are here.
+    carriers: Carriers,
     /// Sends of this turn, which go to the page in one message.
     sends: Vec<JsValue>,
     transfer: Array,
@@ -94,6 +99,7 @@ impl WorkerStream {
         );
         WorkerStream {
             number,
+            carriers: Carriers::new(number, door.clone()),
             door,
             swarm,
             side,
@@ -135,31 +141,23 @@ impl WorkerStream {
                     peers.into_iter().map(baton_content::PeerId).collect(),
                 ));
             }
-            ToWorker::Connected {
+            ToWorker::Agreed {
                 conn,
                 peer,
                 binding,
                 ..
             } => {
-                let binding = Binding {
-                    local_nonce: binding.local_nonce,
-                    remote_nonce: binding.remote_nonce,
-                    local_fingerprint: binding.local_fingerprint,
-                    remote_fingerprint: binding.remote_fingerprint,
-                    offerer: binding.offerer,
-                };
-                if let Side::Publisher(publisher) = &self.side {
-                    publisher.somebody_came();
-                }
-                let peer = baton_content::PeerId(peer);
-                self.input(Input::Connected {
-                    conn: ConnId(conn),
-                    peer,
-                    binding,
-                    path: Path::Direct,
-                });
+                self.carriers.agreed(conn, peer, binding);
+                self.opened(conn);
             }
+            ToWorker::Connected {
+                conn,
+                peer,
+                binding,
+                ..
+            } => self.connected(conn, peer, binding),
             ToWorker::Disconnected { conn, .. } => {
+                self.carriers.remove(conn);
                 self.input(Input::Disconnected { conn: ConnId(conn) })
             }
             ToWorker::ConnectFailed { peer, .. } => {
@@ -188,6 +186,64 @@ impl WorkerStream {
                     viewer.handle_page(other);
                 }
             }
+        }
+    }
+
+    fn connected(&mut self, conn: u64, peer: [u8; 32], binding: crate::bridge::Binding) {
+        if let Side::Publisher(publisher) = &self.side {
+            publisher.somebody_came();
+        }
+        self.input(Input::Connected {
+            conn: ConnId(conn),
+            peer: baton_content::PeerId(peer),
+            binding: Binding {
+                local_nonce: binding.local_nonce,
+                remote_nonce: binding.remote_nonce,
+                local_fingerprint: binding.local_fingerprint,
+                remote_fingerprint: binding.remote_fingerprint,
+                offerer: binding.offerer,
+            },
+            path: Path::Direct,
+        });
+    }
+
+    /// The page made a connection and gave us its channels.
+    pub fn channels(&mut self, conn: u64, control: RtcDataChannel, data: RtcDataChannel) {
+        self.carriers.add(conn, control, data);
+    }
+
+    /// Something happened on channels that are here.
+    pub fn flow(&mut self, conn: u64, news: FlowNews) {
+        match news {
+            FlowNews::Opened => self.opened(conn),
+            FlowNews::Gone => self.gone(conn),
+            FlowNews::Credit(credit) => self.input(Input::Writable {
+                conn: ConnId(conn),
+                credit: credit as u64,
+            }),
+            FlowNews::Received(channel, data) => self.input(Input::Received {
+                conn: ConnId(conn),
+                channel: channel_of(channel),
+                bytes: door::bytes(&data).into(),
+            }),
+        }
+    }
+
+    fn opened(&mut self, conn: u64) {
+        if let Some((peer, binding)) = self.carriers.connected(conn) {
+            self.connected(conn, peer, binding);
+            self.carriers.announce(conn);
+            let stream = self.number;
+            self.door.tell(&ToPage::Opened { stream, conn });
+        }
+    }
+
+    fn gone(&mut self, conn: u64) {
+        if self.carriers.has(conn) {
+            self.carriers.remove(conn);
+            self.input(Input::Disconnected { conn: ConnId(conn) });
+            let stream = self.number;
+            self.door.tell(&ToPage::Gone { stream, conn });
         }
     }
 
@@ -247,9 +303,15 @@ impl WorkerStream {
                 channel,
                 bytes,
             } => {
+                let channel = u32::from(channel == Channel::Data);
+                if self.carriers.has(conn.0) {
+                    if !self.carriers.send(conn.0, channel, &bytes) {
+                        self.gone(conn.0);
+                    }
+                    return;
+                }
                 let buffer = door::buffer(&bytes);
                 self.transfer.push(&buffer);
-                let channel = u32::from(channel == Channel::Data);
                 self.sends
                     .extend([(conn.0 as f64).into(), channel.into(), buffer]);
             }
@@ -260,6 +322,7 @@ impl WorkerStream {
             Output::Disconnect { conn, .. } => {
                 // What was said last goes out before the connection does.
                 self.flush_sends();
+                self.carriers.remove(conn.0);
                 self.door.tell(&ToPage::Disconnect {
                     stream,
                     conn: conn.0,
@@ -324,6 +387,7 @@ impl WorkerStream {
     }
 
     fn flush_sends(&mut self) {
+        self.carriers.report_credit();
         if self.sends.is_empty() {
             return;
         }
@@ -369,5 +433,13 @@ impl WorkerStream {
             Side::Viewer(viewer) => viewer.add_stats(&mut stats),
         }
         stats
+    }
+}
+
+/// The channel of this number (docs/protocol-wire.md).
+pub fn channel_of(number: u32) -> Channel {
+    match number {
+        0 => Channel::Control,
+        _ => Channel::Data,
     }
 }
