@@ -228,6 +228,19 @@ mod tests {
     }
 
     #[test]
+    fn the_dashboard_shows_every_metric_and_none_that_is_not_there() {
+        let dashboard = include_str!("../../deploy/grafana/baton.json");
+        let is_name = |word: &&str| word.starts_with("baton_") || word.starts_with("process_");
+        let shown: std::collections::BTreeSet<String> = dashboard
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .filter(is_name)
+            .map(str::to_owned)
+            .collect();
+        let documented = documented().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(shown, documented);
+    }
+
+    #[test]
     fn every_metric_is_in_the_documentation_and_nothing_else_is() {
         let text = Metrics::new().render();
         let mut rendered: Vec<(String, String)> = text
