@@ -12,6 +12,9 @@ pub fn bench(arguments: &[String]) -> Result<()> {
     {
         return native(rest);
     }
+    if arguments == ["media"] {
+        return media();
+    }
     let folder = run::root().join("bench");
     let script = folder.join("run.mjs");
     if arguments
@@ -51,6 +54,49 @@ fn native(arguments: &[String]) -> Result<()> {
             ])
             .args(arguments),
     )
+}
+
+/// How fast the media engine turns files into segments, natively: 127 MB of film in each container.
+fn media() -> Result<()> {
+    let folder = run::target().join("media-bench");
+    std::fs::create_dir_all(&folder)?;
+    let film = run::root().join("tests/media/big-buck-bunny-480p-30s.mp4");
+    let fragments = "-movflags +frag_keyframe+empty_moov+default_base_moof";
+    for (name, options) in [
+        ("film.mp4", ""),
+        ("fragments.mp4", fragments),
+        ("film.mkv", ""),
+        ("film.ts", ""),
+    ] {
+        let path = folder.join(name);
+        if !path.is_file() {
+            let mut make = run::command("ffmpeg");
+            make.args(["-v", "error", "-stream_loop", "29", "-i"])
+                .arg(&film);
+            run::run(
+                make.args(["-c", "copy"])
+                    .args(options.split_whitespace())
+                    .arg(&path),
+            )?;
+        }
+        run::run(
+            run::cargo()
+                .args([
+                    "run",
+                    "--quiet",
+                    "--release",
+                    "--package",
+                    "baton-media",
+                    "--example",
+                    "remux",
+                    "--",
+                ])
+                .arg(&path)
+                .env("DRY", "1"),
+        )?;
+    }
+    std::fs::remove_dir_all(&folder)?;
+    Ok(())
 }
 
 /// The slow network of the shaped figures. Cargo knows by itself whether there is anything to do.

@@ -25,7 +25,8 @@ usage: cargo xtask COMMAND
   serve [--port N] [--lan]    build, then serve on http://localhost:8080; --lan: on all addresses of this machine
   test [STAGE...]             install what the tests need and run them all, or only the stages named:
                               lint native wasm web browsers
-  bench [NAME...]             measure, us and the rivals in turn; without a name everything; --help lists the names
+  bench [NAME...]             measure, us and the rivals in turn; without a name everything; `media` is the remuxer alone;
+                              --help lists the names
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
   sim [SCENARIO...]           whole swarms on event queues from one seed; without a name every scenario; --help lists options
 
