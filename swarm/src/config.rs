@@ -80,6 +80,9 @@ pub(crate) const ACK_INTERVAL_US: u64 = 50_000;
 /// Who owes a sign of life for so long (and for four round trips) is mute: given nothing and not counted on until it is heard. Acks
 /// come every 50 ms; a busy page's thread may stand still for half a second.
 pub(crate) const MUTE_US: u64 = 600_000;
+/// A round trip is taken for no longer than this where it decides how much may be under way or how long to be patient: the peer has a hand
+/// in what is measured. A satellite's is 0.6 s.
+pub(crate) const RTT_SANE_US: u64 = 1_000_000;
 /// Who was not heard for so long is asked for a sign of life when others are sent to it. Who takes part says something ten times a
 /// second.
 pub(crate) const QUIET_US: u64 = 300_000;
@@ -91,6 +94,8 @@ pub(crate) const SILENT_US: u64 = 20_000_000;
 pub(crate) const HELLO_TIMEOUT_US: u64 = 10_000_000;
 /// How long to wait for the answer about the start set before asking for the manifest piece by piece.
 pub(crate) const START_SET_PATIENCE_US: u64 = 600_000;
+/// All who are asked for it within this time share that patience.
+pub(crate) const START_SET_AGAIN_US: u64 = 10_000_000;
 /// Demands nearer than this are urgent whatever the round trip: asked of whoever is soonest, never put off to others.
 pub(crate) const URGENT_MIN_US: u64 = 500_000;
 /// And never more than this.
@@ -115,6 +120,19 @@ pub(crate) const STALLED_URGENT_US: u64 = 1_500_000;
 pub(crate) const STALLED_NEW_US: u64 = 1_000_000;
 /// Blocks asked of a peer that has not delivered yet while others have: few are lost if it never does.
 pub(crate) const TRUST_NEW_BLOCKS: u32 = 16;
+/// A publisher is spared what another peer has, if that one brings it within this time. Longer, and one slow viewer that has everything
+/// would set the pace of everybody.
+pub(crate) const SPARE_US: u64 = 2_000_000;
+/// And if those who have it are together no slower than the publisher by more than this factor: what sparing it may cost.
+pub(crate) const SPARE_FACTOR: u64 = 8;
+/// A peer is taken for no slower than a guess until it delivered so much: the first samples are of its busiest moment.
+pub(crate) const SPARE_PROVEN_BYTES: u64 = 512 * 1024;
+/// Who refused a block because it was full is asked for it again after this time, doubled each time.
+pub(crate) const CHOKED_PAUSE_US: u64 = 100_000;
+/// Who could not seal a piece is asked for it again after this time, doubled each time.
+pub(crate) const SEAL_FAILED_PAUSE_US: u64 = 1_000_000;
+/// Neither pause is longer than this.
+pub(crate) const REFUSED_PAUSE_MAX_US: u64 = 60_000_000;
 /// A stalled peer is asked for nothing that is played sooner than this.
 pub(crate) const PROBE_US: u64 = 10_000_000;
 /// Blocks asked of a stalled peer, to see whether it recovers.
@@ -143,6 +161,10 @@ pub(crate) const BLOB_BYTES_MAX: usize = 8 * 1024;
 pub(crate) const INTRODUCTIONS_BURST: u64 = 32;
 /// See `INTRODUCTIONS_BURST`.
 pub(crate) const INTRODUCTION_INTERVAL_US: u64 = 500_000;
+/// Introductions passed on to one peer, whoever they come from: half of what it takes from one peer.
+pub(crate) const PASSED_ON_BURST: u64 = 16;
+/// See `PASSED_ON_BURST`.
+pub(crate) const PASSED_ON_INTERVAL_US: u64 = 1_000_000;
 /// Control messages from one peer: a burst, and then so many per second. Bulk needs about 40 Acks and 70 Requests per second.
 pub(crate) const MESSAGES_BURST: u64 = 4_000;
 /// See `MESSAGES_BURST`.

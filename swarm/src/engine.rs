@@ -89,9 +89,10 @@ pub struct Swarm {
     /// Nor before this: see `Input::Focus`.
     focus_until: Instant,
     start_set: Vec<(PieceId, Mask)>,
-    /// Who was asked for the start set, and until when its answer is waited for.
+    /// Who was asked for the start set last, and until when an answer is waited for.
     start_wait: Option<(ConnId, Instant)>,
-    start_asked: bool,
+    /// When the first of those was asked: all of them together are waited for no longer than one.
+    start_since: Option<Instant>,
     /// Requests of this turn, sent together.
     asks: BTreeMap<ConnId, Vec<Want>>,
     sealing: BTreeSet<PieceId>,
@@ -103,6 +104,8 @@ pub struct Swarm {
     upload_paused: bool,
     /// Whose turn it is to be served first.
     turn: u64,
+    /// When what time alone changes was looked after last.
+    ticked_at: Instant,
     must_fetch: bool,
     must_serve: bool,
     told_complete: bool,
@@ -156,7 +159,7 @@ impl Swarm {
             focus_until: now,
             start_set: Vec::new(),
             start_wait: None,
-            start_asked: false,
+            start_since: None,
             asks: BTreeMap::new(),
             sealing: BTreeSet::new(),
             pending_bytes: 0,
@@ -165,6 +168,7 @@ impl Swarm {
             upload_limit: config.upload_bytes_per_second.map(|rate| limit(rate, now)),
             upload_paused: config.upload_paused,
             turn: 0,
+            ticked_at: now,
             must_fetch: false,
             must_serve: false,
             told_complete: false,
@@ -379,6 +383,13 @@ impl Swarm {
     /// Whether a peer has all pieces that the head names.
     fn has_all(&self, peer: &Peer) -> bool {
         self.pieces.total() > 0 && peer.has.full_count() >= self.pieces.total()
+    }
+
+    fn look_who_has_all(&mut self) {
+        let total = self.pieces.total();
+        for peer in self.peers.values_mut() {
+            peer.has_all = total > 0 && peer.has.full_count() >= total;
+        }
     }
 
     /// What is here or can be made: all ones for whole pieces.

@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     /// Since when it owes us a sign of life: blocks or a Ping went to it, and nothing was heard since.
     waits_since: Option<Instant>,
     pub(crate) has: HaveMap,
+    /// Whether it has all pieces that the head names, as of the last look.
+    pub(crate) has_all: bool,
     /// The revision of the newest head that it is known to have; 0 for none.
     pub(crate) head_revision: u64,
     /// Pieces about which it has not heard our news yet.
@@ -31,10 +33,16 @@ pub(crate) struct Peer {
     pub(crate) neighbours: Vec<PeerId>,
     pub(crate) messages: Bucket,
     pub(crate) introductions: Bucket,
+    /// Others' introductions that we pass on to it: fewer than it takes from us, so that nobody can have us thrown out there.
+    pub(crate) passed_on: Bucket,
     /// Blocks asked for in vain.
     pub(crate) vain: Bucket,
     pub(crate) rtt: Rtt,
     pub(crate) wire_received: u64,
+    /// Whether it was asked for the start set: each connection is, at most once.
+    pub(crate) start_asked: bool,
+    /// Whether its answer is still to come.
+    pub(crate) start_due: bool,
     pub(crate) down: Download,
     pub(crate) up: Upload,
 }
@@ -57,6 +65,7 @@ impl Peer {
             heard_at: now,
             waits_since: None,
             has: HaveMap::default(),
+            has_all: false,
             head_revision: 0,
             news: BTreeSet::new(),
             have_sent_at: None,
@@ -67,6 +76,11 @@ impl Peer {
                 config::INTRODUCTIONS_BURST,
                 now,
             ),
+            passed_on: Bucket::new(
+                1_000_000 / config::PASSED_ON_INTERVAL_US,
+                config::PASSED_ON_BURST,
+                now,
+            ),
             vain: Bucket::new(
                 config::VAIN_BLOCKS_PER_SECOND,
                 config::VAIN_BLOCKS_BURST,
@@ -74,6 +88,8 @@ impl Peer {
             ),
             rtt: Rtt::default(),
             wire_received: 0,
+            start_asked: false,
+            start_due: false,
             down: Download::new(config, now),
             up: Upload::new(config),
         }
@@ -97,8 +113,25 @@ impl Peer {
     /// When it will be mute, if nothing is heard; `None` where nothing is due. A browser that is killed stays connected until ICE gives
     /// up, fifteen seconds and more: until then it must not be counted on, nor its share of the uplink be kept for it.
     pub(crate) fn mute_at(&self) -> Option<Instant> {
-        let patience_us = (4 * self.rtt.smoothed_us().unwrap_or(0)).max(config::MUTE_US);
-        self.waits_since.map(|since| since.after(patience_us))
+        self.waits_since
+            .map(|since| since.after(self.patience_us()))
+    }
+
+    fn patience_us(&self) -> u64 {
+        let rtt_us = self.rtt.smoothed_us().unwrap_or(0).min(config::RTT_SANE_US);
+        (4 * rtt_us).max(config::MUTE_US)
+    }
+
+    /// When it will count as one that takes and does not acknowledge, whatever else it says; `None` while everything is acknowledged. Its
+    /// share of the uplink is not kept for it, and it gets nothing more until it acknowledges.
+    pub(crate) fn deaf_at(&self) -> Option<Instant> {
+        let oldest = self.up.oldest_unacked();
+        oldest.map(|sent| sent.after(self.patience_us()))
+    }
+
+    /// Whether it owes a sign of life, or an Ack, for too long: given nothing more, and not counted on.
+    pub(crate) fn is_lost(&self, now: Instant) -> bool {
+        self.is_mute(now) || self.deaf_at().is_some_and(|at| at <= now)
     }
 
     /// Whether it owes a sign of life for too long.
@@ -108,6 +141,12 @@ impl Peer {
 
     pub(crate) fn is_publisher(&self) -> bool {
         self.role == Some(Role::Publisher)
+    }
+
+    /// Whether it says that it is the publisher and says that it has everything. Anybody may say so: it must be worth nothing to a liar,
+    /// so all that follows is that it is asked for less.
+    pub(crate) fn is_source(&self) -> bool {
+        self.is_publisher() && self.has_all
     }
 }
 
@@ -140,13 +179,14 @@ impl Rtt {
         self.smoothed_us
     }
 
-    /// The least seen lately, or a guess across a country before anything was.
+    /// The least seen lately, or a guess across a country before anything was. Never more than what is sane: windows are sized by it.
     pub(crate) fn least_us(&self) -> u64 {
         self.least_us
             .into_iter()
             .chain(self.least_before_us)
             .min()
             .unwrap_or(50_000)
+            .min(config::RTT_SANE_US)
     }
 }
 
@@ -167,6 +207,16 @@ pub(crate) struct Withheld {
     pub(crate) until: Instant,
 }
 
+/// Blocks that a peer refused though it has them: not asked of it before the time, however urgent they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    pub(crate) mask: u64,
+    pub(crate) until: Instant,
+    pub(crate) times: u32,
+    /// It cannot seal the piece; a new grant does not change that.
+    pub(crate) seal: bool,
+}
+
 /// What a peer gives us.
 #[derive(Debug)]
 pub(crate) struct Download {
@@ -178,6 +228,8 @@ pub(crate) struct Download {
     pub(crate) busy_since: Instant,
     /// By piece and by whom the seeder named; `None`: just cancelled, the block may still be on its way.
     pub(crate) withheld: BTreeMap<(PieceId, Option<PeerId>), Withheld>,
+    /// Blocks that it refused, by piece.
+    pub(crate) refused: BTreeMap<PieceId, Refused>,
     /// Blocks that were left to somebody else in vain: ask with emphasis.
     pub(crate) insist: BTreeMap<PieceId, u64>,
     pub(crate) goodput: Goodput,
@@ -210,6 +262,7 @@ impl Download {
             owed_blocks: 0,
             busy_since: now,
             withheld: BTreeMap::new(),
+            refused: BTreeMap::new(),
             insist: BTreeMap::new(),
             goodput: Goodput::default(),
             rate: Rate::default(),
@@ -246,24 +299,34 @@ impl Download {
             .saturating_sub(self.owed_blocks)
     }
 
-    /// When a block asked for now is expected to be here.
-    pub(crate) fn expected_us(&self, rtt_us: u64, more_blocks: u32) -> u64 {
-        let rate = self
-            .goodput
+    /// What it delivers, or a guess before that was measured.
+    pub(crate) fn bytes_per_second(&self) -> u64 {
+        self.goodput
             .bytes_per_second()
             .unwrap_or(1_000_000)
-            .max(1_000);
+            .max(1_000)
+    }
+
+    /// The same, but no less than the guess before there is enough to judge it by.
+    pub(crate) fn hopeful_bytes_per_second(&self) -> u64 {
+        let rate = self.bytes_per_second();
+        if self.received < config::SPARE_PROVEN_BYTES {
+            rate.max(1_000_000)
+        } else {
+            rate
+        }
+    }
+
+    /// When a block asked for now is expected to be here.
+    pub(crate) fn expected_us(&self, rtt_us: u64, more_blocks: u32) -> u64 {
+        let rate = self.bytes_per_second();
         let bytes = u64::from(self.owed_blocks + more_blocks + 1) * baton_content::BLOCK_LEN as u64;
         rtt_us + bytes.saturating_mul(1_000_000) / rate
     }
 
     /// When an urgent block is expected: it overtakes what is not.
     pub(crate) fn expected_urgent_us(&self, rtt_us: u64, more_blocks: u32) -> u64 {
-        let rate = self
-            .goodput
-            .bytes_per_second()
-            .unwrap_or(1_000_000)
-            .max(1_000);
+        let rate = self.bytes_per_second();
         let urgent: u32 = self
             .owed
             .values()
@@ -282,6 +345,54 @@ impl Download {
             .range((piece, None)..)
             .take_while(|((at, _), _)| *at == piece)
             .fold(0, |mask, (_, held)| mask | held.mask)
+    }
+
+    pub(crate) fn refused_mask(&self, piece: PieceId) -> u64 {
+        self.refused.get(&piece).map_or(0, |refused| refused.mask)
+    }
+
+    /// What it is not to be asked for now: left to others, just cancelled, or refused.
+    pub(crate) fn put_off_mask(&self, piece: PieceId) -> u64 {
+        if self.withheld.is_empty() && self.refused.is_empty() {
+            return 0;
+        }
+        self.withheld_mask(piece) | self.refused_mask(piece)
+    }
+
+    /// It refused: a pause, twice as long each time.
+    pub(crate) fn refuse(&mut self, now: Instant, piece: PieceId, mask: u64, seal: bool) {
+        let first_us = if seal {
+            config::SEAL_FAILED_PAUSE_US
+        } else {
+            config::CHOKED_PAUSE_US
+        };
+        let refused = self.refused.entry(piece).or_insert(Refused {
+            mask: 0,
+            until: now,
+            times: 0,
+            seal,
+        });
+        let pause_us = (first_us << refused.times.min(10)).min(config::REFUSED_PAUSE_MAX_US);
+        refused.mask |= mask;
+        refused.until = now.after(pause_us);
+        refused.times += 1;
+        refused.seal |= seal;
+    }
+
+    /// Pauses that are over; how often they were is remembered for twice the longest pause.
+    pub(crate) fn end_refusals(&mut self, now: Instant) {
+        self.refused.retain(|_, refused| {
+            if refused.until <= now {
+                refused.mask = 0;
+            }
+            now.since(refused.until) < 2 * config::REFUSED_PAUSE_MAX_US
+        });
+    }
+
+    /// When the next of its refusals ends.
+    pub(crate) fn refused_until(&self, now: Instant) -> Option<Instant> {
+        let ends = self.refused.values().map(|refused| refused.until);
+        ends.filter(|until| *until > now).min()
     }
 
     /// Takes blocks off what is owed; which of `mask` were.
@@ -361,6 +472,8 @@ pub(crate) struct Upload {
     /// Bytes of block messages, and how many of them arrived.
     pub(crate) block_bytes: u64,
     pub(crate) acked: u64,
+    /// Block messages that were not acknowledged: `block_bytes` after each, and when it was sent.
+    unacked: VecDeque<(u64, Instant)>,
     pub(crate) busy_since: Instant,
     pub(crate) goodput: Goodput,
     pub(crate) rate: Rate,
@@ -385,6 +498,7 @@ impl Upload {
             wire_sent: 0,
             block_bytes: 0,
             acked: 0,
+            unacked: VecDeque::new(),
             busy_since: Instant::default(),
             goodput: Goodput::default(),
             rate: Rate::default(),
@@ -400,6 +514,31 @@ impl Upload {
                 .clamp(64 * 1024, 16 << 20),
             None => 256 * 1024 + self.acked * 2,
         }
+    }
+
+    /// A block message went out. The list is as long as what may be under way.
+    pub(crate) fn sent_message(&mut self, now: Instant, len: u64) {
+        self.block_bytes += len;
+        self.unacked.push_back((self.block_bytes, now));
+    }
+
+    /// The peer has so many bytes of block messages. How many of them are news.
+    pub(crate) fn take_ack(&mut self, bytes: u64) -> u64 {
+        let new = bytes.min(self.block_bytes).saturating_sub(self.acked);
+        self.acked += new;
+        while self
+            .unacked
+            .front()
+            .is_some_and(|(end, _)| *end <= self.acked)
+        {
+            self.unacked.pop_front();
+        }
+        new
+    }
+
+    /// When the oldest message went out that was not acknowledged.
+    pub(crate) fn oldest_unacked(&self) -> Option<Instant> {
+        self.unacked.front().map(|(_, sent)| *sent)
     }
 
     /// Whether another block message may go.

@@ -37,35 +37,75 @@ pub(crate) fn is_useful(peer: &Peer) -> bool {
     is_open(peer) && !peer.down.stalled
 }
 
-/// The blocks of a piece that peers other than the publisher (and `except`) can be counted on for.
-pub(crate) fn others_have(peers: &Peers, except: ConnId, piece: PieceId) -> u64 {
-    let counts = |peer: &&Peer| peer.conn != except && !peer.is_publisher() && is_useful(peer);
-    peers.values().filter(counts).fold(0, |mask, peer| {
-        mask | peer.has.mask(piece) & !peer.down.withheld_mask(piece)
-    })
+/// Blocks of a piece that are left to others, so that the publisher need not send them: they have them, may be asked for more, and are
+/// not so much slower than the publisher that sparing it would set the pace of one slow viewer for everybody.
+fn others_have(peers: &Peers, source: &Peer, piece: PieceId, missing: u64, within_us: u64) -> u64 {
+    let mut mask = 0;
+    let mut rate = 0;
+    for peer in peers.values() {
+        if peer.conn == source.conn || peer.is_source() || !is_useful(peer) {
+            continue;
+        }
+        let theirs = missing & peer.has.mask(piece) & !peer.down.put_off_mask(piece);
+        if theirs != 0 && is_in_time(peer, source, within_us) {
+            mask |= theirs;
+            rate += peer.down.hopeful_bytes_per_second();
+        }
+    }
+    if rate.saturating_mul(config::SPARE_FACTOR) >= source.down.bytes_per_second() {
+        mask
+    } else {
+        0
+    }
 }
 
-/// What may be asked of a peer out of `missing` when there is no hurry: a publisher is spared what others have, and nobody is asked
-/// for what it just left to somebody else.
-pub(crate) fn unhurried(peers: &Peers, peer: &Peer, piece: PieceId, missing: u64) -> u64 {
+/// Whether a peer delivers within a time, or at least not much later than the publisher would.
+fn is_in_time(peer: &Peer, source: &Peer, within_us: u64) -> bool {
+    let expected = |peer: &Peer| peer.down.expected_us(peer.rtt.least_us(), 0);
+    expected(peer) <= within_us.max(config::SPARE_FACTOR * expected(source))
+}
+
+/// Whether what a seeder left to `other` may be waited for.
+pub(crate) fn may_wait_for(other: &Peer, source: &Peer) -> bool {
+    let rate = other.down.hopeful_bytes_per_second();
+    is_in_time(other, source, config::SPARE_US)
+        && rate.saturating_mul(config::SPARE_FACTOR) >= source.down.bytes_per_second()
+}
+
+/// What may be asked of a peer out of `missing` when there is no hurry: a publisher is spared what others have and bring within the
+/// time, and nobody is asked for what it just left to somebody else or refused.
+pub(crate) fn unhurried(
+    peers: &Peers,
+    peer: &Peer,
+    piece: PieceId,
+    missing: u64,
+    within_us: u64,
+) -> u64 {
     let mut useful = missing & peer.has.mask(piece);
-    if useful != 0 && !peer.down.withheld.is_empty() {
-        useful &= !peer.down.withheld_mask(piece);
+    if useful != 0 {
+        useful &= !peer.down.put_off_mask(piece);
     }
-    if useful != 0 && peer.is_publisher() {
-        useful &= !others_have(peers, peer.conn, piece);
+    if useful != 0 && peer.is_source() {
+        useful &= !others_have(peers, peer, piece, useful, within_us);
     }
     useful
 }
 
-/// What an urgent request may ask of a peer: not what it has just left to somebody else, unless there is no time for that.
+/// What an urgent request may ask of a peer: never what it refused, and not what it has just left to somebody else, unless there is no
+/// time for that.
 pub(crate) fn urgent_from(peer: &Peer, piece: PieceId, no_time: bool) -> u64 {
-    let withheld = if no_time || peer.down.withheld.is_empty() {
-        0
+    let put_off = if no_time {
+        peer.down.refused_mask(piece)
     } else {
-        peer.down.withheld_mask(piece)
+        peer.down.put_off_mask(piece)
     };
-    peer.has.mask(piece) & !peer.down.owed_mask(piece) & !withheld
+    peer.has.mask(piece) & !peer.down.owed_mask(piece) & !put_off
+}
+
+/// Whether a peer that can be counted on has any of these blocks, or owes them: waiting for them is not in vain.
+pub(crate) fn helps(peer: &Peer, piece: PieceId, mask: u64) -> bool {
+    let gives = peer.has.mask(piece) & !peer.down.refused_mask(piece) | peer.down.owed_mask(piece);
+    is_useful(peer) && gives & mask != 0
 }
 
 /// Who is expected to deliver some of `missing` soonest, `except` not asked.
@@ -81,7 +121,7 @@ pub(crate) fn soonest(
         let unproven = if peer.down.received == 0 { 2 } else { 1 };
         let stalled = if peer.down.stalled { 8 } else { unproven };
         // A little later from a viewer is better than from the publisher, whose bytes everybody needs.
-        let spared = if peer.is_publisher() {
+        let spared = if peer.is_source() {
             expected / 2 + 50_000
         } else {
             0
@@ -119,14 +159,16 @@ pub(crate) fn rarest(
             };
             let words = (count as usize).div_ceil(64);
             for step in 0..words {
-                let at = (step + start as usize % words) % words;
+                // Before it becomes a usize: on wasm32 that is the low half, and native must choose the same.
+                let at = (step + (start % words as u64) as usize) % words;
                 let candidates = shelf.word(at) & any.word(at);
                 for bit in rotated(candidates, start) {
                     let piece = PieceId {
                         lane,
                         index: PieceIndex(at as u32 * 64 + bit),
                     };
-                    let useful = unhurried(peers, peer, piece, pieces.wanted(piece));
+                    let useful =
+                        unhurried(peers, peer, piece, pieces.wanted(piece), config::SPARE_US);
                     if useful != 0 {
                         return Some((piece, useful));
                     }

@@ -118,7 +118,7 @@ impl Swarm {
         let under_way = |peer: &crate::peer::Peer| {
             peer.up.block_bytes - peer.up.acked + peer.up.ahead_blocks() as u64 * BLOCK_LEN as u64
         };
-        let heard = |peer: &&crate::peer::Peer| !peer.is_mute(self.now);
+        let heard = |peer: &&crate::peer::Peer| !peer.is_lost(self.now);
         let total: u64 = self.peers.values().filter(heard).map(under_way).sum();
         let rtt_us = self
             .peers
@@ -274,7 +274,7 @@ impl Swarm {
         }
         let now = self.now;
         let takes =
-            |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up() && !peer.is_mute(now);
+            |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up() && !peer.is_lost(now);
         let holds = |peer: &crate::peer::Peer| {
             peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0)
         };
@@ -299,8 +299,7 @@ impl Swarm {
     /// Whether this peer is where everything comes from: the publisher, or whoever has all of it when nobody else in sight does. Two
     /// such peers would leave everything to each other.
     fn is_seeder(&self) -> bool {
-        let is_source =
-            |peer: &crate::peer::Peer| peer.is_up() && (peer.is_publisher() || self.has_all(peer));
+        let is_source = |peer: &crate::peer::Peer| peer.is_up() && self.has_all(peer);
         self.role == Role::Publisher
             || self.pieces.all_whole() && !self.peers.values().any(is_source)
     }

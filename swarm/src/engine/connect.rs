@@ -5,6 +5,7 @@ use crate::config;
 use crate::face::{Binding, ConnId, Event, Output, Path, Reason, Role};
 use crate::have;
 use crate::peer::Peer;
+use crate::timer::Instant;
 use crate::wire::{Hello, Message, Signature, hello_statement};
 use baton_content::{PeerId, verify_signature};
 
@@ -102,10 +103,7 @@ impl Swarm {
             start_set,
         };
         if start_set {
-            self.start_asked = true;
-            self.start_wait = Some((conn, self.now.after(config::START_SET_PATIENCE_US)));
-            self.timers
-                .set_earlier(Timer::Fetch, self.now.after(config::START_SET_PATIENCE_US));
+            self.wait_for_start(conn);
         }
         self.send(conn, &Message::Hello(Box::new(hello)));
         for more in haves {
@@ -141,8 +139,7 @@ impl Swarm {
         // Nobody knows the way better than these two messages did, and the first round trip is worth knowing at once.
         self.timers.cancel(Timer::Ping(conn));
         self.ping(conn);
-        let asked_others = self.start_wait.is_none_or(|(asked, _)| asked != conn);
-        if asked_others && self.wants_start_set() {
+        if self.wants_start_set() {
             self.want_start(conn);
         }
         if hello.start_set {
@@ -177,8 +174,7 @@ impl Swarm {
             self.cancel_load(piece, mask);
         }
         if self.start_wait.is_some_and(|(asked, _)| asked == conn) {
-            self.start_wait = None;
-            self.start_asked = false;
+            self.ask_another_for_start();
         }
         self.unblame(peer.id);
         let jitter = self.rng.next();
@@ -250,7 +246,8 @@ impl Swarm {
         let Some(peer) = self.peers.get(&conn) else {
             return;
         };
-        if !peer.is_up() || self.now.since(peer.heard_at) >= config::SILENT_US {
+        let silent = |since: Instant| self.now.since(since) >= config::SILENT_US;
+        if !peer.is_up() || silent(peer.heard_at) || peer.up.oldest_unacked().is_some_and(silent) {
             return self.forget(conn, Some(Reason::Silent));
         }
         self.ask_sign(conn);

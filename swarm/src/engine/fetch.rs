@@ -127,6 +127,7 @@ impl Swarm {
             return self.schedule_fetch();
         }
         self.start_wait = None;
+        self.look_who_has_all();
         let demands = self.demands_with_manifest();
         let window_us = picker::urgent_window_us(&self.peers);
         let urgent_until = self.now.after(window_us);
@@ -136,7 +137,7 @@ impl Swarm {
             .take_while(|demand| demand.deadline <= urgent_until)
         {
             self.fetch_urgent(demand);
-            hungry = true;
+            hungry |= self.is_coming(demand);
         }
         let jumping = hungry && self.now.since(self.jumped_at) < config::JUMP_US;
         let horizon = jumping.then(|| self.now.after(config::SOON_US));
@@ -146,6 +147,17 @@ impl Swarm {
         }
         self.send_asks();
         self.schedule_fetch();
+    }
+
+    /// Whether waiting for a demand is not in vain. What nobody here can give must not keep everything else from being fetched.
+    fn is_coming(&self, demand: &Demand) -> bool {
+        let Some(state) = self.pieces.get(demand.piece) else {
+            return false;
+        };
+        let rest = state.full & !state.have & demand.mask.0;
+        self.peers
+            .values()
+            .any(|peer| picker::helps(peer, demand.piece, rest))
     }
 
     /// Lane 0 is always wanted: at once while nothing of it is here, else soon.
@@ -261,10 +273,7 @@ impl Swarm {
             .saturating_sub(peer.down.owed_blocks)
             .min(URGENT_RUN)
             .min(blocks.min(64) as u32);
-        let run = lowest(
-            mask & peer.has.mask(piece) & !peer.down.owed_mask(piece),
-            room,
-        );
+        let run = lowest(mask & picker::urgent_from(peer, piece, true), room);
         self.counters.hedged_bytes += u64::from(run.count_ones()) * BLOCK_LEN as u64;
         self.ask(second, piece, run, flags);
     }
@@ -304,6 +313,7 @@ impl Swarm {
                 peer,
                 demand.piece,
                 state.missing() & demand.mask.0,
+                demand.deadline.since(self.now).max(config::SPARE_US),
             );
             if useful == 0 {
                 continue;
@@ -352,7 +362,8 @@ impl Swarm {
         while room > 0 {
             let peer = &self.peers[&conn];
             let going_on = peer.down.current.and_then(|piece| {
-                let useful = picker::unhurried(&self.peers, peer, piece, self.pieces.wanted(piece));
+                let wanted = self.pieces.wanted(piece);
+                let useful = picker::unhurried(&self.peers, peer, piece, wanted, config::SPARE_US);
                 (useful != 0).then_some((piece, useful))
             });
             let start = self.rng.next();
@@ -384,7 +395,7 @@ impl Swarm {
             .find_map(|other| {
                 let hedged =
                     |piece: &PieceId| self.pieces.get(*piece).map_or(0, |piece| piece.hedged);
-                let can = |piece: &PieceId| self.peers[&conn].has.mask(*piece);
+                let can = |piece: &PieceId| picker::urgent_from(&self.peers[&conn], *piece, true);
                 let entry = |(piece, owed): (&PieceId, &Owed)| {
                     let mask = if self.now >= owed.late_at {
                         owed.mask & !hedged(piece) & can(piece)
@@ -484,7 +495,8 @@ impl Swarm {
             .take_while(|demand| demand.deadline <= urgent_until);
         let provided = |demand: &Demand| {
             self.peers.values().any(|peer| {
-                picker::is_open(peer) && peer.has.mask(demand.piece) & demand.mask.0 != 0
+                let gives = peer.has.mask(demand.piece) & !peer.down.refused_mask(demand.piece);
+                picker::is_open(peer) && gives & demand.mask.0 != 0
             })
         };
         let waits =
@@ -496,7 +508,9 @@ impl Swarm {
         } else {
             0
         };
-        let mut at = (pause_us > 0).then(|| self.now.after(pause_us));
+        // Counted from the last look: blocks that keep coming in must not put off what time alone changes.
+        let mut at =
+            (pause_us > 0).then(|| self.ticked_at.after(pause_us).max(self.now.after(1_000)));
         let mut also = |moment: Option<Instant>| {
             if let Some(moment) = moment.filter(|moment| *moment > self.now) {
                 at = Some(at.map_or(moment, |at| at.min(moment)));
@@ -504,6 +518,9 @@ impl Swarm {
         };
         also(self.start_wait.map(|(_, until)| until));
         also(self.background_from);
+        for peer in self.peers.values() {
+            also(peer.down.refused_until(self.now));
+        }
         also(Some(self.focus_until));
         if let Some(at) = at {
             self.timers.set(Timer::Fetch, at);

@@ -279,10 +279,18 @@ impl Swarm {
     /// Somebody's blob: ours, or for a neighbour. It goes one step only.
     pub(super) fn introduced(&mut self, conn: ConnId, introduce: Introduce) -> Result<(), Reason> {
         let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
-        if !peer.introductions.take(self.now, 1) || introduce.blob.len() > config::BLOB_BYTES_MAX {
+        let (from, to) = (PeerId(introduce.from), PeerId(introduce.to));
+        if introduce.blob.len() > config::BLOB_BYTES_MAX {
             return Err(Reason::Flood(Flood::Introductions));
         }
-        let (from, to) = (PeerId(introduce.from), PeerId(introduce.to));
+        if !peer.introductions.take(self.now, 1) {
+            // Who passes on what others say is not to blame for how much they say.
+            return if from == peer.id {
+                Err(Reason::Flood(Flood::Introductions))
+            } else {
+                Ok(())
+            };
+        }
         if to == self.me {
             self.out.push_back(Output::Signal {
                 from,
@@ -290,7 +298,9 @@ impl Swarm {
             });
         } else if from == peer.id
             && let Some(&next) = self.by_id.get(&to)
-            && self.peers.get(&next).is_some_and(|peer| peer.is_up())
+            && let Some(target) = self.peers.get_mut(&next)
+            && target.is_up()
+            && target.passed_on.take(self.now, 1)
         {
             self.send(next, &Message::Introduce(introduce));
         }

@@ -48,10 +48,14 @@ impl Swarm {
             .and_then(|other| self.peers.get(other));
         let reachable = known.is_some_and(picker::is_useful);
         // Two that leave the same to each other would go on like that; and who is here but chokes us or is stalled will not help.
-        let left_back = known.is_some_and(|peer| peer.down.withheld_mask(piece) & mask != 0);
+        let left_back = known.is_some_and(|peer| peer.down.put_off_mask(piece) & mask != 0);
+        let source = self.peers.get(&conn);
+        let slow = known
+            .zip(source)
+            .is_some_and(|(peer, source)| !picker::may_wait_for(peer, source));
         let in_vain =
             known.is_some() && !reachable || known.is_none() && self.directory.is_failing(&other);
-        if left_back || in_vain || other == self.me || self.directory.is_banned(&other) {
+        if left_back || in_vain || slow || other == self.me || self.directory.is_banned(&other) {
             let peer = self.peers.get_mut(&conn).expect("it has just spoken");
             *peer.down.insist.entry(piece).or_default() |= mask;
             return;
@@ -96,6 +100,7 @@ impl Swarm {
     /// Looks after what time alone changes.
     pub(super) fn tick(&mut self) {
         let now = self.now;
+        self.ticked_at = now;
         for peer in self.peers.values_mut() {
             let insist = &mut peer.down.insist;
             peer.down.withheld.retain(|(piece, left_to), held| {
@@ -104,6 +109,7 @@ impl Swarm {
                 }
                 held.until > now
             });
+            peer.down.end_refusals(now);
         }
         self.take_back_from_stalled();
         self.moisten();

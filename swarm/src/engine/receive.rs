@@ -57,7 +57,6 @@ impl Swarm {
     }
 
     fn blocks(&mut self, conn: ConnId, blocks: Blocks, message_len: usize) -> Result<(), Reason> {
-        let start_wait = self.start_wait.is_some_and(|(asked, _)| asked == conn);
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
         peer.down.echo = Some((blocks.sent_us, self.now));
         peer.down.block_bytes += message_len as u64;
@@ -70,7 +69,7 @@ impl Swarm {
         match header {
             Some(header) if peer.is_up() => self.accept(conn, &header, blocks.iter()),
             _ => {
-                let expected = start_wait
+                let expected = peer.start_due
                     || peer.down.owed_mask(blocks.piece) & blocks.mask.0 == blocks.mask.0;
                 if !expected {
                     return self.unasked(conn, blocks.bytes.len());
@@ -151,7 +150,7 @@ impl Swarm {
             if had {
                 self.counters.duplicate_bytes += len;
             }
-            if !owed && (had || self.start_wait.is_none_or(|(asked, _)| asked != conn)) {
+            if !owed && (had || !peer.start_due) {
                 result = self.unasked(conn, bytes.len());
             }
             if had || result.is_err() {
@@ -328,12 +327,20 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        peer.down.grant = u32::from(blocks);
+        let old = std::mem::replace(&mut peer.down.grant, u32::from(blocks));
+        if old == peer.down.grant {
+            return;
+        }
+        peer.down.refused.retain(|_, refused| refused.seal);
+        peer.down.dry = false;
+        self.must_fetch = true;
         if blocks == 0 {
             let id = peer.id;
             self.unblame(id);
         }
-        self.moisten();
+        if (blocks == 0) != (old == 0) {
+            self.moisten();
+        }
     }
 
     fn rejected(&mut self, conn: ConnId, reject: Reject) {
@@ -367,10 +374,8 @@ impl Swarm {
                     self.pieces.count_copy(piece, false);
                 }
             }
-            // Asked again when the patience ends; a Grant comes before.
-            Refusal::Choked | Refusal::SealFailed => {
-                self.withhold(conn, piece, settled, None, 1_000_000)
-            }
+            Refusal::Choked => peer.down.refuse(self.now, piece, settled, false),
+            Refusal::SealFailed => peer.down.refuse(self.now, piece, settled, true),
         }
         self.moisten();
     }

@@ -202,9 +202,7 @@ impl Swarm {
         if u64::from(sample) < config::SILENT_US {
             peer.rtt.add(self.now, u64::from(sample));
         }
-        let acked = ack.bytes.min(peer.up.block_bytes);
-        let new = acked.saturating_sub(peer.up.acked);
-        peer.up.acked += new;
+        let new = peer.up.take_ack(ack.bytes);
         let busy_since = peer.up.busy_since;
         peer.up.goodput.add(self.now, busy_since, new);
         self.uplink.add(self.now, self.uplink_busy_since, new);
@@ -292,7 +290,7 @@ impl Swarm {
             return;
         }
         let now = self.now;
-        let busy = |peer: &crate::peer::Peer| peer.up.waiting_blocks() > 0 && !peer.is_mute(now);
+        let busy = |peer: &crate::peer::Peer| peer.up.waiting_blocks() > 0 && !peer.is_lost(now);
         let mut conns: Vec<ConnId> = self
             .peers
             .values()
@@ -312,7 +310,8 @@ impl Swarm {
 
     /// Somebody's silence may free the uplink for others: looks again when it lasts too long.
     fn look_for_mutes(&mut self) {
-        let due = self.peers.values().filter_map(crate::peer::Peer::mute_at);
+        let of = |peer: &crate::peer::Peer| peer.mute_at().into_iter().chain(peer.deaf_at());
+        let due = self.peers.values().flat_map(of);
         if let Some(at) = due.filter(|at| *at > self.now).min() {
             self.timers.set(Timer::Mute, at);
         }
@@ -405,7 +404,7 @@ impl Swarm {
         }
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
         peer.expect_sign(self.now);
-        peer.up.block_bytes += bytes.len() as u64;
+        peer.up.sent_message(self.now, bytes.len() as u64);
         peer.up.sent += payload;
         peer.up.rate.add(self.now, payload);
         self.counters.sent_bytes += payload;

@@ -1,42 +1,63 @@
 //! The start set: what shows a newcomer the first picture, given by one peer before anything was asked for.
 
-use super::Swarm;
+use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config;
 use crate::face::{ConnId, Role};
 use crate::peer::Manner;
+use crate::picker;
+use crate::timer::Instant;
 use crate::wire::{self, Message, Part, piece_id};
 use baton_content::{BLOCK_LEN, Mask, PieceId};
 
 impl Swarm {
-    /// A newcomer asks one peer at a time.
+    /// A newcomer asks one peer at a time, and no further one while it waits for an answer.
     pub(super) fn wants_start_set(&self) -> bool {
         let has_manifest = self
             .pieces
             .ids()
             .take_while(|id| id.lane.0 == 0)
             .any(|id| self.pieces.get(id).is_some_and(|piece| piece.is_whole()));
-        self.role != Role::Publisher && !self.start_asked && !has_manifest
+        let waits = self.start_wait.is_some_and(|(_, until)| self.now < until);
+        self.role != Role::Publisher && !waits && !has_manifest
     }
 
-    /// Asks a peer whose Hello is here, if it has anything.
+    /// Asks a peer whose Hello is here, if it has anything and was not asked before.
     pub(super) fn want_start(&mut self, conn: ConnId) -> bool {
-        let has_manifest = self.peers.get(&conn).is_some_and(|peer| {
-            peer.is_up() && peer.down.grant > 0 && peer.has.mask(piece_id(0, 0)) != 0
-        });
-        if has_manifest {
-            self.start_asked = true;
-            self.start_wait = Some((conn, self.now.after(config::START_SET_PATIENCE_US)));
+        let can = |peer: &crate::peer::Peer| {
+            !peer.start_asked && picker::is_open(peer) && peer.has.mask(piece_id(0, 0)) != 0
+        };
+        let asks = self.peers.get(&conn).is_some_and(can);
+        if asks {
+            self.wait_for_start(conn);
             self.send(conn, &Message::WantStart);
         }
-        has_manifest
+        asks
     }
 
-    /// Whoever was asked has nothing: the next one.
-    pub(super) fn ask_another_for_start(&mut self, except: ConnId) {
-        self.start_asked = false;
-        let others: Vec<ConnId> = self.up().filter(|conn| *conn != except).collect();
-        for conn in others {
+    /// A peer was asked. The time for an answer began with the first that was: who answers with nothing must not win time for the next.
+    pub(super) fn wait_for_start(&mut self, conn: ConnId) {
+        let recent = |since: &Instant| self.now.since(*since) < config::START_SET_AGAIN_US;
+        let since = self.start_since.filter(recent).unwrap_or(self.now);
+        self.start_since = Some(since);
+        let until = since.after(config::START_SET_PATIENCE_US);
+        self.start_wait = Some((conn, until));
+        if until > self.now {
+            self.timers.set_earlier(Timer::Fetch, until);
+        }
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.start_asked = true;
+            peer.start_due = true;
+        }
+    }
+
+    /// Whoever was asked has nothing or is gone: the next one.
+    pub(super) fn ask_another_for_start(&mut self) {
+        self.start_wait = None;
+        if self.stopped.is_some() {
+            return;
+        }
+        for conn in self.up().collect::<Vec<_>>() {
             if self.wants_start_set() && self.want_start(conn) {
                 return;
             }
@@ -45,12 +66,17 @@ impl Swarm {
 
     /// The start set comes: take its blocks for requested.
     pub(super) fn start_set_comes(&mut self, conn: ConnId, parts: &[Part]) {
-        if self.start_wait.is_none_or(|(asked, _)| asked != conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if !std::mem::take(&mut peer.start_due) {
             return;
         }
-        self.start_wait = None;
-        if parts.is_empty() {
-            self.ask_another_for_start(conn);
+        if self.start_wait.is_some_and(|(asked, _)| asked == conn) {
+            self.start_wait = None;
+            if parts.is_empty() {
+                self.ask_another_for_start();
+            }
         }
         let mut budget = (config::START_SET_BYTES_MAX as u32 / baton_content::BLOCK_LEN as u32) * 2;
         for part in parts {
