@@ -71,8 +71,10 @@ pub(crate) const REQUESTED_BLOCKS_MAX: u32 = 1024;
 pub(crate) const VAIN_BLOCKS_BURST: u64 = 8 * 1024;
 /// See `VAIN_BLOCKS_BURST`.
 pub(crate) const VAIN_BLOCKS_PER_SECOND: u64 = 512;
-/// Pieces of one peer that may wait for their seal at a publisher: one being sealed, one read ahead.
+/// Pieces that may wait for their seal at a publisher because of one peer, cancelled or not: one being sealed, one read ahead.
 pub(crate) const COLD_SEALS_PER_PEER: usize = 2;
+/// The same for all peers together: each is a megabyte to read, seal and keep.
+pub(crate) const COLD_SEALS_MAX: usize = 16;
 /// Have is sent to one neighbour at most this often.
 pub(crate) const HAVE_INTERVAL_US: u64 = 100_000;
 /// Ack is sent at most this often.
@@ -145,6 +147,16 @@ pub(crate) const HEDGE_FREE_BYTES: u64 = 128 * 1024;
 pub(crate) const LOAD_AHEAD_BLOCKS: usize = 48;
 /// Candidates remembered.
 pub(crate) const CANDIDATES_MAX: usize = 256;
+/// Failures in a row after which a candidate is forgotten, until the server names it again or a minute passed: a minute and a half.
+pub(crate) const FAILURES_MAX: u32 = 5;
+/// The same for one that we were connected with: an hour, in which the network may have been away.
+pub(crate) const FAILURES_KNOWN_MAX: u32 = 60;
+/// Candidates that one peer may name: a burst, and then so many per second.
+pub(crate) const NAMED_BURST: u64 = 64;
+/// See `NAMED_BURST`.
+pub(crate) const NAMED_PER_SECOND: u64 = 1;
+/// Who was connected for so long, or gave a block, begins anew with its failures.
+pub(crate) const PROVED_US: u64 = 4_000_000;
 /// Peers remembered as thrown out.
 pub(crate) const BANNED_MAX: usize = 1024;
 /// First pause after a failed connection, doubled each time.
@@ -172,6 +184,12 @@ pub(crate) const MESSAGES_PER_SECOND: u64 = 1_000;
 /// Each so many bytes of a control message, begun ones too, count as one message: a thousand entries are more work than one. The longest
 /// header is below it.
 pub(crate) const MESSAGE_UNIT_BYTES: usize = 4096;
+/// A signature checked for nothing costs as much as so many other messages: 50 us against one.
+pub(crate) const CHECK_MESSAGES: u64 = 50;
+/// Looks at what to ask for: a burst, and then one in a millisecond. Each goes through all demands and peers.
+pub(crate) const FETCHES_BURST: u64 = 64;
+/// See `FETCHES_BURST`.
+pub(crate) const FETCHES_PER_SECOND: u64 = 1_000;
 /// Pieces of a Have that were said before, for which it counts as one message more. Honest peers say them once.
 pub(crate) const HAVE_AGAIN_PER_MESSAGE: u64 = 64;
 /// Blocks that nobody asked for (any more): what cancelled requests leave in the pipe, 16 MiB, and nothing like a flood.

@@ -1,6 +1,8 @@
 //! Whom to connect with: candidates in the order that server or storage gave them, pauses after failures, who was thrown out.
 
-use crate::config::{BANNED_MAX, CANDIDATES_MAX, RETRY_MAX_US, RETRY_MIN_US};
+use crate::config::{
+    BANNED_MAX, CANDIDATES_MAX, FAILURES_KNOWN_MAX, FAILURES_MAX, RETRY_MAX_US, RETRY_MIN_US,
+};
 use crate::timer::Instant;
 use baton_content::PeerId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,6 +17,8 @@ pub(crate) struct Directory {
     ranked: Vec<PeerId>,
     connecting: BTreeMap<PeerId, Instant>,
     failures: BTreeMap<PeerId, Failure>,
+    /// Whom we were connected with, and to some use.
+    known: BTreeSet<PeerId>,
     banned: BTreeSet<PeerId>,
     banned_order: VecDeque<PeerId>,
 }
@@ -32,13 +36,19 @@ impl Directory {
             ranked: Vec::new(),
             connecting: BTreeMap::new(),
             failures: BTreeMap::new(),
+            known: BTreeSet::new(),
             banned: BTreeSet::new(),
             banned_order: VecDeque::new(),
         }
     }
 
-    /// A new ranking; those it lacks stay at its end.
+    /// A new ranking by the server; those it lacks stay at its end. Who was given up is tried once more.
     pub(crate) fn rank(&mut self, peers: Vec<PeerId>) {
+        for peer in &peers {
+            if let Some(failure) = self.failures.get_mut(peer) {
+                failure.times = failure.times.min(FAILURES_MAX - 1);
+            }
+        }
         let old = std::mem::take(&mut self.ranked);
         let mut seen = BTreeSet::new();
         self.ranked = peers
@@ -49,11 +59,23 @@ impl Directory {
         self.bound();
     }
 
-    /// Somebody was heard of.
+    /// Whether somebody named by a neighbour would be a new candidate: not one that was given up lately.
+    pub(crate) fn is_news(&self, peer: &PeerId, now: Instant) -> bool {
+        let given_up = self.failures.get(peer).is_some_and(|f| f.until > now);
+        *peer != self.me && !given_up && !self.ranked.contains(peer)
+    }
+
+    /// A new candidate. In a full list it takes the place of one that could not be reached.
     pub(crate) fn add(&mut self, peer: PeerId) {
-        if peer != self.me && self.ranked.len() < CANDIDATES_MAX && !self.ranked.contains(&peer) {
-            self.ranked.push(peer);
+        if self.ranked.len() >= CANDIDATES_MAX {
+            let failing = |other: &PeerId| self.failures.contains_key(other);
+            let Some(at) = self.ranked.iter().rposition(failing) else {
+                return;
+            };
+            let other = self.ranked.remove(at);
+            self.failures.remove(&other);
         }
+        self.ranked.push(peer);
     }
 
     fn bound(&mut self) {
@@ -61,7 +83,10 @@ impl Directory {
         self.ranked.retain(|peer| *peer != me);
         self.ranked.truncate(CANDIDATES_MAX);
         let ranked = &self.ranked;
-        self.failures.retain(|peer, _| ranked.contains(peer));
+        self.known.retain(|peer| ranked.contains(peer));
+        if self.failures.len() > 2 * CANDIDATES_MAX {
+            self.failures.retain(|peer, _| ranked.contains(peer));
+        }
     }
 
     pub(crate) fn ban(&mut self, peer: PeerId) {
@@ -83,27 +108,38 @@ impl Directory {
         self.connecting.len()
     }
 
+    /// A connection came about. Whether it is of any use is not known yet: a full peer ends it at once.
     pub(crate) fn connected(&mut self, peer: &PeerId) {
         self.connecting.remove(peer);
-        self.failures.remove(peer);
     }
 
-    /// A connection ended or did not come about: a pause, twice as long each time, with jitter of a quarter.
+    /// The peer is there and takes part: its failures are forgotten.
+    pub(crate) fn proved(&mut self, peer: PeerId) {
+        self.failures.remove(&peer);
+        if self.known.len() < CANDIDATES_MAX {
+            self.known.insert(peer);
+        }
+    }
+
+    /// A connection ended or did not come about: a pause, twice as long each time, with jitter of a quarter. In the end it is given up.
     pub(crate) fn failed(&mut self, peer: PeerId, now: Instant, jitter: u64) {
         self.connecting.remove(&peer);
         if !self.ranked.contains(&peer) {
             return;
         }
-        let times = self.failures.get(&peer).map_or(0, |failure| failure.times);
-        let pause = (RETRY_MIN_US << times.min(5)).min(RETRY_MAX_US);
+        let before = self.failures.get(&peer).map_or(0, |failure| failure.times);
+        let pause = (RETRY_MIN_US << before.min(5)).min(RETRY_MAX_US);
         let until = now.after(pause + jitter % (pause / 4));
-        self.failures.insert(
-            peer,
-            Failure {
-                times: times + 1,
-                until,
-            },
-        );
+        let times = before + 1;
+        self.failures.insert(peer, Failure { times, until });
+        let most = if self.known.contains(&peer) {
+            FAILURES_KNOWN_MAX
+        } else {
+            FAILURES_MAX
+        };
+        if times >= most {
+            self.ranked.retain(|other| *other != peer);
+        }
     }
 
     /// Whether the last attempts to reach it failed.
@@ -152,7 +188,8 @@ impl Directory {
             .failures
             .iter()
             .filter(|(peer, _)| {
-                !self.connecting.contains_key(peer)
+                self.ranked.contains(peer)
+                    && !self.connecting.contains_key(peer)
                     && !self.banned.contains(peer)
                     && !is_connected(peer)
             })
@@ -190,6 +227,56 @@ mod tests {
             directory.next_at(|_| false),
             Some(later.after(2 * RETRY_MIN_US))
         );
+    }
+
+    #[test]
+    fn a_candidate_that_never_answers_is_given_up_until_it_is_named_again() {
+        let mut directory = Directory::new(peer(0));
+        directory.rank(vec![peer(1)]);
+        let mut now = Instant(0);
+        let mut tried = 0;
+        for _ in 0..20 {
+            now = now.after(100_000_000);
+            if directory.next(now, |_| false) == Some(peer(1)) {
+                tried += 1;
+                // It answers, and ends the connection at once: it is full.
+                directory.connected(&peer(1));
+                directory.failed(peer(1), now, 0);
+            }
+        }
+        assert_eq!(tried, FAILURES_MAX);
+        assert!(
+            directory.is_news(&peer(1), now.after(100_000_000)),
+            "a neighbour may name it, later"
+        );
+        assert_eq!(directory.next_at(|_| false), None);
+        directory.rank(vec![peer(1)]);
+        now = now.after(100_000_000);
+        assert_eq!(directory.next(now, |_| false), Some(peer(1)));
+        // One that took part is looked for much longer.
+        directory.proved(peer(1));
+        for _ in 0..20 {
+            directory.failed(peer(1), now, 0);
+            now = now.after(100_000_000);
+            assert_eq!(directory.next(now, |_| false), Some(peer(1)));
+        }
+    }
+
+    #[test]
+    fn a_full_list_has_room_for_a_new_one_instead_of_one_that_fails() {
+        let mut directory = Directory::new(peer(0));
+        let number = |n: usize| {
+            let mut id = [9; 32];
+            id[..8].copy_from_slice(&(n as u64).to_le_bytes());
+            PeerId(id)
+        };
+        directory.rank((0..CANDIDATES_MAX).map(number).collect());
+        directory.add(peer(1));
+        assert!(directory.is_news(&peer(1), Instant(0)), "nobody failed yet");
+        directory.failed(number(7), Instant(0), 0);
+        directory.add(peer(1));
+        assert!(!directory.is_news(&peer(1), Instant(0)));
+        assert_eq!(directory.ranked.len(), CANDIDATES_MAX);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::timer::{Instant, Timers};
 use crate::wire::{Message, Want};
 use baton_content::{Header, Mask, PeerId, PeerKey, PieceId, PublisherId, SignedHead, SwarmId};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// What waits for its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,8 @@ enum Timer {
     Ping(ConnId),
     /// Late blocks, demands that become urgent, patience that ends.
     Fetch,
+    /// A look that was put off.
+    FetchAgain,
     /// The upload limit lets something through.
     Tokens,
     /// Somebody who owes a sign of life.
@@ -95,7 +97,8 @@ pub struct Swarm {
     start_since: Option<Instant>,
     /// Requests of this turn, sent together.
     asks: BTreeMap<ConnId, Vec<Want>>,
-    sealing: BTreeSet<PieceId>,
+    /// What is being sealed, and for whom it was begun; `None`: for the start set.
+    sealing: BTreeMap<PieceId, Option<PeerId>>,
     pending_bytes: usize,
     /// What all peers together take.
     uplink: Goodput,
@@ -107,10 +110,13 @@ pub struct Swarm {
     /// When what time alone changes was looked after last.
     ticked_at: Instant,
     must_fetch: bool,
+    /// How often it may be looked what to ask for.
+    fetches: Bucket,
     must_serve: bool,
     told_complete: bool,
     reported: Option<(u16, u8)>,
     neighbours_said: Vec<PeerId>,
+    neighbours_said_at: Instant,
     counters: Counters,
     /// Why nothing is exchanged any more.
     stopped: Option<Reason>,
@@ -161,7 +167,7 @@ impl Swarm {
             start_wait: None,
             start_since: None,
             asks: BTreeMap::new(),
-            sealing: BTreeSet::new(),
+            sealing: BTreeMap::new(),
             pending_bytes: 0,
             uplink: Goodput::default(),
             uplink_busy_since: now,
@@ -170,10 +176,12 @@ impl Swarm {
             turn: 0,
             ticked_at: now,
             must_fetch: false,
+            fetches: Bucket::new(config::FETCHES_PER_SECOND, config::FETCHES_BURST, now),
             must_serve: false,
             told_complete: false,
             reported: None,
             neighbours_said: Vec::new(),
+            neighbours_said_at: Instant::default(),
             counters: Counters::default(),
             stopped: None,
             config,
@@ -234,12 +242,23 @@ impl Swarm {
         while let Some(timer) = self.timers.pop(self.now) {
             self.timed_out(timer);
         }
-        if std::mem::take(&mut self.must_fetch) {
+        if self.must_fetch && self.may_fetch() {
+            self.must_fetch = false;
             self.fetch();
         }
         if std::mem::take(&mut self.must_serve) {
             self.serve();
         }
+    }
+
+    /// Whoever talks much must not make us look through everything as often. What is put off is done when the timer goes off.
+    fn may_fetch(&mut self) -> bool {
+        let may = self.fetches.take(self.now, 1);
+        if !may {
+            let at = self.fetches.ready_at(self.now, 1);
+            self.timers.set(Timer::FetchAgain, at);
+        }
+        may
     }
 
     /// The next thing to do.
@@ -287,6 +306,12 @@ impl Swarm {
                 peer.down.pending_bytes <= config::PENDING_PEER_BYTES_MAX,
                 "pending bytes are bounded"
             );
+            let pending: usize = peer.down.pending.values().map(BTreeMap::len).sum();
+            assert_eq!(
+                pending * baton_content::BLOCK_LEN,
+                peer.down.pending_bytes,
+                "pending blocks are counted, each as a whole one"
+            );
             assert!(
                 peer.up.waiting_blocks() <= config::REQUESTED_BLOCKS_MAX + 64,
                 "requests are bounded"
@@ -333,6 +358,7 @@ impl Swarm {
             Timer::Ping(conn) => self.ping(conn),
             Timer::Fetch => self.tick(),
             Timer::Tokens | Timer::Mute => self.must_serve = true,
+            Timer::FetchAgain => {}
             Timer::Connect => self.connect_more(),
             Timer::Report => self.report(),
             Timer::Neighbours => self.tell_neighbours(),

@@ -17,6 +17,7 @@
 //! - Demands should be fine: one per 64 KiB or less, each with the deadline of its first byte. What is due within half a second or so is
 //!   urgent and is asked of the seeder by everybody; what is due later is traded.
 //! - `Leaving` when the page closes: others switch at once. Nothing works after it.
+//! - Blocks of a stream beyond 1 TiB (or 64 lanes) are not exchanged; it is never complete. Refuse to share what is longer.
 //! - `stats()` is computed when asked for: a few microseconds, so a few times a second.
 //!
 //! The bytes that peers exchange: docs/protocol-wire.md.

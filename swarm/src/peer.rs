@@ -31,6 +31,11 @@ pub(crate) struct Peer {
     pub(crate) news: BTreeSet<PieceId>,
     pub(crate) have_sent_at: Option<Instant>,
     pub(crate) neighbours: Vec<PeerId>,
+    /// Whether it was told ours.
+    pub(crate) neighbours_told: bool,
+    /// Candidates that it may name.
+    pub(crate) named: Bucket,
+    pub(crate) connected_at: Instant,
     pub(crate) messages: Bucket,
     pub(crate) introductions: Bucket,
     /// Others' introductions that we pass on to it: fewer than it takes from us, so that nobody can have us thrown out there.
@@ -70,6 +75,9 @@ impl Peer {
             news: BTreeSet::new(),
             have_sent_at: None,
             neighbours: Vec::new(),
+            neighbours_told: false,
+            named: Bucket::new(config::NAMED_PER_SECOND, config::NAMED_BURST, now),
+            connected_at: now,
             messages: Bucket::new(config::MESSAGES_PER_SECOND, config::MESSAGES_BURST, now),
             introductions: Bucket::new(
                 1_000_000 / config::INTRODUCTION_INTERVAL_US,
@@ -242,8 +250,8 @@ pub(crate) struct Download {
     pub(crate) dry: bool,
     /// The background goes on with this piece.
     pub(crate) current: Option<PieceId>,
-    /// Blocks that overtook their header.
-    pub(crate) pending: Vec<(PieceId, u8, Bytes)>,
+    /// Blocks that overtook their header, and what they count for: each as a whole block, however short it is.
+    pub(crate) pending: BTreeMap<PieceId, BTreeMap<u8, Bytes>>,
     pub(crate) pending_bytes: usize,
     pub(crate) unasked_bytes: u64,
     /// Of the newest block message, for the Ack.
@@ -271,7 +279,7 @@ impl Download {
             stalled: false,
             dry: false,
             current: None,
-            pending: Vec::new(),
+            pending: BTreeMap::new(),
             pending_bytes: 0,
             unasked_bytes: 0,
             echo: None,

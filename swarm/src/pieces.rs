@@ -4,7 +4,7 @@
 //! among 50,000 pieces costs microseconds and is made once per piece, not per block.
 
 use crate::bits::Bits;
-use baton_content::{BLOCK_LEN, BlockIndex, Head, Header, Lane, PieceId, PieceIndex};
+use baton_content::{BLOCK_LEN, BlockIndex, Head, Header, Lane, LaneState, PieceId, PieceIndex};
 use std::collections::BTreeMap;
 
 /// Shelves: 0 to 6 neighbours, and more.
@@ -68,6 +68,8 @@ pub(crate) struct Pieces {
     lanes: BTreeMap<Lane, LaneTable>,
     /// Whether everything is wanted, or only what is demanded and lane 0.
     background: bool,
+    /// The head names more than there is room for: it will never be whole here.
+    cut: bool,
     total: u32,
     whole: u32,
     have_blocks: u64,
@@ -86,7 +88,12 @@ impl Pieces {
     /// Makes room for what the head names, up to the limit. Returns the new pieces' ids.
     pub(crate) fn grow(&mut self, head: &Head) -> Vec<PieceId> {
         let mut new = Vec::new();
-        for state in head.lanes.iter().take(crate::config::LANES_MAX) {
+        for state in &head.lanes {
+            // Lanes of earlier heads count too.
+            if !self.lanes.contains_key(&state.lane) && self.lanes.len() >= crate::config::LANES_MAX
+            {
+                continue;
+            }
             let table = self.lanes.entry(state.lane).or_default();
             let room = crate::config::PIECES_MAX.saturating_sub(self.total);
             let most = match state.lane.0 {
@@ -110,6 +117,8 @@ impl Pieces {
         for &piece in &new {
             self.reshelve(piece);
         }
+        let is_cut = |state: &LaneState| state.pieces > self.lane_len(state.lane);
+        self.cut = head.lanes.iter().any(is_cut);
         new
     }
 
@@ -175,7 +184,7 @@ impl Pieces {
 
     /// Whether every piece that the head names is here.
     pub(crate) fn all_whole(&self) -> bool {
-        self.total > 0 && self.whole == self.total
+        self.total > 0 && self.whole == self.total && !self.cut
     }
 
     pub(crate) fn have_bytes(&self) -> u64 {
@@ -365,5 +374,41 @@ impl Piece {
             0
         };
         blocks + tail
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LANES_MAX, PIECES_MAX};
+
+    fn head(lanes: impl Iterator<Item = (u16, u32)>) -> Head {
+        let state = |(lane, pieces)| LaneState {
+            lane: Lane(lane),
+            pieces,
+            open: false,
+        };
+        Head {
+            lanes: lanes.map(state).collect(),
+            ..Head::new(baton_content::SwarmId([0; 32]))
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_too_long_is_never_whole() {
+        let mut pieces = Pieces::new(true);
+        pieces.grow(&head([(1, PIECES_MAX), (2, 1)].into_iter()));
+        assert_eq!(pieces.total(), PIECES_MAX);
+        pieces.whole = pieces.total;
+        assert!(!pieces.all_whole(), "lane 2 is not here");
+    }
+
+    #[test]
+    fn lanes_of_successive_heads_do_not_add_up() {
+        let mut pieces = Pieces::new(true);
+        for at in 0..4 {
+            pieces.grow(&head((0..40).map(|lane| (1 + at * 40 + lane, 1))));
+        }
+        assert_eq!(pieces.lanes().count(), LANES_MAX);
     }
 }

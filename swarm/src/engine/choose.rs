@@ -227,14 +227,12 @@ impl Swarm {
         if self.role != Role::Publisher || self.pieces.header(piece).is_some() {
             return false;
         }
-        let cold = self.peers[&conn]
-            .up
-            .asked
-            .keys()
-            .filter(|piece| self.sealing.contains(piece))
-            .count();
-        if cold < config::COLD_SEALS_PER_PEER {
-            self.seal(piece);
+        // Counted until they are sealed: to cancel does not make room for more.
+        let cause = Some(self.peers[&conn].id);
+        let its = self.sealing.values().filter(|by| **by == cause).count();
+        let cold = self.sealing.values().filter(|by| by.is_some()).count();
+        if its < config::COLD_SEALS_PER_PEER && cold < config::COLD_SEALS_MAX {
+            self.seal(piece, cause);
         }
         true
     }

@@ -250,6 +250,10 @@ impl Swarm {
         if !peer.is_up() || silent(peer.heard_at) || peer.up.oldest_unacked().is_some_and(silent) {
             return self.forget(conn, Some(Reason::Silent));
         }
+        let (id, connected_at) = (peer.id, peer.connected_at);
+        if self.now.since(connected_at) >= config::PROVED_US {
+            self.directory.proved(id);
+        }
         self.ask_sign(conn);
         let jitter = self.rng.below(config::PING_INTERVAL_US / 5);
         self.timers.set(

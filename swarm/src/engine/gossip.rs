@@ -25,6 +25,13 @@ impl Swarm {
             .map_err(|_| Reason::BadHead)?;
         let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
         peer.head_revision = peer.head_revision.max(head.head().revision);
+        if self
+            .head
+            .as_ref()
+            .is_some_and(|known| !head.supersedes(known))
+        {
+            return self.checked_in_vain(conn);
+        }
         self.adopt_head(head, Some(conn));
         Ok(())
     }
@@ -136,6 +143,7 @@ impl Swarm {
     }
 
     pub(super) fn learn_dont_have(&mut self, conn: ConnId, parts: &[Part]) {
+        let mut changed = false;
         for part in parts {
             let piece = part.piece();
             if !self.pieces.contains(piece) {
@@ -148,6 +156,7 @@ impl Swarm {
                 .pieces
                 .header(piece)
                 .map_or(u64::MAX, |header| header.full_mask().0);
+            changed |= peer.has.mask(piece) & full & part.mask != 0;
             let rest = peer.has.mask(piece) & full & !part.mask;
             if peer.has.set_part(piece, rest) {
                 self.pieces.count_copy(piece, false);
@@ -155,8 +164,11 @@ impl Swarm {
             crate::peer::take_bits(&mut peer.up.given, piece, part.mask);
             let owed = peer.down.settle(piece, part.mask);
             self.pieces.release(piece, owed);
+            changed |= owed != 0;
         }
-        self.moisten();
+        if changed {
+            self.moisten();
+        }
     }
 
     /// Sees to it that everybody with news waiting hears it: soon after a pause, else ten times a second.
@@ -219,7 +231,7 @@ impl Swarm {
         }
     }
 
-    /// Tells everybody whom we are connected with: whom to ask for an introduction.
+    /// Tells whom we are connected with, and so whom we can introduce: newcomers at once, everybody else when it changed, not often.
     pub(super) fn tell_neighbours(&mut self) {
         let ids: Vec<PeerId> = self
             .by_id
@@ -227,12 +239,23 @@ impl Swarm {
             .copied()
             .take(config::NEIGHBOURS_MAX)
             .collect();
-        if ids != self.neighbours_said {
-            let message = Message::Neighbours(ids.iter().map(|id| id.0).collect());
-            for conn in self.up().collect::<Vec<_>>() {
+        let changed = ids != self.neighbours_said;
+        let again_at = self
+            .neighbours_said_at
+            .after(config::NEIGHBOURS_INTERVAL_US);
+        let general = changed && again_at <= self.now;
+        let message = Message::Neighbours(ids.iter().map(|id| id.0).collect());
+        for conn in self.up().collect::<Vec<_>>() {
+            let told = &mut self.peers.get_mut(&conn).expect("listed").neighbours_told;
+            if !std::mem::replace(told, true) || general {
                 self.send(conn, &message);
             }
+        }
+        if general {
             self.neighbours_said = ids;
+            self.neighbours_said_at = self.now;
+        } else if changed {
+            self.timers.set_earlier(Timer::Neighbours, again_at);
         }
         self.schedule_report();
     }
@@ -247,9 +270,19 @@ impl Swarm {
             .map(PeerId)
             .collect();
         for id in peer.neighbours.clone() {
-            self.directory.add(id);
+            self.heard_of(conn, id);
         }
         self.connect_more();
+    }
+
+    /// A peer named somebody: remembered as a candidate, within what one peer may name.
+    pub(super) fn heard_of(&mut self, conn: ConnId, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&conn)
+            && self.directory.is_news(&id, self.now)
+            && peer.named.take(self.now, 1)
+        {
+            self.directory.add(id);
+        }
     }
 
     /// Our own blob, through neighbours who know its receiver.

@@ -68,7 +68,7 @@ impl Swarm {
         };
         self.withhold(conn, piece, mask, Some(other), patience);
         if !reachable {
-            self.directory.add(other);
+            self.heard_of(conn, other);
             self.connect_more();
         }
     }

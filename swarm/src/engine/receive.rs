@@ -4,7 +4,7 @@ use super::{Swarm, Timer};
 use crate::config;
 use crate::face::{Channel, ConnId, Flood, Output, Reason, Role};
 use crate::wire::{Ack, Blocks, Message, Part, Refusal, Reject};
-use baton_content::{BlockIndex, Header, Mask, PieceId};
+use baton_content::{BLOCK_LEN, BlockIndex, Header, Mask, PieceId};
 use bytes::Bytes;
 
 impl Swarm {
@@ -39,7 +39,7 @@ impl Swarm {
             Message::Have(have) => self.learn_have(conn, have)?,
             Message::DontHave(parts) => self.learn_dont_have(conn, &parts),
             Message::Request(wants) => self.requested(conn, &wants)?,
-            Message::Cancel(parts) => self.cancelled(conn, &parts),
+            Message::Cancel(parts) => self.cancelled(conn, &parts)?,
             Message::Header(bytes) => self.foreign_header(conn, bytes)?,
             Message::Ack(ack) => self.acked(conn, ack),
             Message::Grant(blocks) => self.granted(conn, blocks),
@@ -81,49 +81,61 @@ impl Swarm {
 
     /// Blocks that overtook their header wait for it, within limits. What does not fit is asked for again.
     fn keep_pending(&mut self, conn: ConnId, blocks: &Blocks) -> Result<(), Reason> {
+        let piece = blocks.piece;
         let mut unasked = 0;
+        let mut released = false;
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
         for (block, bytes) in blocks.iter() {
             let len = bytes.len();
-            let fits = peer.down.pending_bytes + len <= config::PENDING_PEER_BYTES_MAX
-                && self.pending_bytes + len <= config::PENDING_BYTES_MAX;
-            if fits {
-                peer.down.pending_bytes += len;
-                self.pending_bytes += len;
-                peer.down.pending.push((blocks.piece, block, bytes));
-            } else {
-                let lost = peer.down.settle(blocks.piece, 1 << block);
-                self.pieces.release(blocks.piece, lost);
-                self.counters.duplicate_bytes += len as u64;
-                unasked += if lost == 0 { len } else { 0 };
+            let waits = peer.down.pending.get(&piece);
+            let again = waits.is_some_and(|waits| waits.contains_key(&block));
+            let fits = peer.down.pending_bytes + BLOCK_LEN <= config::PENDING_PEER_BYTES_MAX
+                && self.pending_bytes + BLOCK_LEN <= config::PENDING_BYTES_MAX;
+            if fits && !again {
+                peer.down.pending_bytes += BLOCK_LEN;
+                self.pending_bytes += BLOCK_LEN;
+                let waits = peer.down.pending.entry(piece).or_default();
+                waits.insert(block, bytes);
+                continue;
             }
+            let lost = if again {
+                0
+            } else {
+                peer.down.settle(piece, 1 << block)
+            };
+            self.pieces.release(piece, lost);
+            self.counters.duplicate_bytes += len as u64;
+            unasked += if lost == 0 { len } else { 0 };
+            released |= lost != 0;
         }
-        self.moisten();
+        if released {
+            self.moisten();
+        }
         self.unasked(conn, unasked)
     }
 
-    /// Takes the waiting blocks of all pieces whose header is known by now.
-    pub(super) fn retry_pending(&mut self, conn: ConnId) {
+    /// Takes the waiting blocks of one piece whose header is known by now.
+    fn retry_piece(&mut self, conn: ConnId, piece: PieceId) {
+        let Some(header) = self.pieces.header(piece).cloned() else {
+            return;
+        };
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        let pending = std::mem::take(&mut peer.down.pending);
-        self.pending_bytes -= std::mem::take(&mut peer.down.pending_bytes);
-        for (piece, block, bytes) in pending {
-            let result = match self.pieces.header(piece).cloned() {
-                Some(header) => self.accept(conn, &header, std::iter::once((block, bytes))),
-                None => {
-                    if let Some(peer) = self.peers.get_mut(&conn) {
-                        peer.down.pending_bytes += bytes.len();
-                        self.pending_bytes += bytes.len();
-                        peer.down.pending.push((piece, block, bytes));
-                    }
-                    Ok(())
-                }
-            };
-            if let Err(reason) = result {
-                return self.forget(conn, Some(reason));
-            }
+        let waits = peer.down.pending.remove(&piece).unwrap_or_default();
+        peer.down.pending_bytes -= waits.len() * BLOCK_LEN;
+        self.pending_bytes -= waits.len() * BLOCK_LEN;
+        if let Err(reason) = self.accept(conn, &header, waits.into_iter()) {
+            self.forget(conn, Some(reason));
+        }
+    }
+
+    /// The same for all pieces.
+    pub(super) fn retry_pending(&mut self, conn: ConnId) {
+        let pieces = |peer: &crate::peer::Peer| peer.down.pending.keys().copied().collect();
+        let pieces: Vec<PieceId> = self.peers.get(&conn).map_or(Vec::new(), pieces);
+        for piece in pieces {
+            self.retry_piece(conn, piece);
         }
     }
 
@@ -174,6 +186,7 @@ impl Swarm {
                     peer.down.goodput.add(self.now, busy_since, len);
                     peer.down.rate.add(self.now, len);
                     peer.down.received += len;
+                    self.directory.proved(peer.id);
                     peer.down.delivered_at = Some(self.now);
                     peer.down.stalled = false;
                     self.counters.received_bytes += len;
@@ -247,42 +260,52 @@ impl Swarm {
 
     fn foreign_header(&mut self, conn: ConnId, bytes: Vec<u8>) -> Result<(), Reason> {
         let bytes = Bytes::from(bytes);
-        if self.is_known_header(&bytes) {
-            self.retry_pending(conn);
+        if let Some(piece) = self.known_header(&bytes) {
+            self.retry_piece(conn, piece);
             return Ok(());
         }
         let header =
             Header::parse(bytes, &self.publisher, &self.swarm).map_err(|_| Reason::BadHeader)?;
         let piece = header.id();
         if let Some(known) = self.pieces.header(piece) {
-            if !known.same_core(&header) {
-                let known = known.core_bytes();
-                self.fraud(piece, known, header.core_bytes());
+            if known.same_core(&header) {
+                return self.checked_in_vain(conn);
             }
+            let known = known.core_bytes();
+            self.fraud(piece, known, header.core_bytes());
             return Ok(());
         }
         // Also for what was cancelled meanwhile: its sender holds the header for told and will not send it again.
         if !self.pieces.contains(piece) {
-            return Ok(());
+            return self.checked_in_vain(conn);
         }
         self.learn_header(&header);
-        self.retry_pending(conn);
+        self.retry_piece(conn, piece);
         Ok(())
     }
 
-    /// The very bytes of a header that was verified before.
-    fn is_known_header(&self, bytes: &[u8]) -> bool {
+    /// A signature was checked and told nothing new: that is more work than most messages are.
+    pub(super) fn checked_in_vain(&mut self, conn: ConnId) -> Result<(), Reason> {
+        let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+        if peer.messages.take(self.now, config::CHECK_MESSAGES) {
+            Ok(())
+        } else {
+            Err(Reason::Flood(Flood::Messages))
+        }
+    }
+
+    /// The piece of which these are the very bytes of a header that was verified before.
+    fn known_header(&self, bytes: &[u8]) -> Option<PieceId> {
         // Lane and index stand at bytes 10 to 15 of the core (docs/protocol.md section 4).
         let Some([l0, l1, i0, i1, i2, i3]) = bytes.get(10..16) else {
-            return false;
+            return None;
         };
         let piece = crate::wire::piece_id(
             u16::from_le_bytes([*l0, *l1]),
             u32::from_le_bytes([*i0, *i1, *i2, *i3]),
         );
-        self.pieces
-            .header(piece)
-            .is_some_and(|header| header.bytes() == bytes)
+        let known = self.pieces.header(piece)?;
+        (known.bytes() == bytes).then_some(piece)
     }
 
     /// A verified header: blocks beyond the piece's end are no longer expected of anybody.

@@ -8,7 +8,7 @@ use crate::peer::Manner;
 use crate::wire::{
     self, Ack, FLAG_INSIST, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal, Reject, Want,
 };
-use baton_content::{BLOCK_LEN, Header, Mask, PieceId, VerifiedBlock};
+use baton_content::{BLOCK_LEN, Header, Mask, PeerId, PieceId, VerifiedBlock};
 use std::collections::BTreeMap;
 
 /// A peer's first delivered bytes after which it gets the full grant.
@@ -145,17 +145,25 @@ impl Swarm {
         }
     }
 
-    pub(super) fn cancelled(&mut self, conn: ConnId, parts: &[Part]) {
+    /// What is being read already is read in vain: a Request and a Cancel, over and over, must not buy any number of reads.
+    pub(super) fn cancelled(&mut self, conn: ConnId, parts: &[Part]) -> Result<(), Reason> {
+        let mut vain = 0;
         for part in parts {
-            self.withdraw(conn, part.piece(), part.mask);
+            vain += self.withdraw(conn, part.piece(), part.mask);
         }
         self.must_serve = true;
+        let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+        if peer.vain.take(self.now, u64::from(vain)) {
+            Ok(())
+        } else {
+            Err(Reason::Flood(Flood::Requests))
+        }
     }
 
-    /// Takes blocks off everything that leads to a peer.
-    fn withdraw(&mut self, conn: ConnId, piece: PieceId, mask: u64) {
+    /// Takes blocks off everything that leads to a peer. How many of them were read, or being read, for it.
+    fn withdraw(&mut self, conn: ConnId, piece: PieceId, mask: u64) -> u32 {
         let Some(peer) = self.peers.get_mut(&conn) else {
-            return;
+            return 0;
         };
         peer.up.unask(piece, mask);
         let (loading, _) = peer.up.unload(piece, mask);
@@ -169,6 +177,7 @@ impl Swarm {
         }
         crate::peer::take_bits(&mut peer.up.given, piece, dropped);
         self.cancel_load(piece, loading);
+        dropped.count_ones()
     }
 
     /// Nobody needs a load any more, unless somebody else does.
@@ -213,12 +222,13 @@ impl Swarm {
         self.must_serve = true;
     }
 
-    /// Seals a piece unless that is done or under way.
-    pub(super) fn seal(&mut self, piece: PieceId) {
+    /// Seals a piece unless that is done or under way. `cause`: who asked for it.
+    pub(super) fn seal(&mut self, piece: PieceId, cause: Option<PeerId>) {
         if self.pieces.contains(piece)
             && self.pieces.header(piece).is_none()
-            && self.sealing.insert(piece)
+            && !self.sealing.contains_key(&piece)
         {
+            self.sealing.insert(piece, cause);
             self.out.push_back(Output::Seal { piece });
         }
     }
@@ -233,8 +243,12 @@ impl Swarm {
         self.learn_header(&header);
         self.pieces.add_have(piece, u64::MAX);
         let beyond = !header.full_mask().0;
-        for peer in self.peers.values_mut() {
-            peer.up.unask(piece, beyond);
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.get_mut(&conn).expect("listed");
+            if peer.up.unask(piece, beyond) != 0 {
+                // It would wait for blocks that there are not.
+                self.tell_header(conn, piece);
+            }
         }
         self.must_serve = true;
     }
@@ -253,6 +267,7 @@ impl Swarm {
             }
         }
         self.event(Event::SealFailed { piece });
+        self.must_serve = true;
     }
 
     pub(super) fn load_failed(&mut self, piece: PieceId, mask: u64) {

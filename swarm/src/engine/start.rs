@@ -106,7 +106,7 @@ impl Swarm {
         }
         let pieces: Vec<PieceId> = self.start_pieces().map(|(piece, _)| piece).collect();
         for piece in pieces {
-            self.seal(piece);
+            self.seal(piece, None);
         }
     }
 

@@ -18,7 +18,6 @@ use film::Film;
 use net::Wire;
 use player::Player;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 pub const SECOND: u64 = 1_000_000;
@@ -126,6 +125,8 @@ pub struct World {
     pub check_every: u64,
     /// Print every message as it is sent.
     pub trace: bool,
+    /// Nodes that are added from now on keep a record.
+    pub recording: bool,
     queue: BTreeMap<(u64, u64), What>,
     seq: u64,
     rng: u64,
@@ -133,11 +134,11 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(film: Film, seed: u64) -> World {
+    pub fn new(film: impl Into<Rc<Film>>, seed: u64) -> World {
         World {
             now: 0,
             nodes: Vec::new(),
-            film: Rc::new(film),
+            film: film.into(),
             seed,
             control_jitter_us: 0,
             seal_us: 3_000,
@@ -145,6 +146,7 @@ impl World {
             apart: BTreeSet::new(),
             check_every: 64,
             trace: false,
+            recording: false,
             queue: BTreeMap::new(),
             seq: 0,
             rng: seed ^ 0x5eed,
@@ -238,7 +240,7 @@ impl World {
             delivered_twice: 0,
             complete_at: complete.then_some(self.now),
             joined_at: self.now,
-            record: None,
+            record: self.recording.then(Record::default),
             source: None,
             wires: BTreeMap::new(),
             turn: 0,
@@ -582,22 +584,32 @@ impl World {
     }
 }
 
-/// One number for what an output says.
+/// One number for what an output says: the same on every machine and with every compiler.
 pub fn digest(output: &Output) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |part: &[u8]| {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    };
     match output {
         Output::Send {
             conn,
             channel,
             bytes,
-        } => (0, conn, *channel as u8, &bytes[..]).hash(&mut hasher),
-        Output::Store { block } => {
-            (1, block.piece(), block.block(), &block.bytes()[..]).hash(&mut hasher)
+        } => {
+            add(&[0, *channel as u8]);
+            add(&conn.0.to_le_bytes());
+            add(bytes);
         }
-        Output::Deliver(block) => {
-            (2, block.piece(), block.block(), &block.bytes()[..]).hash(&mut hasher)
+        Output::Store { block } | Output::Deliver(block) => {
+            let stored = matches!(output, Output::Store { .. });
+            add(&[1, u8::from(stored), block.block().0]);
+            add(&block.piece().lane.0.to_le_bytes());
+            add(&block.piece().index.0.to_le_bytes());
+            add(block.bytes());
         }
-        other => format!("{other:?}").hash(&mut hasher),
+        other => add(format!("{other:?}").as_bytes()),
     }
-    hasher.finish()
+    let hash = hasher.finalize();
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight bytes"))
 }
