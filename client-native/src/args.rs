@@ -47,6 +47,9 @@ pub struct Net {
     /// Local address for peer connections [default: all interfaces]
     #[arg(long)]
     pub bind: Vec<IpAddr>,
+    /// Connect through the server's TURN relay only: other peers do not learn this address.
+    #[arg(long)]
+    pub relay: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,9 +17,18 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
-    RTCSessionDescription, SettingEngineBuilder,
+    RTCIceCandidateInit, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
 };
+
+/// Which ways a connection may take.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// Local addresses to use, unspecified ones for every interface of their family.
+    pub bind: Vec<IpAddr>,
+    /// Through a TURN server and no other way: nobody but it learns our address.
+    pub relay_only: bool,
+}
 
 /// What to make.
 pub struct Setup {
@@ -27,7 +36,7 @@ pub struct Setup {
     /// The SDP of the offer to answer; `None` to make one.
     pub offer: Option<String>,
     pub ice: Vec<IceServer>,
-    pub bind: Vec<IpAddr>,
+    pub routes: Routes,
     pub commands: mpsc::UnboundedReceiver<Command>,
     pub events: mpsc::Sender<(ConnId, LinkEvent)>,
 }
@@ -108,7 +117,7 @@ async fn run(setup: Setup) -> Result<(), Ended> {
         conn,
         offer,
         ice,
-        bind,
+        routes,
         mut commands,
         events,
     } = setup;
@@ -119,7 +128,7 @@ async fn run(setup: Setup) -> Result<(), Ended> {
         events: events.clone(),
         failed: std::sync::Mutex::new(Some(failed_tx)),
     };
-    let pc: Arc<dyn PeerConnection> = Arc::new(build(&ice, &bind, handler).await?);
+    let pc: Arc<dyn PeerConnection> = Arc::new(build(&ice, &routes, handler).await?);
     let closer = Closer(Some(pc.clone()));
     let control = channel(&*pc, "control", 0, true).await?;
     // What we send here is ordered, though the other side's is not (each side chooses for what it sends): the crate's SCTP sends
@@ -191,9 +200,11 @@ async fn run(setup: Setup) -> Result<(), Ended> {
             _ = &mut failed => return Ok(()),
         }
     }
-    events
-        .send((conn, LinkEvent::Opened(find_path(&*pc).await)))
-        .await?;
+    let path = match routes.relay_only {
+        true => Path::Relay,
+        false => find_path(&*pc).await,
+    };
+    events.send((conn, LinkEvent::Opened(path))).await?;
     let _ = announce.send(true);
     let ended = pump(
         conn,
@@ -313,7 +324,7 @@ async fn read(
 
 async fn build(
     ice: &[IceServer],
-    bind: &[IpAddr],
+    routes: &Routes,
     handler: Handler,
 ) -> Result<impl PeerConnection + use<>, Ended> {
     let servers = ice.iter().map(|server| RTCIceServer {
@@ -323,7 +334,12 @@ async fn build(
     });
     let configuration = RTCConfigurationBuilder::new()
         .with_ice_servers(servers.collect())
+        .with_ice_transport_policy(match routes.relay_only {
+            true => RTCIceTransportPolicy::Relay,
+            false => RTCIceTransportPolicy::All,
+        })
         .build();
+    let bind = &routes.bind;
     // Candidates are addresses, never mDNS names: a browser that hides its own still reaches ours.
     let settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
@@ -460,7 +476,10 @@ mod tests {
             conn: ConnId(1),
             offer,
             ice: Vec::new(),
-            bind: vec![IpAddr::from([127, 0, 0, 1])],
+            routes: Routes {
+                bind: vec![IpAddr::from([127, 0, 0, 1])],
+                relay_only: false,
+            },
             commands: inbox,
             events: out,
         });

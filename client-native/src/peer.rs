@@ -5,6 +5,7 @@ use crate::index::{Index, IndexError};
 use crate::keeper::Keeper;
 use crate::keyfile::KeyError;
 use crate::library::Library;
+use crate::link::Routes;
 use crate::output::{Place, Target};
 use crate::publisher::{Publisher, Source};
 use crate::session::{self, Handle, Setup};
@@ -28,9 +29,18 @@ pub struct Net {
     pub uplink: Uplink,
     /// Empty: every interface; loopback too where the server is on it.
     pub bind: Vec<IpAddr>,
+    /// Through TURN servers only.
+    pub relay_only: bool,
 }
 
 impl Net {
+    fn routes(&self, servers: &[String]) -> Result<Routes, Exit> {
+        Ok(Routes {
+            bind: self.bind(servers)?,
+            relay_only: self.relay_only,
+        })
+    }
+
     /// Local addresses for connections to whoever these servers name.
     fn bind(&self, servers: &[String]) -> Result<Vec<IpAddr>, Exit> {
         for ip in &self.bind {
@@ -116,7 +126,7 @@ pub fn publish(
     net: &Net,
 ) -> Result<Published, Exit> {
     let servers = net.servers("", &[])?;
-    let bind = net.bind(&servers)?;
+    let routes = net.routes(&servers)?;
     let (news, answers) = mpsc::unbounded_channel();
     let publisher = Publisher::new(sources, title, key, expires_unix_s, news.clone())?;
     let link = publisher.link(&servers);
@@ -138,7 +148,7 @@ pub fn publish(
         have: Vec::new(),
         swarm_key: keys.swarm,
         signalling_key: keys.signalling,
-        bind,
+        routes,
         servers,
         uplink: net.uplink.clone(),
         worker,
@@ -176,7 +186,7 @@ pub fn fetch(
 ) -> Result<(Handle, Arc<Library>), Exit> {
     let link = Link::parse(text).map_err(|error| Exit::new(exit::USAGE, error.to_string()))?;
     let servers = net.servers(text, link.servers())?;
-    let bind = net.bind(&servers)?;
+    let routes = net.routes(&servers)?;
     let keys = link.keys();
     let swarm = keys.swarm.id();
     let place = match &destination {
@@ -230,7 +240,7 @@ pub fn fetch(
         have,
         swarm_key: keys.swarm,
         signalling_key: keys.signalling,
-        bind,
+        routes,
         servers,
         uplink: net.uplink.clone(),
         worker,
@@ -244,7 +254,7 @@ pub fn fetch(
 /// Keeps a stream alive without being able to read it.
 pub fn keep(ticket: &Ticket, folder: &Path, space: &Arc<Space>, net: &Net) -> Result<Handle, Exit> {
     let servers = net.servers("", ticket.servers())?;
-    let bind = net.bind(&servers)?;
+    let routes = net.routes(&servers)?;
     let swarm = ticket.swarm.id();
     let folder = folder.join(swarm.to_string());
     std::fs::create_dir_all(&folder).map_err(|error| Exit::new(exit::FILE, error.to_string()))?;
@@ -274,7 +284,7 @@ pub fn keep(ticket: &Ticket, folder: &Path, space: &Arc<Space>, net: &Net) -> Re
         have,
         swarm_key: ticket.swarm.clone(),
         signalling_key: ticket.signalling,
-        bind,
+        routes,
         servers,
         uplink: net.uplink.clone(),
         worker,

@@ -3,14 +3,13 @@
 //! The same rules as in the browser (client-wasm/src/page/rtc.rs): a foreign SDP is never applied, glare is won by the smaller
 //! PeerId, and what belongs to another session is dropped. One task per connection (`link.rs`) owns what blocks.
 
-use crate::link::{self, Command, LinkEvent};
+use crate::link::{self, Command, LinkEvent, Routes};
 use baton_content::PeerId;
 use baton_signal_protocol::blob::{self, Route};
 use baton_signal_protocol::{Description, IceCandidate, IceServer, Offers, Signal};
 use baton_swarm::{Binding, Channel, ConnId, Path};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use tokio::sync::mpsc;
 
 /// What the session has to do about what happened.
@@ -55,7 +54,7 @@ pub struct Identity {
 pub struct Rtc {
     identity: Identity,
     ice: Vec<IceServer>,
-    bind: Vec<IpAddr>,
+    routes: Routes,
     connections: BTreeMap<ConnId, Connection>,
     by_peer: BTreeMap<PeerId, ConnId>,
     next_conn: u64,
@@ -90,10 +89,10 @@ impl Connection {
 }
 
 impl Rtc {
-    /// No connections yet. `bind`: local addresses to use, unspecified ones for every interface of their family.
+    /// No connections yet.
     pub fn new(
         identity: Identity,
-        bind: Vec<IpAddr>,
+        routes: Routes,
         connections_max: usize,
         events: mpsc::Sender<(ConnId, LinkEvent)>,
     ) -> Rtc {
@@ -101,7 +100,7 @@ impl Rtc {
         Rtc {
             identity,
             ice: Vec::new(),
-            bind,
+            routes,
             connections,
             by_peer,
             next_conn: 1,
@@ -286,7 +285,7 @@ impl Rtc {
             conn,
             offer,
             ice: self.ice.clone(),
-            bind: self.bind.clone(),
+            routes: self.routes.clone(),
             commands: inbox,
             events: self.events.clone(),
         });

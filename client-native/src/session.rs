@@ -1,7 +1,7 @@
 //! One swarm engine and its doors: what happens goes in as `Input`, what it puts out is done here, in order.
 
 use crate::library::Library;
-use crate::link::LinkEvent;
+use crate::link::{LinkEvent, Routes};
 use crate::rtc::{Identity, Rtc, RtcNews, Way};
 use crate::signalling::{SignalCommand, SignalEvent, Signalling};
 use crate::uplink::{Budget, Share, Uplink};
@@ -12,7 +12,6 @@ use baton_swarm::{
     Config, ConnId, Demand, Event, Input, Instant, Output, Role, Stats, Stream, Swarm,
 };
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -28,8 +27,7 @@ pub struct Setup {
     pub signalling_key: [u8; 32],
     /// Origins of signalling servers, best first.
     pub servers: Vec<String>,
-    /// Local addresses for peer connections.
-    pub bind: Vec<IpAddr>,
+    pub routes: Routes,
     pub uplink: Uplink,
     pub worker: Worker,
     pub answers: mpsc::UnboundedReceiver<Answer>,
@@ -138,7 +136,7 @@ impl Session {
         };
         let connections_max = usize::from(setup.config.peers_max) * 2;
         let (link_events, links) = mpsc::channel(LINK_EVENTS_MAX);
-        let rtc = Rtc::new(identity, setup.bind, connections_max, link_events);
+        let rtc = Rtc::new(identity, setup.routes, connections_max, link_events);
         let (server, commands) = mpsc::unbounded_channel();
         let (signal_events, signals) = mpsc::unbounded_channel();
         let signalling = Signalling::new(

@@ -328,8 +328,7 @@ async fn eight_peers_finish_while_one_dies_each_second_and_the_publisher_too() {
     swarm_survives(8, 3, Duration::from_secs(90)).await;
 }
 
-/// Sixty processor seconds without optimisation, so it runs when it is asked for:
-/// `cargo test -p baton-tests --test native -- --ignored thirty`.
+/// Sixty processor seconds without optimisation, so it runs when it is asked for: `cargo xtask soak`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes on two cores"]
 async fn thirty_peers_finish_while_one_dies_each_second_and_the_publisher_too() {

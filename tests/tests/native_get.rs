@@ -201,6 +201,31 @@ async fn it_all_works_on_a_host_that_has_ipv6_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn peers_that_may_use_nothing_but_the_servers_relay_get_it_all() {
+    let server = server(|config| {
+        config.turn.turn_listen = Some("127.0.0.1:0".parse().expect("an address"));
+        // Both peers are on this machine, which no relay leads to unless it is told so.
+        let here = "127.0.0.0/8".parse().expect("a network");
+        config.turn.turn_allow_peers = vec![here];
+    })
+    .await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = film(1 << 20);
+    let (_publisher, link) = publisher(folder.path(), &origin, &bytes, &["--relay"]);
+    let get = ["get", &link, "-o", "copy.bin", "--relay"];
+    let mut viewer = Peer::start(folder.path(), &get);
+    viewer.wait("done", PATIENCE);
+    assert!(std::fs::read(folder.path().join("copy.bin")).expect("the copy") == bytes);
+    let metrics = http::get(server.address(), "/metrics").await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    let mut lines = metrics.lines();
+    let relayed = lines.find_map(|line| line.strip_prefix("baton_turn_bytes_total "));
+    let relayed: f64 = relayed.and_then(|n| n.parse().ok()).expect("it counts");
+    assert!(relayed > bytes.len() as f64, "{relayed} bytes were relayed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_says_goodbye_to_the_neighbours() {
     let server = server(|_| {}).await;
     let origin = format!("http://{}", server.address());

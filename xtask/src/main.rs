@@ -1,4 +1,4 @@
-//! Every command of the repository: `cargo xtask build | serve | test | bench | fuzz | sim`.
+//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | fuzz | sim`.
 //!
 //! It finds or installs what a command needs, does nothing that is already done, and says how long each stage took.
 
@@ -25,6 +25,7 @@ usage: cargo xtask COMMAND
   serve [--port N] [--lan]    build, then serve on http://localhost:8080; --lan: on all addresses of this machine
   test [STAGE...]             install what the tests need and run them all, or only the stages named:
                               lint native wasm web browsers
+  soak                        what takes too long for every run: 30 native peers, one killed each second, and the publisher too
   bench [NAME...]             measure, us and the rivals in turn; without a name everything; `media` is the remuxer alone;
                               --help lists the names
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
@@ -32,6 +33,19 @@ usage: cargo xtask COMMAND
 
 CHROMIUM and FIREFOX name other browsers than the system's. BATON_WASM=simd builds only that WASM (quicker turns).
 ";
+
+const SOAK: [&str; 10] = [
+    "test",
+    "--quiet",
+    "--package",
+    "baton-tests",
+    "--test",
+    "native",
+    "--",
+    "--ignored",
+    "--nocapture",
+    "thirty_peers",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -62,6 +76,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         }
         "serve" => serve::serve(rest)?,
         "test" => return test::test(rest),
+        "soak" => run::run(run::cargo().args(SOAK))?,
         "bench" => bench::bench(rest)?,
         "fuzz" => fuzz::fuzz(rest)?,
         "sim" => return sim::sim(rest),

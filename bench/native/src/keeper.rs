@@ -60,8 +60,13 @@ pub async fn serves(viewers: usize) -> Result<u64> {
     let mut all = tokio::task::JoinSet::new();
     for viewer in 0..viewers {
         let to = Destination::At(folder.path().join(format!("copy-{viewer}.bin")));
-        let (session, _library) =
+        let (mut session, _library) =
             peer::fetch(&url, to, &only_takes).map_err(|exit| anyhow!("{exit}"))?;
+        // One after the other: a hundred handshakes at once are a test of something else.
+        session
+            .snapshot
+            .wait_for(|now| !now.stats.peers.is_empty())
+            .await?;
         all.spawn(crate::finished(session));
     }
     let mut sessions = Vec::new();

@@ -9,7 +9,7 @@ mod keeper;
 
 use anyhow::{Context, Result, anyhow};
 use baton_client_native::peer::{self, Destination, Net};
-use baton_client_native::session::Handle;
+use baton_client_native::session::{Handle, Snapshot};
 use baton_client_native::{News, Source};
 use baton_signal_server::{Config, Server};
 use std::path::Path;
@@ -123,9 +123,14 @@ async fn swarm(viewers: usize, bytes: u64) -> Result<f64> {
     let mut all = tokio::task::JoinSet::new();
     for viewer in 0..viewers {
         let to = Destination::At(folder.path().join(format!("copy-{viewer}.bin")));
-        let (session, _library) =
+        let (mut session, _library) =
             peer::fetch(&published.url, to, &net).map_err(|exit| anyhow!("{exit}"))?;
-        all.spawn(finished(session));
+        all.spawn(async move {
+            // As the bare channel's: to the last byte. Hashing and the disk come after it.
+            let complete = |now: &Snapshot| now.stats.completeness_permille == 1000;
+            session.snapshot.wait_for(complete).await?;
+            anyhow::Ok(session)
+        });
     }
     let mut sessions = Vec::new();
     while let Some(session) = all.join_next().await {
@@ -135,6 +140,11 @@ async fn swarm(viewers: usize, bytes: u64) -> Result<f64> {
         &format!("publisher to {viewers} at once, in all"),
         bytes * viewers as u64,
     );
+    let mut done = Vec::new();
+    for session in sessions {
+        done.push(finished(session).await?);
+    }
+    let sessions = done;
     let sent = published.session.snapshot.borrow().stats.sent_bytes;
     println!(
         "{:38} {:>9.2}",

@@ -43,6 +43,7 @@ fn net(args: &args::Net) -> Net {
         servers: args.server.clone(),
         uplink: Uplink::new(args.upload, args.total),
         bind: args.bind.clone(),
+        relay_only: args.relay,
     }
 }
 
