@@ -258,3 +258,17 @@ fn a_seek_in_sound_files_lands_near_and_costs_little() {
         assert!(kib(most) <= if name.contains("wav") { 640 } else { 512 }, "{name}: {}", kib(most));
     }
 }
+
+#[test]
+fn a_jump_past_the_end_of_short_fragments_without_a_length_finds_the_last_picture() {
+    // Most of these six hundred fragments hold no key frame, and none says how many there are.
+    let path = clip(
+        "short-frag.mp4",
+        "-i BBB -c copy -movflags +empty_moov+default_base_moof+skip_trailer -frag_duration 50000",
+    );
+    let mut feeder = open(&path);
+    feeder.media.seek(u64::MAX >> 2);
+    feed_until(&mut feeder, "the last picture", |f| has_picture(f, 1));
+    let seconds = feeder.media.info().and_then(|i| i.duration_us).expect("known by then") as f64 / 1e6;
+    assert!((seconds - 30.0).abs() < 0.5, "{seconds}");
+}

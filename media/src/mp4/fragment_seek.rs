@@ -30,10 +30,23 @@ impl Fragmented {
 
     pub(super) fn step_seek(&mut self, source: &Source, selected: &[usize], seeking: &mut Seeking) -> Result<(), Stop> {
         let time_us = seeking.time_us as i64;
+        while !self.try_at(source, selected, seeking, time_us)? {}
+        Ok(())
+    }
+
+    /// Walks to the target from one fragment. `false` where that began too late; `seeking` then says where to begin next.
+    fn try_at(
+        &mut self,
+        source: &Source,
+        selected: &[usize],
+        seeking: &mut Seeking,
+        time_us: i64,
+    ) -> Result<bool, Stop> {
         let at = match seeking.at {
             Some(at) => at,
             None => {
-                let at = self.find_fragment(source, time_us - seeking.back_us, &mut seeking.probe)?;
+                let from = time_us.saturating_sub(seeking.back_us);
+                let at = self.find_fragment(source, from, &mut seeking.probe)?;
                 seeking.at = Some(at);
                 at
             }
@@ -43,18 +56,22 @@ impl Fragmented {
             self.tracks[slot].skip_until = ticks(time_us - SETTLE_US, self.streams[slot].timescale);
         }
         let lead = selected.iter().copied().find(|&s| self.streams[s].kind == Kind::Video);
-        let Some(lead) = lead else { return Ok(()) };
+        let Some(lead) = lead else { return Ok(true) };
         if self.walk_to(source, selected, lead, ticks(time_us, self.streams[lead].timescale))? {
-            return Ok(());
+            return Ok(true);
         }
         // No sync sample between there and the target: further back.
         seeking.at = match self.index.values().copied().filter(|place| *place < at).max() {
             Some(earlier) if self.indexed => Some(earlier),
             Some(_) if at > self.first_moof => None,
-            _ => return Ok(()),
+            _ => return Ok(true),
         };
-        (seeking.back_us, seeking.probe) = ((seeking.back_us * 3).max(4_000_000), None);
-        self.step_seek(source, selected, seeking)
+        // Back from where this try began: the target may lie hours beyond the end.
+        let began = self.index.iter().find(|(_, place)| **place == at).map_or(time_us, |(time, _)| *time);
+        seeking.step_us = seeking.step_us.saturating_mul(3).max(4_000_000);
+        seeking.back_us = seeking.back_us.max(time_us.saturating_sub(began)).saturating_add(seeking.step_us);
+        seeking.probe = None;
+        Ok(false)
     }
 
     /// Walks on, from header to header, until the leading track has passed `target`; it begins at its last sync sample

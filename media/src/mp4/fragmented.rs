@@ -58,6 +58,8 @@ pub(super) struct Seeking {
     pub time_us: u64,
     /// How much before the target a sync sample is looked for.
     pub back_us: i64,
+    /// By how much further back the last try began.
+    pub step_us: i64,
     pub probe: Option<Probe>,
     /// The fragment to look at; it is tried earlier and earlier until it has a sync sample.
     pub at: Option<u64>,
@@ -333,7 +335,7 @@ impl Demuxer for Fragmented {
     fn seek(&mut self, source: &Source, selected: &[usize], time_us: u64) -> Result<(), Stop> {
         let mut seeking = match self.seeking.take().filter(|s| s.time_us == time_us) {
             Some(seeking) => seeking,
-            None => Seeking { time_us, back_us: 0, probe: None, at: None },
+            None => Seeking { time_us, back_us: 0, step_us: 0, probe: None, at: None },
         };
         // The index may be at the end: worth one look before searching.
         while !self.indexed && matches!(self.extras, Extras::MfraSize | Extras::Mfra(_)) && time_us > 0 {
