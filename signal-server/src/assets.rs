@@ -90,12 +90,31 @@ impl Assets {
         Self(files.collect())
     }
 
+    /// Names the picture of link previews by its whole address, as the Open Graph protocol has it.
+    /// The compressed variants of such a page are the old ones; it is small.
+    pub fn at_host(mut self, host: &str) -> Self {
+        let whole = format!("content=\"https://{host}{CARD}\"");
+        for file in self.0.values_mut().filter(|file| file.is_page()) {
+            let text = String::from_utf8_lossy(&file.plain.bytes);
+            let named = text.replace(&format!("content=\"{CARD}\""), &whole);
+            if named != text {
+                file.plain = Variant::new(Bytes::from(named));
+                (file.brotli, file.gzip) = (None, None);
+            }
+        }
+        self
+    }
+
     pub fn get(&self, name: &str) -> Option<&File> {
         self.0.get(name)
     }
 }
 
 impl File {
+    fn is_page(&self) -> bool {
+        self.content_type.starts_with("text/html")
+    }
+
     /// The answer to a GET or HEAD, compressed as the client accepts it; 304 if it has this very version.
     pub fn respond(&self, request: &HeaderMap) -> Response<Body> {
         let (variant, encoding) = match (&self.brotli, &self.gzip) {
@@ -141,6 +160,9 @@ impl Variant {
         }
     }
 }
+
+/// The picture of link previews.
+const CARD: &str = "/card.png";
 
 fn is_variant(name: &str) -> bool {
     name.ends_with(".br") || name.ends_with(".gz")
@@ -247,6 +269,30 @@ mod tests {
             assets().get("a.js.br").is_none(),
             "variants are no files of their own"
         );
+    }
+
+    #[test]
+    fn a_page_names_its_preview_picture_by_its_whole_address_where_the_host_is_known() {
+        let page = || {
+            let plain = r#"<meta property="og:image" content="/card.png" /><img src="/card.png">"#;
+            let file = |name: &str, text| (name.to_owned(), Bytes::from_static(text));
+            let files = [
+                file("index.html", plain.as_bytes()),
+                file("index.html.br", b"old".as_slice()),
+            ];
+            Assets::from_files(files.into_iter())
+        };
+        let text = |assets: &Assets| {
+            let file = assets.get("index.html").unwrap();
+            String::from_utf8(file.plain.bytes.to_vec()).unwrap()
+        };
+        assert!(text(&page()).contains(r#"content="/card.png""#));
+        let named = page().at_host("baton.example");
+        assert_eq!(
+            text(&named),
+            r#"<meta property="og:image" content="https://baton.example/card.png" /><img src="/card.png">"#
+        );
+        assert!(named.get("index.html").unwrap().brotli.is_none());
     }
 
     #[test]

@@ -84,6 +84,10 @@ impl Server {
             Some(directory) => Assets::from_directory(directory)?,
             None => Assets::built_in(),
         };
+        let assets = match config.hosts.first() {
+            Some(host) => assets.at_host(host),
+            None => assets,
+        };
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("--listen {}", config.listen))?;
