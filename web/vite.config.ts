@@ -1,6 +1,7 @@
 import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig, type Plugin } from 'vite';
+import { htmlWords } from './src/messages.ts';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -8,7 +9,7 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 export default defineConfig(({ mode }) => {
   const fake = mode === 'fake';
   return {
-    plugins: [embedAtPath(), earlyLoads(), ownBoot(), clientTypes(), ...(fake ? [fakeEngine(), devFilm()] : [])],
+    plugins: [wordsInHtml(), embedAtPath(), earlyLoads(), ownBoot(), clientTypes(), ...(fake ? [fakeEngine(), devFilm()] : [])],
     // Our code is imported by other origins too (/client.js), so assets are found relative to the module that names them.
     experimental: {
       renderBuiltUrl: (_file, { hostType }) => (hostType === 'html' ? undefined : { relative: true }),
@@ -99,6 +100,22 @@ function ownBoot(): Plugin {
       if (!importer?.endsWith('/boot.ts?page')) return null;
       // The same file by another spelling is another module, with the same address in the end.
       return id.includes('?') ? `${here('src')}/${id}` : null;
+    },
+  };
+}
+
+/** The HTML has its words from messages.ts too. */
+function wordsInHtml(): Plugin {
+  return {
+    name: 'baton-words-in-html',
+    transformIndexHtml: {
+      order: 'pre',
+      handler: (html) =>
+        html.replace(/%([a-z]+)%/g, (place, name: string) => {
+          const words = htmlWords[name];
+          if (words === undefined) throw new Error(`no words for ${place}`);
+          return words.replace(/"/g, '&quot;');
+        }),
     },
   };
 }

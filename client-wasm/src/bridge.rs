@@ -253,7 +253,8 @@ pub struct PeerStats {
     pub conn: u64,
     /// `publisher`, `seeder`, `viewer` or `keeper`.
     pub role: PeerRole,
-    pub rtt_us: u64,
+    /// Microseconds; `None` until measured.
+    pub rtt_us: Option<u64>,
     pub down_bytes_per_second: u64,
     pub up_bytes_per_second: u64,
     pub received: u64,
@@ -284,8 +285,15 @@ pub struct Stats {
     pub from_viewers: u64,
     pub others_permille: u16,
     pub complete_peers: u32,
+    /// All that is missing here is at somebody who is connected and passes on.
+    pub missing_reachable: bool,
+    /// Who has something that is missing here and passes nothing on.
+    pub paused_peers: u32,
+    /// While the file is being read for its hash.
     pub hash_permille: Option<u16>,
     pub blake3: Option<[u8; 32]>,
+    /// Byte ranges of the file that are here, in order; as coarse as a slider shows them.
+    pub have_ranges: Vec<(u64, u64)>,
     pub peers: Vec<PeerStats>,
 }
 
@@ -302,6 +310,7 @@ pub enum ProblemCode {
     BadLink,
     WrongVersion,
     NobodyHere,
+    AllPaused,
     ServerLost,
     ServerRefused,
     UnsupportedMedia,
@@ -312,6 +321,8 @@ pub enum ProblemCode {
     Expired,
     Fraud,
     MediaBroken,
+    NoSound,
+    EngineStopped,
 }
 
 impl ProblemCode {
@@ -321,6 +332,7 @@ impl ProblemCode {
             ProblemCode::BadLink => "bad-link",
             ProblemCode::WrongVersion => "wrong-version",
             ProblemCode::NobodyHere => "nobody-here",
+            ProblemCode::AllPaused => "all-paused",
             ProblemCode::ServerLost => "server-lost",
             ProblemCode::ServerRefused => "server-refused",
             ProblemCode::UnsupportedMedia => "unsupported-media",
@@ -331,6 +343,8 @@ impl ProblemCode {
             ProblemCode::Expired => "expired",
             ProblemCode::Fraud => "fraud",
             ProblemCode::MediaBroken => "media-broken",
+            ProblemCode::NoSound => "no-sound",
+            ProblemCode::EngineStopped => "engine-stopped",
         }
     }
 }

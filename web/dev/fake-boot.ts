@@ -165,7 +165,7 @@ class FakeView extends FakeStream implements View {
     const t = this.seconds();
     const forced = query.get('phase') as Phase | null;
     if (forced || t < 0.6) {
-      return { ...base, phase: forced ?? (t < 0.3 ? 'connecting' : 'looking'), have: 0, peers: [], bytes_received: 0, down_bps: 0 };
+      return { ...base, phase: forced ?? (t < 0.3 ? 'connecting' : 'looking'), have: 0, have_ranges: [], peers: [], bytes_received: 0, down_bps: 0 };
     }
     const phase: Phase = base.complete ? 'complete' : this.file || this.startup === null ? 'fetching' : 'playing';
     return { ...base, phase, startup_ms: this.startup, have_ranges: [[0, base.have * 0.6], [0.85, 0.85 + base.have * 0.15]] };

@@ -137,7 +137,10 @@ export type Phase =
 export type ProblemCode =
   | 'bad-link'
   | 'wrong-version'
+  /** Nobody who is connected has what is missing. */
   | 'nobody-here'
+  /** Whoever has what is missing passes nothing on at present. */
+  | 'all-paused'
   | 'server-lost'
   | 'server-refused'
   | 'unsupported-media'
@@ -147,12 +150,16 @@ export type ProblemCode =
   | 'ended'
   | 'expired'
   | 'fraud'
-  | 'media-broken';
+  | 'media-broken'
+  /** The picture plays, its sound cannot. */
+  | 'no-sound'
+  /** The engine broke down: nothing moves in this client any more. */
+  | 'engine-stopped';
 
 /** Something that a person should know about. It goes away by itself (`problem: null`) when it is over. */
 export interface Problem {
   code: ProblemCode;
-  /** For experts: a codec, a file name, the server's reason. */
+  /** For experts: a codec, a place in a file, the server's reason as a code (`swarm-full`). */
   detail?: string;
   /** Seconds until the next attempt, where there is one. */
   retry_s?: number;
@@ -216,11 +223,11 @@ export interface Stats {
 }
 
 export interface ShareStats extends Stats {
-  /** Background hashing, 0 to 1; `null` when it has not begun or is over. */
+  /** Background hashing, above 0 and below 1; `null` when it has not begun or is over. */
   hash_progress: number | null;
 }
 
 export interface ViewStats extends Stats {
-  /** Which parts of the file are here, as fractions from 0 to 1 in order; absent when the engine does not say. */
-  have_ranges?: [number, number][];
+  /** Which parts of the file are here, as fractions of its bytes from 0 to 1 in order, as coarse as a slider shows them. */
+  have_ranges: [number, number][];
 }

@@ -26,14 +26,14 @@ interface Engine {
   glue: Promise<Glue>;
   module: Promise<WebAssembly.Module>;
   worker: Worker;
-  /** Rejects when the worker's script does not come. */
+  /** Rejects when the worker's script does not come, or breaks down before there is a client to tell (client-wasm listens from then on). */
   failed: Promise<never>;
 }
 
 /** Why the engine cannot run here; `code` is a `ProblemCode`. */
 export class BootError extends Error {
   constructor(
-    readonly code: 'unsupported-browser' | 'server-lost',
+    readonly code: 'unsupported-browser' | 'server-lost' | 'engine-stopped',
     message: string,
   ) {
     super(message);
@@ -91,7 +91,10 @@ function beginEngine(build: Build): Engine {
   );
   glue.catch(() => undefined);
   const failed = new Promise<never>((_, reject) => {
-    worker.addEventListener('error', (event) => reject(new BootError('server-lost', event.message)), { once: true });
+    // Only an exception has words; a script that did not come has none.
+    const why = (event: ErrorEvent): BootError =>
+      event.message ? new BootError('engine-stopped', event.message) : new BootError('server-lost', 'worker');
+    worker.addEventListener('error', (event) => reject(why(event)), { once: true });
   });
   failed.catch(() => undefined);
   return { build, module, worker, failed, glue };

@@ -1,6 +1,6 @@
 /** Every string that a person reads. One file, so that a translation is one file. */
-import type { PeerStats, Phase, Problem, ProblemCode } from './api';
-import { bytes, delay, percent, rate, timeLeft } from './format';
+import type { PeerStats, Phase, Problem, ProblemCode } from './api.ts';
+import { bytes, delay, percent, rate, timeLeft } from './format.ts';
 
 const plural = (n: number, one: string, many: string): string => `${n} ${n === 1 ? one : many}`;
 
@@ -29,6 +29,10 @@ const PROBLEMS: Record<ProblemCode, (retry: number | null, begun: boolean) => Pr
   'nobody-here': (retry, begun) => ({
     title: begun ? 'Nobody who has the rest is here right now.' : 'Nobody who has this is here right now.',
     next: `Leave this page open: it ${begun ? 'goes on' : 'starts'} by itself as soon as somebody comes back.${looking(retry)}`,
+  }),
+  'all-paused': (_, begun) => ({
+    title: `Whoever has ${begun ? 'the rest' : 'this'} is not passing it on at the moment.`,
+    next: `They have paused that, or are busy with others. It ${begun ? 'goes on' : 'starts'} by itself as soon as they do.`,
   }),
   'server-lost': (retry) => ({
     title: 'The connection to the server is lost.',
@@ -70,7 +74,34 @@ const PROBLEMS: Record<ProblemCode, (retry: number | null, begun: boolean) => Pr
     title: 'This film is damaged and cannot be played further.',
     next: 'You can still download it, exactly as it was shared.',
   }),
+  'no-sound': () => ({
+    title: 'This browser cannot play the sound of this film.',
+    next: 'It plays without. To hear it, open the link in another browser, or download it.',
+  }),
+  'engine-stopped': () => ({
+    title: 'Baton has stopped working on this page.',
+    next: 'Reload the page to start it again.',
+  }),
 };
+
+/** What `Problem.detail` says as a code. Other details (codecs, places in a file) are shown as they are. */
+const DETAILS: Record<string, string> = {
+  'unknown-container': 'unknown container',
+  'unknown-codecs': 'unknown codecs',
+  encrypted: 'the film is encrypted',
+  'append-refused': 'the browser refused a part of it',
+  MediaSource: 'it has no MediaSource',
+  version: 'it speaks another version',
+  clock: 'the clock of this computer is wrong',
+  signature: 'it does not accept this link',
+  'too-fast': 'too many messages',
+  'address-connections': 'too many connections from this address',
+  'address-swarms': 'too many different links from this address',
+  'swarm-full': 'too many people have this link open',
+  'server-full': 'it is full',
+};
+
+export const problemDetail = (detail: string): string => DETAILS[detail] ?? detail;
 
 /** The sentences for a problem. `retry`: whole seconds until the next attempt, or null. `begun`: a part of it is here. */
 export function problemText(problem: Problem, retry: number | null, begun = false): ProblemText {
@@ -89,7 +120,11 @@ export const FINAL: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   'expired',
   'fraud',
   'media-broken',
+  'engine-stopped',
 ]);
+
+/** What leaves the film playing. */
+export const NOTES: ReadonlySet<ProblemCode> = new Set<ProblemCode>(['no-sound']);
 
 const WATCH_STATUS: Record<Phase, string> = {
   starting: 'Starting…',
@@ -106,6 +141,14 @@ const FILE_STATUS: Partial<Record<Phase, string>> = {
   connecting: 'Finding the file…',
   fetching: 'Fetching',
   playing: 'Fetching',
+};
+
+/** Filled into the HTML by the build, apart from the others so that no script carries them. */
+export const htmlWords: Record<string, string> = {
+  description: 'Drop a film, pass the link, watch at once. From browser to browser; nothing is uploaded.',
+  card: 'Drop a film, pass the link, watch at once.',
+  stage: 'Stage',
+  noscript: 'Baton runs in the browser and needs JavaScript.',
 };
 
 export const messages = {
@@ -133,6 +176,7 @@ export const messages = {
     send: 'Share…',
     another: 'Share another file',
     stop: 'Stop sharing',
+    replaceConfirm: (name: string) => `Share another file instead? Only you have all of ${name} so far; its link will stop working.`,
     stopConfirm: 'Stop sharing? Only you have all of it so far; the link will stop working.',
     onlyHere: 'This link says “localhost”, so it works on this computer only. Start the server with --lan to share it in your house.',
     qr: 'Scan to watch on a phone or TV',
@@ -249,8 +293,8 @@ export const messages = {
       return facts;
     },
     peerHas: (peer: PeerStats) => (peer.complete >= 1 ? 'has it all' : `has ${percent(peer.complete)}`),
-    gives: (bps: number) => `${rate(bps)} to you`,
-    takes: (bps: number) => `${rate(bps)} from you`,
+    gave: (received: number) => `${bytes(received)} to you`,
+    took: (sent: number) => `${bytes(sent)} from you`,
   },
 
   format: { delay, bytes, rate, percent },

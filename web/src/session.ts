@@ -40,6 +40,7 @@ export const session = {
 let watcher: () => void = () => undefined;
 let pending: File[] | null = null;
 let failures = 0;
+let broken: Problem | null = null;
 
 /** The user interface asks to be told of every change of `session` and `baton`. */
 export function onSessionChange(listener: () => void): void {
@@ -52,7 +53,17 @@ export function begin(): void {
   warmUp(location.hash.length > 1);
   followAddress();
   addEventListener('hashchange', followAddress);
+  addEventListener('error', (event) => engineStopped(event.error));
+  addEventListener('unhandledrejection', (event) => engineStopped(event.reason));
   void startEngine();
+}
+
+/** The engine's half in this page broke down: it never answers again. (Of the worker's half, `stats().problem` tells.) */
+function engineStopped(error: unknown): void {
+  if (typeof WebAssembly !== 'object' || !(error instanceof WebAssembly.RuntimeError)) return;
+  broken = { code: 'engine-stopped', detail: error.message };
+  session.problem = broken;
+  watcher();
 }
 
 /** Publishes files under a new link; what was shared before stops. */
@@ -103,7 +114,7 @@ export function linkIn(text: string): { origin: string; fragment: string } | nul
 async function startEngine(): Promise<void> {
   try {
     baton.client = await startClient();
-    session.problem = null;
+    session.problem = broken;
   } catch (error) {
     session.problem = bootProblem(error);
     if (session.problem.retry_s !== undefined) setTimeout(() => void startEngine(), session.problem.retry_s * 1000);
@@ -120,6 +131,7 @@ function bootProblem(error: unknown): Problem {
     const retry_s = Math.min(30, 2 ** failures) * (0.75 + Math.random() / 2);
     return { code: 'server-lost', detail: error.message, retry_s };
   }
+  if (error instanceof BootError) return { code: error.code, detail: error.message };
   return { code: 'unsupported-browser', detail: error instanceof Error ? error.message : String(error) };
 }
 
@@ -127,7 +139,7 @@ function followAddress(): void {
   const fragment = location.hash.slice(1);
   baton.view?.close();
   baton.view = null;
-  if (baton.client) session.problem = null;
+  if (baton.client) session.problem = broken;
   session.link = fragment === '' ? '' : `${location.origin}/#${fragment}`;
   // The style sheet shows the stage by this, before any other script is here.
   document.documentElement.dataset.view = session.link === '' ? 'share' : 'watch';
@@ -149,7 +161,7 @@ function sharePending(): void {
   if (!baton.client || !pending) return;
   try {
     baton.share = baton.client.share(pending);
-    session.problem = null;
+    session.problem = broken;
   } catch (error) {
     session.problem = { code: 'file-unreadable', detail: String(error) };
   }

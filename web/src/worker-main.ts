@@ -15,6 +15,12 @@ export function run(glue: WorkerGlue, build: 'mvp' | 'simd'): void {
 }
 
 function becomeEngine(glue: WorkerGlue): void {
+  // Only what is thrown is heard by the page; the engine also breaks down in promises.
+  self.addEventListener('unhandledrejection', (event) => {
+    setTimeout(() => {
+      throw event.reason;
+    });
+  });
   const begin = (event: MessageEvent): void => {
     const { module } = event.data as { module?: WebAssembly.Module };
     if (!module) return;

@@ -20,11 +20,18 @@ share.onchange = () => {
 };
 share.setUpload({ bytesPerSecond: 500_000 });
 share.setUpload({ paused: true });
+share.ticket;        // for `baton keep` on a server of one's own: serves it, cannot read it
 share.stop();
 
 const view = client.open(link);
 view.attach(video);
 const { title, duration_s, playable } = await view.meta;
+
+view.onchange = () => {
+  const german = view.film()?.tracks.find((it) => it.kind === 'audio' && it.language === 'deu' && it.playable);
+  if (german && !german.selected) view.select('audio', german.id);
+};
+view.select('subtitles', null); // none
 
 await view.fetchAll();
 const blob = await view.download();

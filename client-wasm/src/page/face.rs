@@ -25,6 +25,10 @@ pub struct Client {
     views: Cell<u32>,
     /// Opened by the page's script while the WASM was still loading; the first stream takes it.
     socket: Cell<Option<WebSocket>>,
+}
+
+/// Lives in the page's core and not in [`Client`]: an embedder may keep a View only, and what JavaScript refers to no longer is collected.
+pub struct Running {
     _handlers: Vec<Handler>,
     _tick: Interval,
 }
@@ -54,6 +58,15 @@ impl Client {
                 messages.push(PageEvent::Worker(data));
             }
         });
+        let mut handlers = vec![on_message];
+        for (name, of) in [("error", "message"), ("messageerror", "type")] {
+            let stopped = inbox.clone();
+            handlers.push(Handler::new(&worker, name, move |event| {
+                let why = js_sys::Reflect::get(&event, &of.into());
+                let why = why.ok().and_then(|why| why.as_string());
+                stopped.push(PageEvent::EngineStopped(why.unwrap_or_default()));
+            }));
+        }
         let leaving = inbox.clone();
         let window: web_sys::EventTarget = js_sys::global().unchecked_into();
         let on_hide = Handler::new(&window, "pagehide", move |event| {
@@ -66,14 +79,18 @@ impl Client {
         });
         let ticks = inbox.clone();
         let tick = Interval::new(TICK_MS, move || ticks.push(PageEvent::Tick));
-        let (views, socket) = (Cell::new(0), Cell::new(socket));
+        handlers.push(on_hide);
+        inbox.with(|page| {
+            page.running = Some(Running {
+                _handlers: handlers,
+                _tick: tick,
+            })
+        });
         Client {
             inbox,
             worker,
-            views,
-            socket,
-            _handlers: vec![on_message, on_hide],
-            _tick: tick,
+            views: Cell::new(0),
+            socket: Cell::new(socket),
         }
     }
 
@@ -129,7 +146,7 @@ impl Client {
                 },
                 &file,
             );
-            page.streams.insert(number, stream);
+            page.add(number, stream);
             (number, url, ticket)
         });
         Ok(Share {
@@ -191,14 +208,11 @@ impl Client {
                         }
                         _ => ProblemCode::BadLink,
                     };
-                    let problem = Problem {
-                        code,
-                        detail: Some(error.to_string()),
-                    };
+                    let problem = Problem { code, detail: None };
                     PageStream::broken(number, worker.clone(), emitter, problem)
                 }
             };
-            page.streams.insert(number, stream);
+            page.add(number, stream);
             number
         });
         View {
@@ -215,8 +229,19 @@ impl Client {
             }
         });
         // The goodbyes need a moment to leave through the page's channels.
-        let worker = self.worker.clone();
-        gloo_timers::callback::Timeout::new(GOODBYE_MS, move || worker.terminate()).forget();
+        let (worker, inbox) = (self.worker.clone(), self.inbox.clone());
+        let end = move || {
+            worker.terminate();
+            // Dropped outside: it holds the inbox, and one of its handlers may be the last to do so.
+            let running = inbox.with(|page| {
+                for stream in page.streams.values_mut() {
+                    stream.hang_up();
+                }
+                page.running.take()
+            });
+            drop(running);
+        };
+        gloo_timers::callback::Timeout::new(GOODBYE_MS, end).forget();
     }
 }
 
@@ -224,6 +249,13 @@ impl Page {
     fn number(&mut self) -> StreamNumber {
         self.next_stream += 1;
         self.next_stream - 1
+    }
+
+    /// Nobody asks for its numbers any more; what runs goes on.
+    fn forget(&mut self, stream: StreamNumber) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.forgotten = true;
+        }
     }
 
     fn emitter(&self) -> Rc<Emitter> {
@@ -247,6 +279,18 @@ pub struct Share {
 pub struct View {
     inbox: PageInbox,
     stream: StreamNumber,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.inbox.with(|page| page.forget(self.stream));
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.inbox.with(|page| page.forget(self.stream));
+    }
 }
 
 #[wasm_bindgen]

@@ -30,6 +30,8 @@ pub enum PageEvent {
     Socket(StreamNumber, signalling::SocketEvent),
     Rtc(StreamNumber, u64, rtc::RtcEvent),
     Video(StreamNumber, player::VideoEvent),
+    /// The worker is gone, and what it said last.
+    EngineStopped(String),
     Tick,
 }
 
@@ -41,6 +43,10 @@ pub struct Page {
     next_stream: StreamNumber,
     inbox: Weak<Inbox<PageEvent, Page>>,
     calls: Vec<Call>,
+    /// Why the worker is gone.
+    stopped: Option<String>,
+    /// What keeps all this turning until `close`, whichever of Client, Share and View are still referred to.
+    running: Option<face::Running>,
 }
 
 /// Makes events of one kind for one stream.
@@ -65,6 +71,8 @@ impl Page {
             next_stream: 1,
             inbox: Weak::new(),
             calls: Vec::new(),
+            stopped: None,
+            running: None,
         };
         let inbox = Inbox::new(page, Page::handle, Page::settle);
         inbox.with(|page| page.inbox = Rc::downgrade(&inbox));
@@ -77,12 +85,26 @@ impl Page {
             PageEvent::Socket(stream, event) => self.in_stream(stream, |s| s.socket(event)),
             PageEvent::Rtc(stream, conn, event) => self.in_stream(stream, |s| s.rtc(conn, event)),
             PageEvent::Video(stream, event) => self.in_stream(stream, |s| s.video(event)),
+            PageEvent::EngineStopped(why) => {
+                for stream in self.streams.values_mut() {
+                    stream.engine_stopped(&why);
+                }
+                self.stopped.get_or_insert(why);
+            }
             PageEvent::Tick => {
                 for stream in self.streams.values_mut() {
                     stream.tick();
                 }
+                self.streams.retain(|_, s| !(s.forgotten && s.ended()));
             }
         }
+    }
+
+    fn add(&mut self, number: StreamNumber, mut stream: PageStream) {
+        if let Some(why) = &self.stopped {
+            stream.engine_stopped(why);
+        }
+        self.streams.insert(number, stream);
     }
 
     /// Gathers what has to be called once nothing is borrowed: promises to settle, `onchange`.

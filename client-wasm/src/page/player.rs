@@ -54,6 +54,8 @@ pub enum PlayerNews {
     },
     /// Nothing that this browser takes.
     Unsupported(String),
+    /// The picture plays; no sound that this browser takes goes with it.
+    NoSound(String),
     Broken(String),
 }
 
@@ -61,6 +63,8 @@ pub enum PlayerNews {
 pub struct Player {
     video: HtmlVideoElement,
     source: MediaSource,
+    /// Its constructor, which knows what may be appended.
+    kind: js_sys::Function,
     url: String,
     handlers: Vec<Handler>,
     emit: Rc<dyn Fn(VideoEvent)>,
@@ -110,7 +114,7 @@ impl Player {
         began_ms: f64,
         emit: Rc<dyn Fn(VideoEvent)>,
     ) -> Option<Player> {
-        let source = media_source()?;
+        let (kind, source) = media_source()?;
         // ManagedMediaSource's sourceopen never fires without it.
         let _ = js_sys::Reflect::set(&video, &"disableRemotePlayback".into(), &JsValue::TRUE);
         let url = Url::create_object_url_with_source(&source).ok()?;
@@ -132,6 +136,7 @@ impl Player {
         Some(Player {
             video,
             source,
+            kind,
             url,
             handlers,
             emit,
@@ -148,6 +153,16 @@ impl Player {
             broken: false,
             pictures,
         })
+    }
+
+    /// Whether this browser plays this type.
+    pub fn takes(&self, mime: &str) -> bool {
+        // Through the constructor at hand: where only ManagedMediaSource exists, `MediaSource.isTypeSupported` throws.
+        let ask = js_sys::Reflect::get(&self.kind, &"isTypeSupported".into());
+        ask.ok()
+            .and_then(|ask| ask.dyn_into::<js_sys::Function>().ok())
+            .and_then(|ask| ask.call1(&self.kind, &mime.into()).ok())
+            .is_some_and(|answer| answer.is_truthy())
     }
 
     /// Milliseconds from the beginning of the wait to the first picture.
@@ -243,7 +258,7 @@ impl Player {
             VideoEvent::Texts if self.buffers.is_empty() => Vec::new(),
             VideoEvent::Texts => vec![self.select_news()],
             VideoEvent::UpdateEnd => self.pump(),
-            VideoEvent::AppendFailed => self.fail("a segment was refused"),
+            VideoEvent::AppendFailed => self.fail("append-refused"),
             VideoEvent::Seeking => self.seeking(),
             VideoEvent::Moved => {
                 let mut news = self.playhead();
@@ -299,19 +314,21 @@ impl Player {
         }
         let of = |kind: TrackKind| info.tracks.iter().filter(move |t| t.kind == kind);
         let first = |kind| of(kind).find(|t| self.plays(t));
+        let codecs = |tracks: &mut dyn Iterator<Item = &Track>| {
+            let names: Vec<&str> = tracks.map(|t| t.codec.as_str()).collect();
+            names.join(", ")
+        };
         let (video, audio) = (first(TrackKind::Video), first(TrackKind::Audio));
         let chosen: Vec<Track> = video.into_iter().chain(audio).cloned().collect();
         if chosen.is_empty() || (of(TrackKind::Video).next().is_some() && video.is_none()) {
-            let mimes = info
-                .tracks
-                .iter()
-                .map(|t| t.codec.as_str())
-                .collect::<Vec<_>>()
-                .join(", ");
+            let all = codecs(&mut info.tracks.iter());
             self.broken = true;
-            return vec![PlayerNews::Unsupported(mimes)];
+            return vec![PlayerNews::Unsupported(all)];
         }
+        let mute = (audio.is_none() && of(TrackKind::Audio).next().is_some())
+            .then(|| PlayerNews::NoSound(codecs(&mut of(TrackKind::Audio))));
         self.set_length();
+        let mut news: Vec<PlayerNews> = mute.into_iter().collect();
         for track in chosen {
             match self.source.add_source_buffer(&track.mime) {
                 Ok(buffer) => self.add(track, buffer),
@@ -320,7 +337,7 @@ impl Player {
                 Err(error) => return self.fail(&door::message(&error)),
             }
         }
-        let mut news = vec![self.select_news()];
+        news.push(self.select_news());
         for segment in std::mem::take(&mut self.early) {
             news.extend(self.append(segment));
         }
@@ -432,7 +449,12 @@ impl Player {
     }
 
     fn seeking(&mut self) -> Vec<PlayerNews> {
-        let to_s = self.video.current_time();
+        // At the very end there is no picture: the last one is what is meant. (A length that is not known is no bound.)
+        let to_s = self
+            .video
+            .current_time()
+            .min(self.source.duration() - END_S)
+            .max(0.0);
         self.waiting = false;
         if self.buffers.is_empty() {
             return Vec::new();
@@ -547,8 +569,12 @@ impl Buffer {
         self.buffer.buffered().ok().and_then(end).unwrap_or(0.0)
     }
 
+    /// Whether a jump there finds what it needs: a track that is all here needs nothing beyond its end (sound is often a little shorter
+    /// than its picture).
     fn holds(&self, at_s: f64) -> bool {
-        self.buffer
+        let over = self.ended && self.queue.is_empty() && !self.flush && at_s >= self.end_s();
+        over || self
+            .buffer
             .buffered()
             .is_ok_and(|ranges| contains(&ranges, at_s))
     }
@@ -576,7 +602,7 @@ fn joined(parts: &[Segment]) -> js_sys::ArrayBuffer {
 }
 
 /// MediaSource, or ManagedMediaSource where that is all there is (iPhone).
-fn media_source() -> Option<MediaSource> {
+fn media_source() -> Option<(js_sys::Function, MediaSource)> {
     let global = js_sys::global();
     let get = |name: &str| {
         js_sys::Reflect::get(&global, &name.into())
@@ -586,9 +612,8 @@ fn media_source() -> Option<MediaSource> {
     let constructor: js_sys::Function = get("MediaSource")
         .or_else(|| get("ManagedMediaSource"))?
         .unchecked_into();
-    js_sys::Reflect::construct(&constructor, &js_sys::Array::new())
-        .ok()
-        .map(JsCast::unchecked_into)
+    let source = js_sys::Reflect::construct(&constructor, &js_sys::Array::new()).ok()?;
+    Some((constructor, source.unchecked_into()))
 }
 
 /// Says when the next picture is on the screen: `requestVideoFrameCallback`, or `loadeddata` and `seeked` where an engine
@@ -655,6 +680,8 @@ const KEEP_PAST_S: f64 = 20.0;
 const KEEP_PAST_MIN_S: f64 = 10.0;
 /// Evicting in steps keeps the number of `remove` calls small, seconds.
 const EVICT_STEP_S: f64 = 10.0;
+/// A jump beyond this much before the end means the end, seconds: the last picture at ten per second.
+const END_S: f64 = 0.1;
 /// Holes up to this are stepped over, seconds.
 const GAP_S: f64 = 0.5;
 /// The playhead is told when it moved by this much, seconds.

@@ -129,7 +129,7 @@ pub async fn add_candidates(pc: &RtcPeerConnection, candidates: &[IceCandidate])
     }
 }
 
-/// Looks up whether the chosen candidate pair is relayed (webrtc-stats, `candidate-pair` and `local-candidate`).
+/// Looks up whether the selected candidate pair is relayed (webrtc-stats: the transport names it; Firefox marks the pair itself).
 pub async fn find_path(pc: RtcPeerConnection, relayed: Rc<Cell<bool>>) {
     let Ok(report) = JsFuture::from(pc.get_stats()).await else {
         return;
@@ -140,15 +140,23 @@ pub async fn find_path(pc: RtcPeerConnection, relayed: Rc<Cell<bool>>) {
             .ok()
             .and_then(|v| v.as_string())
     };
-    let mut local = None;
-    report.for_each(&mut |entry, _| {
-        if text(&entry, "type").as_deref() == Some("candidate-pair")
-            && text(&entry, "state").as_deref() == Some("succeeded")
-        {
-            local = text(&entry, "localCandidateId");
+    let mut selected = None;
+    report.for_each(&mut |entry, id| match text(&entry, "type").as_deref() {
+        Some("transport") => {
+            selected = text(&entry, "selectedCandidatePairId").or(selected.take());
         }
+        Some("candidate-pair") => {
+            let marked = js_sys::Reflect::get(&entry, &"selected".into());
+            if marked.is_ok_and(|marked| marked.is_truthy()) {
+                selected = id.as_string();
+            }
+        }
+        _ => {}
     });
-    let Some(local) = local else { return };
+    let Some(pair) = selected else { return };
+    let Some(local) = text(&report.get(&pair.into()), "localCandidateId") else {
+        return;
+    };
     let candidate = report.get(&local.into());
     if !candidate.is_undefined() {
         relayed.set(text(&candidate, "candidateType").as_deref() == Some("relay"));

@@ -128,7 +128,7 @@ impl Rtc {
             && !ice.is_empty()
             && reconfigure(&spare.pc, &configuration(&ice)).is_err()
         {
-            self.spare = None;
+            self.drop_spare();
         }
         self.ice = ice;
     }
@@ -136,6 +136,11 @@ impl Rtc {
     /// How many connections are open or being made.
     pub fn len(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Whether a connection is being made.
+    pub fn opening(&self) -> bool {
+        self.connections.values().any(|c| !c.connected)
     }
 
     /// `(direct, relay)` among the open ones.
@@ -228,8 +233,23 @@ impl Rtc {
         Timeout::new(LINGER_MS, move || connection.pc.close()).forget();
     }
 
+    /// Looks up which way each open connection goes.
+    pub fn find_paths(&self) {
+        for connection in self.connections.values().filter(|c| c.connected) {
+            spawn_local(find_path(connection.pc.clone(), connection.relayed.clone()));
+        }
+    }
+
+    /// Unclosed it would count against the browser's limit until it is collected.
+    fn drop_spare(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            spare.pc.close();
+        }
+    }
+
     /// Closes everything this instant, without a word: there is no time for one.
     pub fn hang_up(&mut self) {
+        self.drop_spare();
         self.by_peer.clear();
         for (_, connection) in std::mem::take(&mut self.connections) {
             connection.pc.close();
@@ -238,9 +258,7 @@ impl Rtc {
 
     /// Closes everything.
     pub fn close_all(&mut self) {
-        if let Some(spare) = self.spare.take() {
-            spare.pc.close();
-        }
+        self.drop_spare();
         for conn in self.connections.keys().copied().collect::<Vec<_>>() {
             self.close(conn);
         }

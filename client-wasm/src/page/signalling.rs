@@ -160,6 +160,8 @@ impl Signalling {
     pub fn leave(&mut self) {
         self.send(&ClientMessage::Leave);
         self.retry = None;
+        self.keepalive = None;
+        self.joined = false;
         self.drop_socket();
     }
 
@@ -193,6 +195,8 @@ impl Signalling {
             }));
         let open = socket.ready_state() == WebSocket::OPEN;
         self.socket = Some(socket);
+        let emit = self.emit.clone();
+        self.keepalive = Some(Timeout::new(WELCOME_MS, move || emit(SocketEvent::Closed)));
         if open {
             self.join();
         }
@@ -255,20 +259,19 @@ impl Signalling {
         }
     }
 
-    /// A socket that stands but says nothing for twice its keepalive is a lost one.
+    /// A socket that stands but says nothing for twice its keepalive is a lost one; until the Welcome, for [`WELCOME_MS`].
     fn heard(&mut self) {
-        if self.keepalive_ms > 0 {
+        if self.joined {
             let emit = self.emit.clone();
-            self.keepalive = Some(Timeout::new(self.keepalive_ms, move || {
-                emit(SocketEvent::Closed)
-            }));
+            let lost = move || emit(SocketEvent::Closed);
+            self.keepalive = (self.keepalive_ms > 0).then(|| Timeout::new(self.keepalive_ms, lost));
         }
     }
 
     fn welcomed(&mut self, keepalive_s: u16) {
         self.keepalive_ms = u32::from(keepalive_s) * 2000;
-        self.heard();
         self.joined = true;
+        self.heard();
         self.attempt = 0;
         self.lost_since_ms = None;
         for (to, blob) in std::mem::take(&mut self.outbox) {
@@ -318,6 +321,9 @@ fn pause_ms(retry_ms: Option<u32>, attempt: u32) -> (u32, u32) {
     }
 }
 
+/// How long a server may take to welcome us, milliseconds. What accepts and stays silent (a proxy without its server, a hotel's
+/// network) is tried again.
+const WELCOME_MS: u32 = 10_000;
 /// Attempts without a welcome from which on the server's own word may only lengthen the wait.
 const PATIENT_FROM: u32 = 2;
 /// First wait after a loss, milliseconds; doubled each time.

@@ -68,6 +68,9 @@ pub fn stats_object(stream: &PageStream) -> JsValue {
     set(&object, "path_counts", paths);
     set(&object, "peers", peers(stream));
     set(&object, "problem", problem(stream));
+    if stream.side == Side::View {
+        set(&object, "have_ranges", have_ranges(stream));
+    }
     object
 }
 
@@ -85,13 +88,25 @@ fn have(stream: &PageStream) -> f64 {
     }
 }
 
+fn have_ranges(stream: &PageStream) -> Array {
+    let size = stream.meta.as_ref().map_or(0, |m| m.size).max(1) as f64;
+    let pair = |(from, to): &(u64, u64)| {
+        Array::of2(&(*from as f64 / size).into(), &(*to as f64 / size).into())
+    };
+    stream.worker_stats.have_ranges.iter().map(pair).collect()
+}
+
 fn peers(stream: &PageStream) -> Array {
     let list = Array::new();
     for peer in &stream.worker_stats.peers {
         let object: JsValue = Object::new().into();
         set(&object, "id", PeerId(peer.id).to_string());
         set(&object, "role", role(peer.role));
-        set(&object, "rtt_ms", peer.rtt_us as f64 / 1000.0);
+        set(
+            &object,
+            "rtt_ms",
+            option(peer.rtt_us.map(|us| us as f64 / 1000.0)),
+        );
         set(&object, "down_bps", peer.down_bytes_per_second as f64);
         set(&object, "up_bps", peer.up_bytes_per_second as f64);
         set(&object, "received", peer.received as f64);

@@ -1,7 +1,7 @@
 //! One stream as the page has it: socket, connections, player, and the last numbers from the worker.
 
 use super::player::{Cue, Player, PlayerNews, Segment, VideoEvent};
-use super::problems;
+use super::problems::{self, Alone, Around};
 use super::rtc::{Identity, PeerBytes, Rtc, RtcEvent, RtcNews};
 use super::signalling::{News, Signalling, SocketEvent};
 use super::{Emitter, PageEvent, tell, tell_playhead};
@@ -14,7 +14,7 @@ use js_sys::{ArrayBuffer, Function};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{HtmlVideoElement, MediaSource, WebSocket, Worker};
+use web_sys::{HtmlVideoElement, WebSocket, Worker};
 
 /// Whose side of the stream this page is on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,8 +29,10 @@ pub struct PageStream {
     number: StreamNumber,
     worker: Worker,
     emitter: Rc<Emitter>,
-    /// `None` where the link is none: then there is only a problem to show.
+    /// `None` where the link is none, and after the last goodbye.
     network: Option<Network>,
+    /// The link is none: there is only a problem to show.
+    linkless: bool,
     player: Option<Player>,
     /// When the person began to wait, milliseconds of the page's clock.
     began_ms: f64,
@@ -38,13 +40,22 @@ pub struct PageStream {
     pub(super) meta: Option<Meta>,
     worker_problem: Option<Problem>,
     player_problem: Option<Problem>,
+    player_note: Option<Problem>,
+    /// Somebody wants to see it and there is nothing to show it with.
+    no_player: bool,
     refused: Option<Refusal>,
-    welcomed_ms: Option<f64>,
+    welcomed: bool,
+    alone: Alone,
     asked_more_ms: f64,
+    asked_paths_ms: f64,
     pub(super) regions: BTreeMap<PeerBytes, String>,
     pub paused: bool,
+    /// No Share or View of it is referred to any more.
+    pub forgotten: bool,
     upload_bytes_per_second: Option<u64>,
     closed_ms: Option<f64>,
+    /// Since when we say goodbye: closed, or a share that can serve nobody.
+    leaving_ms: Option<f64>,
     waiting: Waiting,
     onchange: Option<Function>,
     changed: bool,
@@ -134,6 +145,7 @@ impl PageStream {
         let blank = PageStream::blank(Side::View, number, worker, emitter, 0.0);
         PageStream {
             worker_problem: Some(problem),
+            linkless: true,
             ..blank
         }
     }
@@ -151,19 +163,26 @@ impl PageStream {
             worker,
             emitter,
             network: None,
+            linkless: false,
             player: None,
             began_ms,
             worker_stats: Stats::default(),
             meta: None,
             worker_problem: None,
             player_problem: None,
+            player_note: None,
+            no_player: false,
             refused: None,
-            welcomed_ms: None,
+            welcomed: false,
+            alone: Alone::default(),
             asked_more_ms: 0.0,
+            asked_paths_ms: 0.0,
             regions: BTreeMap::new(),
             paused: false,
+            forgotten: false,
             upload_bytes_per_second: None,
             closed_ms: None,
+            leaving_ms: None,
             waiting: Waiting::default(),
             onchange: None,
             changed: true,
@@ -195,7 +214,7 @@ impl PageStream {
             } => {
                 network.rtc.set_ice(ice);
                 self.refused = None;
-                self.welcomed_ms = Some(door::now_ms());
+                self.welcomed = true;
                 self.candidates(candidates);
             }
             ServerMessage::Candidates(candidates) => self.candidates(candidates),
@@ -341,10 +360,11 @@ impl PageStream {
         }
         let emit = Rc::new(move |event| emitter.push(PageEvent::Video(number, event)));
         self.player_problem = None;
+        self.player_note = None;
         match Player::new(video, self.began_ms, emit) {
             Some(player) => {
+                let mp3_in_mp4 = player.takes("audio/mp4; codecs=\"mp3\"");
                 self.player = Some(player);
-                let mp3_in_mp4 = MediaSource::is_type_supported("audio/mp4; codecs=\"mp3\"");
                 tell(
                     &self.worker,
                     &ToWorker::Attach {
@@ -354,11 +374,19 @@ impl PageStream {
                 );
             }
             None => {
-                self.player_problem = Some(Problem {
-                    code: ProblemCode::UnsupportedBrowser,
-                    detail: None,
-                })
+                self.no_player = true;
+                self.miss_player();
             }
+        }
+    }
+
+    /// Without MediaSource a film cannot be seen here; everything can be downloaded.
+    fn miss_player(&mut self) {
+        if self.no_player && self.meta.as_ref().is_some_and(|meta| meta.playable) {
+            self.player_problem = Some(Problem {
+                code: ProblemCode::UnsupportedMedia,
+                detail: Some("MediaSource".into()),
+            });
         }
     }
 
@@ -458,6 +486,12 @@ impl PageStream {
                         detail: Some(mimes),
                     });
                 }
+                PlayerNews::NoSound(codecs) => {
+                    self.player_note = Some(Problem {
+                        code: ProblemCode::NoSound,
+                        detail: Some(codecs),
+                    });
+                }
                 PlayerNews::Broken(what) => {
                     self.player_problem = Some(Problem {
                         code: ProblemCode::MediaBroken,
@@ -473,16 +507,57 @@ impl PageStream {
     pub fn meta(&mut self, meta: Meta) {
         self.meta = Some(meta);
         self.changed = true;
+        self.miss_player();
     }
 
     pub fn stats(&mut self, stats: Stats) {
         self.changed = true;
         self.worker_stats = stats;
+        self.look_around();
+    }
+
+    fn look_around(&mut self) {
+        let stats = &self.worker_stats;
+        let around = Around {
+            welcomed: self.welcomed,
+            peers: stats.peers.len(),
+            reachable: stats.missing_reachable,
+            received: stats.bytes_received,
+        };
+        self.alone.look(door::now_ms(), &around);
     }
 
     pub fn problem(&mut self, problem: Option<Problem>) {
         self.worker_problem = problem;
+        let code = self.worker_problem.as_ref().map(|p| p.code);
+        if matches!(
+            code,
+            Some(ProblemCode::FileChanged | ProblemCode::FileUnreadable)
+        ) {
+            self.leave();
+        }
         self.reject_if_over();
+    }
+
+    /// The engine is gone: nothing moves any more, and nobody is to wait for it.
+    pub fn engine_stopped(&mut self, why: &str) {
+        if self.closed_ms.is_some() {
+            return;
+        }
+        self.worker_problem = Some(Problem {
+            code: ProblemCode::EngineStopped,
+            detail: Some(why.into()),
+        });
+        self.leave();
+        self.reject_if_over();
+    }
+
+    /// Says goodbye to server and peers; [`PageStream::tick`] hangs up once that has had time to be heard.
+    fn leave(&mut self) {
+        self.leaving_ms.get_or_insert_with(door::now_ms);
+        if let Some(network) = &mut self.network {
+            network.signalling.leave();
+        }
     }
 
     pub fn downloaded(&mut self, request: u32, error: Option<String>, blob: JsValue) {
@@ -558,9 +633,7 @@ impl PageStream {
                 stream: self.number,
             },
         );
-        if let Some(network) = &mut self.network {
-            network.signalling.leave();
-        }
+        self.leave();
         if let Some(player) = &mut self.player {
             player.close();
         }
@@ -573,8 +646,11 @@ impl PageStream {
             return Some("closed".into());
         }
         let problem = self.worker_problem.as_ref()?;
-        let for_good = matches!(problem.code, ProblemCode::Fraud | ProblemCode::Expired);
-        (for_good || self.network.is_none()).then(|| problem.code.name().into())
+        let for_good = matches!(
+            problem.code,
+            ProblemCode::Fraud | ProblemCode::Expired | ProblemCode::EngineStopped
+        );
+        (for_good || self.linkless).then(|| problem.code.name().into())
     }
 
     /// What is not here when a stream ends never comes. What is here is still told.
@@ -608,7 +684,7 @@ impl PageStream {
     pub fn phase(&self) -> &'static str {
         let joined = self.network.as_ref().is_some_and(|n| n.signalling.joined());
         match self.side {
-            _ if self.closed_ms.is_some() => "stopped",
+            _ if self.leaving_ms.is_some() => "stopped",
             Side::Share => "sharing",
             Side::View if self.worker_stats.complete => "complete",
             Side::View if self.startup_ms().is_some() => "playing",
@@ -621,7 +697,6 @@ impl PageStream {
 
     /// What a person should know, the gravest first.
     pub fn current_problem(&self) -> Option<(Problem, Option<f64>)> {
-        let alone = self.worker_stats.peers.is_empty();
         let network = self.network.as_ref();
         problems::choose(&problems::Facts {
             fatal: self
@@ -631,11 +706,10 @@ impl PageStream {
             refused: self.refused,
             lost_for_ms: network.and_then(|n| n.signalling.lost_for_ms()),
             retry_s: network.map_or(0.0, |n| n.signalling.retry_in_s()),
-            alone_for_ms: match (alone, self.welcomed_ms) {
-                (true, Some(since)) => Some(door::now_ms() - since),
-                _ => None,
-            },
-            connecting: network.is_some_and(|n| n.rtc.len() > 0),
+            alone_for_ms: self.alone.for_ms(door::now_ms()),
+            note: self.player_note.as_ref(),
+            connecting: network.is_some_and(|n| n.rtc.opening()),
+            paused: self.worker_stats.paused_peers > 0,
             done: self.side == Side::Share || self.worker_stats.complete,
             closed: self.closed_ms.is_some(),
         })
@@ -659,19 +733,27 @@ impl PageStream {
         self.network.as_ref().is_some_and(|n| n.rtc.relayed(conn))
     }
 
-    /// Twice a second: asks for more candidates while nobody is here, and ends what outlived its goodbyes.
+    /// Twice a second: asks for more candidates while nobody who helps is here, and ends what outlived its goodbyes.
     pub fn tick(&mut self) {
         let now = door::now_ms();
+        self.look_around();
         if self
-            .closed_ms
-            .is_some_and(|closed| now - closed > GOODBYES_MS)
+            .leaving_ms
+            .is_some_and(|since| now - since > GOODBYES_MS)
             && let Some(mut network) = self.network.take()
         {
             network.rtc.close_all();
         }
         let lonely = self.side == Side::View
-            && self.worker_stats.peers.is_empty()
-            && self.closed_ms.is_none();
+            && !self.worker_stats.complete
+            && self.alone.for_ms(now).is_some()
+            && self.leaving_ms.is_none();
+        if let Some(network) = &mut self.network
+            && now - self.asked_paths_ms > ASK_PATHS_MS
+        {
+            self.asked_paths_ms = now;
+            network.rtc.find_paths();
+        }
         if let Some(network) = &mut self.network
             && lonely
             && network.signalling.joined()
@@ -680,6 +762,11 @@ impl PageStream {
             self.asked_more_ms = now;
             network.signalling.more();
         }
+    }
+
+    /// Whether there is nothing left to do for it.
+    pub fn ended(&self) -> bool {
+        self.closed_ms.is_some() && self.network.is_none()
     }
 
     /// Settles promises and calls `onchange`, at most four times a second unless phase or problem changed.
@@ -717,5 +804,7 @@ const REGIONS_MAX: usize = 512;
 const GOODBYES_MS: f64 = 1000.0;
 /// How often somebody who is alone asks the server for company, milliseconds.
 const ASK_MORE_MS: f64 = 5000.0;
+/// How often it is asked which way a connection goes, milliseconds: ICE may change it at any time.
+const ASK_PATHS_MS: f64 = 5000.0;
 /// Shortest time between two calls of `onchange` for numbers alone, milliseconds.
 const NOTIFY_MS: f64 = 240.0;

@@ -2,7 +2,7 @@
 
 use super::store::Store;
 use super::viewer::Keys;
-use super::{Door, now};
+use super::{Door, WorkerEvent, now};
 use crate::bridge::{
     self, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_SEGMENT, INIT_GENERATION, Problem, ProblemCode,
     StreamNumber, ToPage,
@@ -12,6 +12,7 @@ use baton_content::{BlockIndex, Entry, Mask, PieceId};
 use baton_media::{Chapter, Cue, Kind, Media, Output, Reason, Support, TrackId};
 use baton_swarm::{Demand, Input, Instant};
 use bytes::Bytes;
+use gloo_timers::callback::Timeout;
 use js_sys::{Array, Object};
 use std::collections::BTreeMap;
 use wasm_bindgen::JsValue;
@@ -33,6 +34,8 @@ pub struct Film {
     focus_told: bool,
     /// Something changed: ask the media engine again.
     stale: bool,
+    /// How often in a row a turn ended before the media engine was content.
+    turns: u32,
     over: bool,
 }
 
@@ -50,6 +53,7 @@ impl Film {
             hold_until: Some(hold()),
             focus_told: false,
             stale: true,
+            turns: 0,
             over: false,
         }
     }
@@ -72,9 +76,18 @@ impl Film {
 
     /// A picture that is never shown (a hidden tab) must not hold up the film.
     pub fn tick(&mut self) {
+        if self.turns >= TURNS_MAX {
+            self.turns = 0;
+            self.stale = true;
+        }
         if self.hold_until.is_some_and(|until| now() >= until) {
             self.shown();
         }
+    }
+
+    /// What was left to do when the last turn ended.
+    pub fn again(&mut self) {
+        self.stale = true;
     }
 
     /// Which tracks to produce from now on; the page counts what comes of it as `generation`.
@@ -112,9 +125,10 @@ impl Film {
         }
         self.stale = false;
         let mut wanted = Vec::new();
+        let mut fed = false;
         for _ in 0..ROUNDS_MAX {
             let demands = self.media.demands();
-            let mut fed = false;
+            fed = false;
             wanted.clear();
             for demand in &demands {
                 if self.hold_until.is_some() && demand.in_us > HOLD_AHEAD_US {
@@ -139,6 +153,7 @@ impl Film {
                 break;
             }
         }
+        self.give_way(fed && !self.over);
         self.missing.clear();
         for demand in &wanted {
             let mask = self.missing.entry(demand.piece).or_insert(Mask::EMPTY);
@@ -153,6 +168,15 @@ impl Film {
         }
         inputs.push(Input::Demanded(wanted));
         inputs
+    }
+
+    /// Between two turns whatever else came is heard. Whoever is never content (a cache smaller than its appetite) goes on at the tick.
+    fn give_way(&mut self, more: bool) {
+        self.turns = if more { self.turns + 1 } else { 0 };
+        if more && self.turns < TURNS_MAX {
+            let (number, door) = (self.number, self.door.clone());
+            Timeout::new(0, move || door.emit(WorkerEvent::Film(number))).forget();
+        }
     }
 
     fn feed(
@@ -351,11 +375,11 @@ fn micros(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1e6) as u64
 }
 
-/// For experts, beside the sentence that a person reads.
+/// For experts, beside the sentence that a person reads; the pages have the words.
 fn why(reason: Reason) -> &'static str {
     match reason {
-        Reason::NotMedia => "unknown container",
-        Reason::NoPlayableTrack => "unknown codecs",
+        Reason::NotMedia => "unknown-container",
+        Reason::NoPlayableTrack => "unknown-codecs",
         Reason::Encrypted => "encrypted",
     }
 }
@@ -364,5 +388,8 @@ fn why(reason: Reason) -> &'static str {
 const HOLD_US: u64 = 2_500_000;
 /// How much of the film is fetched before its picture is on the screen, microseconds.
 const HOLD_AHEAD_US: u64 = 1_500_000;
-/// Times that the media engine is fed in one turn. One more than a few means that its cache is smaller than its appetite.
+/// Times that the media engine is fed in one turn. A film of short fragments without an index takes one for each fragment on
+/// the way to a jump.
 const ROUNDS_MAX: usize = 32;
+/// Turns in a row without a pause: two thousand fragments and more. Beyond it the engine's cache may be smaller than its appetite.
+const TURNS_MAX: u32 = 256;

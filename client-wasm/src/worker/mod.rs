@@ -6,6 +6,7 @@ mod carrier;
 mod download;
 mod film;
 mod publisher;
+mod ranges;
 mod store;
 mod stream;
 mod viewer;
@@ -32,6 +33,8 @@ pub enum WorkerEvent {
     Publisher(StreamNumber, publisher::PublisherEvent),
     /// On the channels of a connection that are here.
     Flow(StreamNumber, u64, FlowNews),
+    /// A film that gave way to other news goes on.
+    Film(StreamNumber),
     Timer,
     Tick,
 }
@@ -119,6 +122,7 @@ impl Worker {
                 self.in_stream(stream, |s| s.publisher_event(event))
             }
             WorkerEvent::Flow(stream, conn, news) => self.in_stream(stream, |s| s.flow(conn, news)),
+            WorkerEvent::Film(stream) => self.in_stream(stream, WorkerStream::film_again),
             WorkerEvent::Timer => {
                 self.timer = None;
                 let now = now();

@@ -80,6 +80,8 @@ pub struct Publisher {
     hashed_bytes: u64,
     busy_until_ms: Rc<Cell<f64>>,
     failed: bool,
+    /// Nobody is served any more, so nothing more is read.
+    over: Rc<Cell<bool>>,
 }
 
 impl Publisher {
@@ -125,6 +127,7 @@ impl Publisher {
             hashed_bytes: 0,
             busy_until_ms: Rc::default(),
             failed: false,
+            over: Rc::default(),
         };
         publisher.begin();
         publisher
@@ -194,29 +197,31 @@ impl Publisher {
         stats.complete = true;
         stats.have_permille = 1000;
         stats.blake3 = self.entry.blake3;
-        stats.hash_permille = Some(match self.entry.blake3 {
-            Some(_) => 1000,
-            None => {
-                (self.hashed_bytes.saturating_mul(1000) / self.entry.size.max(1)).min(999) as u16
-            }
+        let hashing = self.entry.blake3.is_none() && !self.failed && self.hashed_bytes > 0;
+        stats.hash_permille = hashing.then(|| {
+            (self.hashed_bytes.saturating_mul(1000) / self.entry.size.max(1)).min(999) as u16
         });
+    }
+
+    /// Whether the file is not any more what was shared: then nobody can be served.
+    pub fn failed(&self) -> bool {
+        self.failed
     }
 
     fn begin(&self) {
         let (number, door, file) = (self.number, self.door.clone(), self.file.clone());
-        let (name, size, busy) = (
-            self.entry.path.clone(),
-            self.entry.size,
-            self.busy_until_ms.clone(),
-        );
+        let (name, size) = (self.entry.path.clone(), self.entry.size);
+        let (busy, over) = (self.busy_until_ms.clone(), self.over.clone());
         spawn_local(async move {
             let emit = |event| door.emit(WorkerEvent::Publisher(number, event));
             emit(PublisherEvent::Probed(probe(&file, &name, size).await));
-            let hash = hash(&file, size, &busy, |index, fingerprint, bytes| {
+            let hash = hash(&file, size, &busy, &over, |index, fingerprint, bytes| {
                 emit(PublisherEvent::Hashing(index, fingerprint, bytes))
             })
             .await;
-            emit(PublisherEvent::Hashed(hash));
+            if !over.get() {
+                emit(PublisherEvent::Hashed(hash));
+            }
         });
     }
 
@@ -493,12 +498,19 @@ impl Publisher {
     fn fail(&mut self, code: ProblemCode) {
         if !self.failed {
             self.failed = true;
+            self.over.set(true);
             let problem = Some(Problem { code, detail: None });
             self.door.tell(&ToPage::Problem {
                 stream: self.number,
                 problem,
             });
         }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.over.set(true);
     }
 }
 
@@ -584,11 +596,13 @@ async fn feed(
     }
 }
 
-/// Plain BLAKE3 of the whole file, in the background: while peers are being served it goes at a walk.
+/// Plain BLAKE3 of the whole file, in the background: while peers are being served it goes at a walk. It ends early once the
+/// share is over.
 async fn hash(
     file: &File,
     size: u64,
     busy_until_ms: &Cell<f64>,
+    over: &Cell<bool>,
     progress: impl Fn(PieceIndex, Fingerprint, Vec<u8>),
 ) -> Result<[u8; 32], ReadFault> {
     if size <= PIECE_LEN as u64 {
@@ -603,6 +617,9 @@ async fn hash(
     for index in 0..u32::try_from(size.div_ceil(PIECE_LEN as u64)).map_err(|_| ReadFault)? {
         if door::now_ms() < busy_until_ms.get() {
             TimeoutFuture::new(HASH_PAUSE_MS).await;
+        }
+        if over.get() {
+            return Err(ReadFault);
         }
         let at = u64::from(index) * PIECE_LEN as u64;
         let bytes = slice(file, at..size.min(at + PIECE_LEN as u64)).await?;

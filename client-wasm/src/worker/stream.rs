@@ -30,6 +30,8 @@ pub struct WorkerStream {
     sends: Vec<JsValue>,
     transfer: Array,
     reported: Stats,
+    /// The engine has said Goodbye to all.
+    left: bool,
 }
 
 enum Side {
@@ -106,6 +108,7 @@ impl WorkerStream {
             sends: Vec::new(),
             transfer: Array::new(),
             reported: Stats::default(),
+            left: false,
         }
     }
 
@@ -247,12 +250,31 @@ impl WorkerStream {
         }
     }
 
+    /// The film has more to do than one turn is good for.
+    pub fn film_again(&mut self) {
+        if let Side::Viewer(viewer) = &mut self.side {
+            viewer.film_again();
+        }
+    }
+
     /// Something that the publisher waited for is there.
     pub fn publisher_event(&mut self, event: PublisherEvent) {
         if let Side::Publisher(publisher) = &mut self.side {
             for input in publisher.handle(event) {
                 self.swarm.handle_input(now(), input);
             }
+        }
+        self.leave_if_failed();
+    }
+
+    /// A publisher whose file is not what it was can serve nobody: whoever waits for it looks elsewhere at once.
+    fn leave_if_failed(&mut self) {
+        if let Side::Publisher(publisher) = &self.side
+            && publisher.failed()
+            && !self.left
+        {
+            self.left = true;
+            self.input(Input::Leaving);
         }
     }
 
@@ -355,6 +377,7 @@ impl WorkerStream {
                 for input in inputs {
                     self.swarm.handle_input(now(), input);
                 }
+                self.leave_if_failed();
             }
         }
     }
@@ -408,7 +431,7 @@ impl WorkerStream {
                 Role::Viewer if p.complete_permille == 1000 => PeerRole::Seeder,
                 Role::Viewer => PeerRole::Viewer,
             },
-            rtt_us: p.rtt_us.unwrap_or(0),
+            rtt_us: p.rtt_us,
             down_bytes_per_second: p.down_bytes_per_second,
             up_bytes_per_second: p.up_bytes_per_second,
             received: p.received_bytes,
@@ -425,6 +448,8 @@ impl WorkerStream {
             from_viewers: s.received_from_viewers_bytes,
             others_permille: s.others_union_permille,
             complete_peers: s.complete_peers,
+            missing_reachable: s.missing_reachable,
+            paused_peers: s.paused_peers,
             peers: peers.collect(),
             ..Stats::default()
         };

@@ -3,6 +3,7 @@
 use super::Door;
 use super::download;
 use super::film::Film;
+use super::ranges;
 use super::store::Store;
 use crate::bridge::{Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker};
 use baton_content::path::clean_path;
@@ -180,8 +181,19 @@ impl Viewer {
         self.with_film(Film::tick);
     }
 
+    /// The film has more to do than one turn is good for.
+    pub fn film_again(&mut self) {
+        self.with_film(Film::again);
+    }
+
     pub fn add_stats(&self, stats: &mut Stats) {
         stats.complete = self.complete && self.entry.is_some();
+        if let Some(entry) = &self.entry {
+            stats.have_ranges = match self.complete {
+                true => vec![(0, entry.size)],
+                false => ranges::here(entry, |piece| self.store.have(piece)),
+            };
+        }
     }
 
     fn with_film(&mut self, f: impl FnOnce(&mut Film)) {

@@ -3,6 +3,7 @@ import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { messages } from '../messages';
 import { session } from '../session';
+import { useLeaveWarning } from './leave';
 import { Player } from './player';
 import { SharePage } from './share';
 import { link, meta, shared, startState } from './state';
@@ -10,6 +11,7 @@ import { WatchPage } from './watch';
 
 function App() {
   useTitle();
+  useLeaveWarning();
   return link.value === '' ? <SharePage /> : <WatchPage key={link.value} />;
 }
 

@@ -46,6 +46,8 @@ async function copy(text: string, field: HTMLInputElement | null): Promise<Outco
 function copyBySelection(text: string, shown: HTMLInputElement | null): Outcome {
   const field = shown ?? document.body.appendChild(document.createElement('input'));
   field.value = text;
+  field.readOnly = true;
+  if (!shown) field.className = 'share-url copy-field';
   field.focus();
   field.select();
   let done = false;
@@ -54,6 +56,8 @@ function copyBySelection(text: string, shown: HTMLInputElement | null): Outcome 
   } catch {
     // some TV browsers throw
   }
-  if (!shown) field.remove();
+  // Whoever has to copy by hand needs what is selected to stay.
+  if (!shown && done) field.remove();
+  else if (!shown) field.onblur = () => field.remove();
   return done ? 'copied' : 'by-hand';
 }

@@ -9,9 +9,9 @@ export function useKeyboard(stir: () => void): void {
       const target = event.target as HTMLElement;
       const kind = target instanceof HTMLInputElement ? target.type : '';
       if (kind === 'text' || kind === 'checkbox' || target.isContentEditable) return;
-      // A focused button keeps its own keys; a focused volume slider its arrows.
+      // A focused button keeps its own keys; a focused volume slider those that move it.
       const own = target.closest('button, a, summary') !== null && (event.key === ' ' || event.key === 'Enter');
-      const slides = kind === 'range' && target.dataset.testid !== 'seek' && event.key.startsWith('Arrow');
+      const slides = kind === 'range' && target.dataset.testid !== 'seek' && /^(Arrow|Home|End|Page)/.test(event.key);
       if (own || slides || !act(event.key)) return;
       event.preventDefault();
       stir();

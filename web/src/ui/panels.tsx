@@ -113,6 +113,7 @@ export function shownPeers(peers: PeerStats[]): PeerStats[] {
 
 function Peer({ peer }: { peer: PeerStats }) {
   const facts = words.peerFacts(peer);
+  const bytesOf = [peer.received > 0 ? words.gave(peer.received) : '', peer.sent > 0 ? words.took(peer.sent) : ''].filter((it) => it !== '').join(' · ');
   return (
     <li class={`peer peer-${peer.role}`} data-peer={peer.id}>
       <p class="peer-name">
@@ -126,6 +127,7 @@ function Peer({ peer }: { peer: PeerStats }) {
       <div class="lane" role="img" aria-label={words.peerHas(peer)} title={words.peerHas(peer)}>
         <i style={{ width: `${wholePercent(peer.complete)}%` }} />
       </div>
+      {bytesOf !== '' && <p class="peer-bytes">{bytesOf}</p>}
     </li>
   );
 }

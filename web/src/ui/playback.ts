@@ -45,12 +45,13 @@ export function usePlayback(): void {
 }
 
 export function togglePlay(): void {
-  if (video.paused || video.ended) {
-    autoplay.value = autoplay.value === 'muted' ? 'muted' : 'playing';
-    video.play().catch(() => undefined);
-  } else {
-    video.pause();
-  }
+  if (video.paused || video.ended) play();
+  else video.pause();
+}
+
+export function play(): void {
+  autoplay.value = autoplay.value === 'muted' ? 'muted' : 'playing';
+  video.play().catch(() => undefined);
 }
 
 export function seekTo(seconds: number): void {

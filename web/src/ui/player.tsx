@@ -1,7 +1,7 @@
 /** The player: our own controls over the one `<video>`, and what to say while there is no picture. */
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { messages } from '../messages';
+import { messages, NOTES } from '../messages';
 import { session } from '../session';
 import { Controls } from './controls';
 import { PlayIcon, VolumeIcon } from './icons';
@@ -15,7 +15,7 @@ export function Player() {
   usePlayback();
   useWakeLock();
   useMediaSession();
-  const { awake, stir, doze } = useAwake();
+  const { deck, awake, stir, doze } = useAwake();
   useKeyboard(stir);
   // A stream that no player shows has its card instead; the stage is gone.
   if (isFile.value && !session.embedded) return null;
@@ -23,6 +23,7 @@ export function Player() {
   const idle = !awake.value && !paused.value && hasPicture.value && !soundOnly.value;
   return (
     <div
+      ref={deck}
       class={`deck${idle ? ' deck-idle' : ''}${fullscreen.value ? ' deck-full' : ''}`}
       role="group"
       aria-label={messages.player.label}
@@ -92,7 +93,7 @@ function Overlay() {
           <span>{messages.player.soundOn}</span>
         </button>
       )}
-      {waiting.value && !trouble && <Buffering />}
+      {waiting.value && (!trouble || NOTES.has(trouble.code)) && <Buffering />}
       {(session.embedded || fullscreen.value) && trouble && <ProblemNote problem={trouble} where="bar" />}
     </>
   );
@@ -155,22 +156,38 @@ function useSlow(what: string, after_ms: number): boolean {
   return slow;
 }
 
-/** Controls show while somebody stirs, and for 2.6 s after. */
+/** Controls show while somebody stirs, and for a while after. */
 function useAwake() {
+  const deck = useRef<HTMLDivElement>(null);
   const awake = useSignal(true);
   const timer = useRef(0);
   const doze = (): void => {
     clearTimeout(timer.current);
-    awake.value = false;
+    // Whoever goes by the keyboard must see where they are.
+    if (showsFocus(deck.current)) timer.current = window.setTimeout(doze, AWAKE_MS);
+    else awake.value = false;
   };
   const stir = (): void => {
     awake.value = true;
     clearTimeout(timer.current);
-    timer.current = window.setTimeout(doze, 2600);
+    timer.current = window.setTimeout(doze, AWAKE_MS);
   };
   useEffect(() => {
     stir();
     return () => clearTimeout(timer.current);
   }, []);
-  return { awake, stir, doze };
+  return { deck, awake, stir, doze };
 }
+
+/** Whether the focus is in there and was brought there by keys. Chromium 79 does not tell the two apart: there it counts. */
+function showsFocus(deck: HTMLElement | null): boolean {
+  const focused = document.activeElement;
+  if (!deck || !focused || !deck.contains(focused)) return false;
+  try {
+    return focused.matches(':focus-visible');
+  } catch {
+    return true;
+  }
+}
+
+const AWAKE_MS = 2600;

@@ -1,7 +1,7 @@
 /** A problem in two sentences: what is the matter, and what happens next (with its countdown). */
 import { useEffect, useState } from 'preact/hooks';
 import type { Problem } from '../api';
-import { messages, problemText } from '../messages';
+import { messages, problemDetail, problemText } from '../messages';
 import { PasteLink } from './paste-link';
 
 export function ProblemNote({ problem, where }: { problem: Problem; where: 'stage' | 'bar' | 'page' }) {
@@ -20,10 +20,10 @@ export function ProblemNote({ problem, where }: { problem: Problem; where: 'stag
       <div class="problem-words">
         <p class="problem-title">{text.title}</p>
         <p class="problem-next">{text.next}</p>
-        {problem.detail && !SAID.has(problem.code) && <p class="problem-detail">{problem.detail}</p>}
+        {problem.detail && !SAID.has(problem.code) && <p class="problem-detail">{problemDetail(problem.detail)}</p>}
       </div>
       {where !== 'bar' && problem.code === 'bad-link' && <PasteLink />}
-      {where !== 'bar' && (problem.code === 'wrong-version' || problem.code === 'server-refused') && (
+      {(problem.code === 'engine-stopped' || (where !== 'bar' && RELOADS.has(problem.code))) && (
         <button class="button" onClick={() => location.reload()}>
           {messages.watch.reload}
         </button>
@@ -32,8 +32,10 @@ export function ProblemNote({ problem, where }: { problem: Problem; where: 'stag
   );
 }
 
+/** What a newer page may mend. */
+const RELOADS = new Set<Problem['code']>(['wrong-version', 'server-refused']);
 /** Their sentences say it all. */
-const SAID = new Set<Problem['code']>(['bad-link', 'nobody-here']);
+const SAID = new Set<Problem['code']>(['bad-link', 'nobody-here', 'all-paused']);
 
 /** Whole seconds until the next attempt, counted down here between snapshots. */
 function useCountdown(problem: Problem): number | null {

@@ -8,6 +8,7 @@ import { baton, goToLink, linkIn, refuse, shareFiles, stopSharing } from '../ses
 import { CopyButton } from './copy';
 import { CheckIcon, SendIcon } from './icons';
 import { lazy } from './lazy';
+import { isRisky } from './leave';
 import { Panels } from './panels-lazy';
 import { PasteLink } from './paste-link';
 import { ProblemNote } from './problem';
@@ -22,7 +23,6 @@ const words = messages.share;
 
 export function SharePage() {
   const dragging = useDrop();
-  useLeaveWarning();
   useEffect(() => {
     // The QR code must be there with the link: its code waits ready.
     const timer = setTimeout(() => void loadQr().catch(() => undefined), 300);
@@ -211,14 +211,13 @@ function Fingerprint({ stats }: { stats: ShareStats }) {
 }
 
 function stopAfterAsking(): void {
-  const stats = shareStats.value;
-  if (stats && !(stats.problem && FINAL.has(stats.problem.code)) && !safety(stats).safe && stats.phase !== 'stopped' && !confirm(words.stopConfirm)) return;
-  stopSharing();
+  if (!isRisky() || confirm(words.stopConfirm)) stopSharing();
 }
 
 function take(files: File[]): void {
   if (files.length > 1) refuse(words.oneFile);
-  else shareFiles(files);
+  // A slip of the hand must not end what others are watching.
+  else if (files.length === 1 && (!isRisky() || confirm(words.replaceConfirm(shared.value!.name)))) shareFiles(files);
 }
 
 const Notice = () => (notice.value === '' ? null : <p class="notice" role="alert">{notice.value}</p>);
@@ -279,20 +278,4 @@ function useDrop() {
     };
   }, []);
   return dragging;
-}
-
-/** The browser asks before it closes, as long as closing would lose the stream. */
-function useLeaveWarning(): void {
-  const stats = shareStats.value;
-  const dead = stats?.problem && FINAL.has(stats.problem.code);
-  const risky = stats !== null && !dead && stats.phase !== 'stopped' && !safety(stats).safe;
-  useEffect(() => {
-    if (!risky) return;
-    const warn = (event: BeforeUnloadEvent): void => {
-      event.preventDefault();
-      event.returnValue = '';
-    };
-    addEventListener('beforeunload', warn);
-    return () => removeEventListener('beforeunload', warn);
-  }, [risky]);
 }

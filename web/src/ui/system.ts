@@ -1,6 +1,6 @@
 /** The film in the system: the screen stays on while it plays, and the system's media keys work. */
 import { useEffect } from 'preact/hooks';
-import { paused, seekTo, togglePlay, video } from './playback';
+import { paused, play, seekTo, video } from './playback';
 import { meta } from './state';
 
 export function useWakeLock(): void {
@@ -49,8 +49,8 @@ export function useMediaSession(): void {
         // an action that this browser does not know
       }
     };
-    on('play', togglePlay);
-    on('pause', togglePlay);
+    on('play', play);
+    on('pause', () => video.pause());
     on('seekbackward', () => seekTo(video.currentTime - 10));
     on('seekforward', () => seekTo(video.currentTime + 10));
     on('seekto', (details) => details.seekTime !== undefined && seekTo(details.seekTime));

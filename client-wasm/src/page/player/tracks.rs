@@ -156,7 +156,7 @@ impl Player {
     }
 
     pub(super) fn plays(&self, track: &Track) -> bool {
-        !track.mime.is_empty() && web_sys::MediaSource::is_type_supported(&track.mime)
+        !track.mime.is_empty() && self.takes(&track.mime)
     }
 
     /// Everything that the media engine has to produce.
