@@ -17,7 +17,7 @@ export const BUNNY = here('../../tests/media/big-buck-bunny-480p-30s.mp4');
 /**
  * How each film is made. Every one of 30 s; VP9 is made small, because encoding it is most of the time of a cold run.
  *
- * `foreign-codec`: MPEG-4 part 2, which neither browser plays.
+ * `foreign-codec`: MPEG-4 part 2, which neither browser plays. `foreign-sound`: AC-3, which neither plays through MediaSource.
  * `colours`: each second has a colour of its own (see `colourAt`), a key frame every 2 s; tells a test which second a picture is from.
  */
 const FILMS = {
@@ -30,6 +30,12 @@ const FILMS = {
   ],
   'colours.mp4': colours(['-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '30', '-bf', '2', '-c:a', 'aac', '-movflags', '+faststart']),
   'foreign-codec.mp4': ['-i', BUNNY, '-t', '5', '-c:v', 'mpeg4', '-b:v', '800k', '-c:a', 'copy', '-movflags', '+faststart'],
+  'foreign-sound.mp4': ['-i', BUNNY, '-t', '10', '-c:v', 'copy', '-c:a', 'ac3', '-movflags', '+faststart'],
+  // Six hundred fragments and no index of them.
+  'short-fragments.mp4': [
+    ...['-i', BUNNY, '-c', 'copy', '-movflags', '+empty_moov+default_base_moof+skip_trailer'],
+    ...['-frag_duration', '50000'],
+  ],
   'silent.mp4': ['-i', BUNNY, '-c', 'copy', '-an', '-movflags', '+faststart'],
 } satisfies Record<string, string[]>;
 

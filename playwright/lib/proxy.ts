@@ -16,6 +16,7 @@ export class Proxy {
   readonly #target: number;
   readonly #sockets = new Set<Socket>();
   #cut = false;
+  #silent = false;
 
   private constructor(server: TcpServer, target: number) {
     this.#server = server;
@@ -53,9 +54,15 @@ export class Proxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Accepts WebSockets from now on and says nothing on them, as a proxy whose server hangs; pages still come. */
+  silence(): void {
+    this.#silent = true;
+  }
+
   /** New connections get through again. */
   mend(): void {
     this.#cut = false;
+    this.#silent = false;
   }
 
   async stop(): Promise<void> {
@@ -69,6 +76,20 @@ export class Proxy {
       client.destroy();
       return;
     }
+    if (this.#silent) {
+      this.#sockets.add(client);
+      client.on('error', () => undefined);
+      client.once('data', (first: Buffer) => {
+        if (first.toString('latin1').startsWith('GET /ws')) return;
+        client.unshift(first);
+        this.#join(client);
+      });
+      return;
+    }
+    this.#join(client);
+  }
+
+  #join(client: Socket): void {
     const server = connect(this.#target, '127.0.0.1');
     const ear = new Ear();
     this.heard.push(ear);

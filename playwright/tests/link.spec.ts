@@ -29,10 +29,10 @@ for (const [size, length] of [['4 MB', 4_000_000], ['4 GB', 4_000_000_000]] as c
     await publisher.page.getByTestId('file-input').setInputFiles(await sparse(`zeros-${length}.bin`, length));
     const { url, progress } = await seen;
     expect(url).toMatch(/^http:\/\/localhost:\d+\/#[A-Za-z0-9_-]{70,}$/);
-    expect(progress ?? 0).toBe(0);
+    expect(progress).toBeNull();
     await expect(publisher.page.getByTestId('qr')).toBeVisible();
-    // And reading goes on behind it.
-    await publisher.until('share', (stats) => (stats.hash_progress ?? 0) > 0);
+    // And reading goes on behind it, until the hash is here.
+    await publisher.until('share', (stats) => (stats.hash_progress ?? 0) > 0 || stats.blake3 !== null);
   });
 }
 
@@ -88,6 +88,7 @@ test('the checksum arrives and is what b3sum prints, also at the viewer', async 
   const publisher = await newPeer();
   const link = await publisher.share(BUNNY);
   await expect(publisher.page.getByTestId('blake3')).toHaveText(b3sum(BUNNY));
+  expect((await publisher.stats('share'))!.hash_progress).toBeNull();
   const viewer = await newPeer();
   await viewer.open(link);
   const { blake3 } = await viewer.until('view', (stats) => stats.blake3 !== null);
@@ -97,6 +98,7 @@ test('the checksum arrives and is what b3sum prints, also at the viewer', async 
 test('every share has a link of its own', async ({ newPeer }) => {
   const publisher = await newPeer();
   const first = await publisher.share(BUNNY);
+  publisher.page.on('dialog', (dialog) => void dialog.accept());
   await publisher.page.getByTestId('file-input').setInputFiles(BUNNY);
   const field = publisher.page.getByTestId('share-url');
   await expect(field).not.toHaveValue(first);
@@ -146,4 +148,78 @@ test('a publisher that stops sharing is asked first, and its link ends', async (
   await publisher.page.getByRole('button', { name: 'Stop sharing' }).click();
   expect(await asked).toContain('Only you have all of it');
   await expect(publisher.page.getByTestId('drop-zone')).toBeVisible();
+});
+
+test('whoever drops another file is asked before the running share ends, and may say no', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const first = await publisher.share(BUNNY);
+  const field = publisher.page.getByTestId('share-url');
+  const asked: string[] = [];
+  let answer = false;
+  publisher.page.on('dialog', (dialog) => {
+    asked.push(dialog.message());
+    void (answer ? dialog.accept() : dialog.dismiss());
+  });
+  const choose = () => publisher.page.getByTestId('file-input').setInputFiles({ name: 'other.bin', mimeType: '', buffer: Buffer.from('other') });
+  await choose();
+  await expect.poll(() => asked.length).toBe(1);
+  expect(asked[0]).toContain('Only you have all of big-buck-bunny-480p-30s.mp4');
+  await expect(field).toHaveValue(first);
+  const viewer = await newPeer();
+  await viewer.open(first);
+  await viewer.until('view', (stats) => stats.have > 0);
+
+  // Once somebody has it all there is nothing to ask.
+  await publisher.until('share', (stats) => stats.complete_peers === 1);
+  await choose();
+  await expect(field).not.toHaveValue(first);
+  expect(asked.length).toBe(1);
+  answer = true;
+  await publisher.page.getByTestId('file-input').setInputFiles(BUNNY);
+  await expect(publisher.page).toHaveTitle('big-buck-bunny-480p-30s.mp4');
+  expect(asked.length).toBe(2);
+});
+
+test('a publisher who looks at another’s link in the same tab is still warned', async ({ newPeer }) => {
+  const other = await newPeer();
+  const publisher = await newPeer();
+  const link = await other.share(BUNNY);
+  await publisher.share({ name: 'mine.bin', mimeType: '', buffer: Buffer.from('mine') });
+  await publisher.open(link);
+  await expect(publisher.page.getByText('You are still sharing mine.bin.')).toBeVisible();
+  expect(await warns(publisher)).toBe(true);
+  await publisher.page.getByRole('link', { name: 'Back to it' }).click();
+  await expect(publisher.page.getByTestId('share-url')).toHaveValue(/#/);
+  expect(await warns(publisher)).toBe(true);
+});
+
+test('where the system has a share sheet, a button opens it with the link', async ({ newPeer }) => {
+  const sheet = (): void => {
+    const shared: unknown[] = [];
+    Object.assign(window, { shared });
+    Object.defineProperty(navigator, 'share', { configurable: true, value: (what: unknown) => Promise.resolve(void shared.push(what)) });
+  };
+  const publisher = await newPeer({ init: sheet });
+  const link = await publisher.share(BUNNY);
+  await publisher.page.getByRole('button', { name: 'Share…' }).click();
+  expect(await publisher.page.evaluate(() => (window as unknown as { shared: unknown[] }).shared)).toEqual([{ url: link, title: 'Baton' }]);
+
+  const without = await newPeer({ init: () => Object.defineProperty(navigator, 'share', { value: undefined }) });
+  await without.share(BUNNY);
+  await expect(without.page.getByTestId('copy-link')).toBeVisible();
+  await expect(without.page.getByRole('button', { name: 'Share…' })).toHaveCount(0);
+});
+
+test('hashing shows how far it is, and is told as nothing before it begins', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  await publisher.share(await sparse('zeros-4000000000.bin', 4_000_000_000));
+  const bar = publisher.page.getByRole('progressbar', { name: 'BLAKE3' });
+  await expect(bar).toBeVisible();
+  const value = async (): Promise<number> => Number(await bar.getAttribute('value'));
+  const first = await value();
+  await expect.poll(value).toBeGreaterThan(first);
+  await expect(publisher.page.getByText(/Reading it once for its checksum: \d+ %/)).toBeVisible();
+  const { hash_progress } = (await publisher.stats('share'))!;
+  expect(hash_progress).toBeGreaterThan(0);
+  expect(hash_progress).toBeLessThan(1);
 });

@@ -44,6 +44,14 @@ function lightness(peer: Peer): Promise<number> {
   });
 }
 
+/** How high a plot's line rises, of 120. */
+function peak(peer: Peer, which: 'up' | 'down'): Promise<number> {
+  return peer.page.locator(`.plot-${which}`).evaluate((path) => {
+    const heights = [...path.getAttribute('d')!.matchAll(/[ML][\d.-]+ ([\d.-]+)/g)].map((it) => 120 - Number(it[1]));
+    return Math.max(...heights);
+  });
+}
+
 async function isFine(peer: Peer): Promise<void> {
   expect(await overhang(peer), 'pixels too wide').toBeLessThanOrEqual(0);
   expect(await barriers(peer)).toEqual([]);
@@ -137,14 +145,21 @@ test('both pages tell what goes on', async ({ newPeer }) => {
     await expect(peer.page.getByTestId('peer-count')).toHaveText('2');
     await expect(peer.page.getByTestId('peer-list').getByRole('listitem')).toHaveCount(2);
     await expect(peer.page.getByRole('heading', { name: 'Speed' })).toBeVisible();
-    // The plot has drawn what went over the line.
-    await expect(peer.page.locator('.plot-up')).toHaveAttribute('d', /L/);
+    // The plot has drawn what went over the line: somewhere the line is off the ground.
+    await expect.poll(() => peak(peer, peer === second ? 'down' : 'up')).toBeGreaterThan(10);
   }
   await expect(second.page.getByTestId('peer-list')).toContainText('Publisher');
   await expect(second.page.getByTestId('peer-list').getByRole('img', { name: 'has it all' })).toHaveCount(2);
   await expect(second.page.getByTestId('offload')).toHaveText(/\d\s?%$/);
   const stats = (await second.stats('view'))!;
   await expect(second.page.getByTestId('bytes-from-peers')).toHaveAttribute('data-value', String(stats.from_viewers));
+  // Who sent what, also now that nothing moves any more.
+  const rows = second.page.getByTestId('peer-list').getByRole('listitem');
+  for (const { id, received } of stats.peers.filter((it) => it.received > 0)) {
+    await expect(rows.and(second.page.locator(`[data-peer="${id}"]`))).toContainText(/\d [KM]?B to you/);
+    expect(received).toBeGreaterThan(0);
+  }
+  await expect(publisher.page.getByTestId('peer-list')).toContainText(/\d MB from you/);
   await expect(second.page.getByText('to the first picture')).toBeVisible();
   await expect(second.page.getByText(/^stalls?$/)).toBeVisible();
   await expect(publisher.page.getByText('passed on', { exact: true })).toBeVisible();

@@ -1,7 +1,7 @@
 // Several people: who has something passes it on, who lies is thrown out, and the publisher may leave.
 import { BUNNY, film, secondOf } from '../lib/media.ts';
 import { channelsStay } from '../lib/peer.ts';
-import { colour, plays, seek, shown } from '../lib/player.ts';
+import { colour, plays, seek, shown, state } from '../lib/player.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 
 const FILM_BYTES = 4_140_000;
@@ -41,22 +41,24 @@ test('two viewers with different halves complete each other after the publisher 
   const publisher = await newPeer();
   const link = await publisher.share(await film('colours.mp4'));
   // Slow enough that nobody has everything before both together do.
-  await publisher.setUpload('share', { bytesPerSecond: 1_500_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 1_000_000 });
   const first = await newPeer();
   const second = await newPeer();
   for (const [viewer, at] of [[first, 0], [second, 15]] as const) {
     await viewer.open(link);
     await shown(viewer.page);
-    await viewer.setUpload('view', { paused: true });
+    // Next to nothing: who has paused altogether is nobody that a publisher may rely on.
+    await viewer.setUpload('view', { bytesPerSecond: 1000 });
     await seek(viewer.page, at);
   }
   await publisher.until('share', (stats) => stats.others >= 1, { timeout: 45_000 });
+  await publisher.setUpload('share', { paused: true });
   await expect(publisher.page.getByTestId('safe-to-leave')).toHaveAttribute('data-safe', 'true');
   await publisher.leave();
   const halves = [(await first.stats('view'))!, (await second.stats('view'))!];
   expect(halves.map((stats) => stats.complete)).toEqual([false, false]);
 
-  for (const viewer of [first, second]) await viewer.setUpload('view', { paused: false });
+  for (const viewer of [first, second]) await viewer.setUpload('view', { bytesPerSecond: null });
   for (const viewer of [first, second]) {
     const stats = await viewer.until('view', (stats) => stats.complete);
     expect(stats.from_viewers).toBeGreaterThan(0);
@@ -66,7 +68,7 @@ test('two viewers with different halves complete each other after the publisher 
 
 test('whoever sends a wrong block is thrown out, and the film plays on from the others', async ({ newPeer }) => {
   const publisher = await newPeer();
-  const link = await publisher.share(BUNNY);
+  const link = await publisher.share(await film('colours.mp4'));
   const poisoner = await newPeer({
     // Every large message, which is blocks, leaves with its last byte turned: from the page, because nothing reaches into a worker.
     init: [channelsStay, () => {
@@ -81,19 +83,25 @@ test('whoever sends a wrong block is thrown out, and the film plays on from the 
   await publisher.until('share', (stats) => stats.complete_peers === 1);
   const liar = (await publisher.stats('share'))!.peers[0]!.id;
 
-  // The publisher gives little, so that the victim has to ask the liar too.
-  await publisher.setUpload('share', { bytesPerSecond: 200_000 });
+  // The publisher gives little more than the film needs, so that the victim has to ask the liar too, once it may.
+  await poisoner.setUpload('view', { paused: true });
+  await publisher.setUpload('share', { bytesPerSecond: 500_000 });
   const victim = await newPeer();
   await victim.open(link);
+  await shown(victim.page);
+  await plays(victim.page, 1);
+  expect((await victim.stats('view'))!.rejected_blocks).toBe(0);
+  await poisoner.setUpload('view', { paused: false });
   const caught = await victim.until('view', (stats) => stats.rejected_blocks > 0);
   const left = await victim.until('view', (stats, liar) => stats.peers.every((peer) => peer.id !== liar), { argument: liar });
   expect(left.peers.length).toBe(1);
   expect(caught.complete).toBe(false);
   await expect(victim.page.getByText(/wrong and thrown away/)).toBeVisible();
 
+  // It plays on from where it is.
+  await plays(victim.page, 2);
+  expect((await state(victim.page)).error).toBeNull();
   await publisher.setUpload('share', { bytesPerSecond: null });
-  await shown(victim.page);
-  await plays(victim.page);
   const whole = await victim.until('view', (stats) => stats.complete);
   expect(whole.problem).toBeNull();
   // It does not come back.
@@ -103,6 +111,8 @@ test('whoever sends a wrong block is thrown out, and the film plays on from the 
 test('four viewers at once feed each other', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(BUNNY);
+  // So slow that the first is not done before the last is there.
+  await publisher.setUpload('share', { bytesPerSecond: 500_000 });
   const viewers: Peer[] = [];
   for (let i = 0; i < 4; i++) viewers.push(await newPeer());
   await Promise.all(viewers.map((viewer) => viewer.open(link)));

@@ -51,7 +51,7 @@ test('a server that is full says so and when it is tried again', async ({ newPee
   const publisher = await newPeer({ base: server.url });
   const viewer = await newPeer({ base: server.url });
   await viewer.open(await publisher.share(BUNNY));
-  await says(viewer, 'server-refused', /The server turned us away\. ?Trying again in \d+ s\./);
+  await says(viewer, 'server-refused', /The server turned us away\. ?Trying again in \d+ s\. ?too many people have this link open/);
 });
 
 test('with nobody here the page says so, and starts by itself when somebody comes', async ({ newPeer, newProxy, server }) => {
@@ -165,8 +165,11 @@ for (const [what, change] of CHANGES) {
     const error = publisher.page.getByTestId('error');
     await expect(error).toHaveAttribute('data-code', /^file-(changed|unreadable)$/, { timeout: 20_000 });
     await expect(error).toContainText(/for a new link/);
-    // The link is dead: it is not offered any more.
+    // The link is dead: it is not offered any more, and whoever waits at it is told that nobody is there.
     await expect(publisher.page.getByTestId('share-url')).toHaveCount(0);
+    await says(viewer, 'nobody-here', /^Nobody who has (this|the rest) is here right now\./);
+    await viewer.until('view', (stats) => stats.peers.length === 0);
+    expect((await publisher.stats('share'))!.phase).toBe('stopped');
   });
 }
 
