@@ -82,7 +82,8 @@ interface OldFullscreen {
 export function toggleFullscreen(): void {
   const stage = document.getElementById('stage')! as HTMLElement & OldFullscreen;
   const page = document as Document & OldFullscreen;
-  if (fullscreen.value) {
+  // The document itself is asked: the event that tells of a change comes after the change.
+  if (isFullscreen()) {
     if (page.exitFullscreen) void page.exitFullscreen();
     else page.webkitExitFullscreen?.();
   } else if (stage.requestFullscreen) stage.requestFullscreen().catch(() => undefined);
@@ -115,9 +116,13 @@ function read(): void {
   if (JSON.stringify(ranges) !== JSON.stringify(buffered.value)) buffered.value = ranges;
 }
 
-function readFullscreen(): void {
+function isFullscreen(): boolean {
   const page = document as Document & OldFullscreen;
-  fullscreen.value = (page.fullscreenElement ?? page.webkitFullscreenElement ?? null) !== null;
+  return (page.fullscreenElement ?? page.webkitFullscreenElement ?? null) !== null;
+}
+
+function readFullscreen(): void {
+  fullscreen.value = isFullscreen();
 }
 
 /** A new film: what we muted for the last one may sound again. */
