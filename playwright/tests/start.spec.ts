@@ -32,6 +32,24 @@ test('without a gesture the film starts muted, and one click brings the sound', 
   await expect(viewer.page.getByTestId('unmute')).toHaveCount(0);
 });
 
+test('whoever pauses before the film has begun to run finds it paused', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  // Slow enough that the film is told to play long before it can.
+  await publisher.setUpload('share', { bytesPerSecond: 500_000 });
+  const viewer = await newPeer({
+    init: () =>
+      document.addEventListener('loadedmetadata', (event) => setTimeout(() => (event.target as HTMLVideoElement).pause()), { capture: true, once: true }),
+  });
+  await viewer.open(link);
+  await shown(viewer.page);
+  await viewer.until('view', (stats) => stats.have > 0.2);
+  expect(await state(viewer.page)).toMatchObject({ paused: true });
+  expect((await state(viewer.page)).currentTime).toBeLessThan(1);
+  await viewer.page.getByTestId('play').press('Enter');
+  await plays(viewer.page, 1);
+});
+
 /** Remembers which workers the page starts; what is only loaded ahead does not count. */
 function keepWorkers(): void {
   const started: string[] = [];

@@ -30,13 +30,16 @@ export function usePlayback(): void {
     // Listeners of our own: the next player may mount before this one's are taken away.
     const onNews = (): void => read();
     const onStart = (): void => start();
+    const onPause = (): void => obeyPause();
     const onFullscreen = (): void => readFullscreen();
+    video.addEventListener('pause', onPause);
     for (const name of NEWS) video.addEventListener(name, onNews);
     for (const name of STARTS) video.addEventListener(name, onStart);
     for (const name of FULLSCREEN) document.addEventListener(name, onFullscreen);
     if (video.readyState >= HTMLMediaElement.HAVE_METADATA) start();
     read();
     return () => {
+      video.removeEventListener('pause', onPause);
       for (const name of NEWS) video.removeEventListener(name, onNews);
       for (const name of STARTS) video.removeEventListener(name, onStart);
       for (const name of FULLSCREEN) document.removeEventListener(name, onFullscreen);
@@ -142,11 +145,16 @@ function start(): void {
   trying = true;
   void tryToPlay().then((outcome) => {
     trying = false;
-    autoplay.value = outcome;
+    if (outcome !== 'pending') autoplay.value = outcome;
   });
 }
 
 let trying = false;
+
+/** Whoever pauses a film that has not begun to run yet means it. An exchanged source stops it without this event. */
+function obeyPause(): void {
+  if (autoplay.value === 'pending') autoplay.value = 'playing';
+}
 
 async function tryToPlay(): Promise<Autoplay> {
   try {
