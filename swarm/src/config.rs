@@ -77,8 +77,11 @@ pub(crate) const COLD_SEALS_PER_PEER: usize = 2;
 pub(crate) const COLD_SEALS_MAX: usize = 16;
 /// Have is sent to one neighbour at most this often.
 pub(crate) const HAVE_INTERVAL_US: u64 = 100_000;
-/// Ack is sent at most this often.
+/// Ack is sent so long after a block at the latest.
 pub(crate) const ACK_INTERVAL_US: u64 = 50_000;
+/// And after so many bytes of block messages, less than what a sender lets be under way at first: who waits for the interval sends in
+/// bursts of that and stands still in between (a jump on loopback took 0.1 s longer). At 50 MB/s these are 260 messages a second.
+pub(crate) const ACK_BYTES: u64 = 192 * 1024;
 /// Who owes a sign of life for so long (and for four round trips) is mute: given nothing and not counted on until it is heard. Acks
 /// come every 50 ms; a busy page's thread may stand still for half a second.
 pub(crate) const MUTE_US: u64 = 600_000;

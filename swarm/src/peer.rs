@@ -256,7 +256,9 @@ pub(crate) struct Download {
     pub(crate) unasked_bytes: u64,
     /// Of the newest block message, for the Ack.
     pub(crate) echo: Option<(u32, Instant)>,
+    /// Bytes of block messages that arrived, and how many of them were acknowledged.
     pub(crate) block_bytes: u64,
+    pub(crate) acked_bytes: u64,
     window_new: u64,
     window_min: u64,
     window_max: u64,
@@ -284,6 +286,7 @@ impl Download {
             unasked_bytes: 0,
             echo: None,
             block_bytes: 0,
+            acked_bytes: 0,
             window_new: config.request_window_new_bytes,
             window_min: config.request_window_min_bytes,
             window_max: config.request_window_max_bytes,

@@ -60,8 +60,13 @@ impl Swarm {
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
         peer.down.echo = Some((blocks.sent_us, self.now));
         peer.down.block_bytes += message_len as u64;
-        self.timers
-            .set_earlier(Timer::Ack(conn), self.now.after(config::ACK_INTERVAL_US));
+        if peer.down.block_bytes - peer.down.acked_bytes >= config::ACK_BYTES {
+            self.ack(conn);
+        } else {
+            self.timers
+                .set_earlier(Timer::Ack(conn), self.now.after(config::ACK_INTERVAL_US));
+        }
+        let peer = self.peers.get_mut(&conn).expect("the caller looked");
         if self.role == Role::Publisher || self.stopped.is_some() {
             return self.unasked(conn, blocks.bytes.len());
         }
@@ -343,6 +348,8 @@ impl Swarm {
             hold_us: self.now.since(at) as u32,
             bytes: peer.down.block_bytes,
         };
+        peer.down.acked_bytes = peer.down.block_bytes;
+        self.timers.cancel(Timer::Ack(conn));
         self.send(conn, &Message::Ack(ack));
     }
 
