@@ -7,6 +7,7 @@ use baton_signal_protocol::{
 };
 use gloo_timers::callback::Timeout;
 use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::Closure;
 use web_sys::{BinaryType, MessageEvent, WebSocket};
 
 /// What happens to the socket.
@@ -162,7 +163,10 @@ impl Signalling {
         self.retry = None;
         self.keepalive = None;
         self.joined = false;
-        self.drop_socket();
+        self.handlers.clear();
+        if let Some(socket) = self.socket.take() {
+            close_once_open(socket);
+        }
     }
 
     fn open(&mut self) {
@@ -308,6 +312,19 @@ impl Signalling {
             let _ = socket.close();
         }
     }
+}
+
+/// Browsers complain on the console about a socket that is closed before it stands.
+fn close_once_open(socket: WebSocket) {
+    if socket.ready_state() != WebSocket::CONNECTING {
+        let _ = socket.close();
+        return;
+    }
+    let opened = socket.clone();
+    let close = Closure::once_into_js(move || {
+        let _ = opened.close();
+    });
+    socket.set_onopen(Some(close.unchecked_ref()));
 }
 
 /// The least wait and how much chance adds, milliseconds. A server that says at each attempt to come back at once (a clock that it never
