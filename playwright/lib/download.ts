@@ -12,7 +12,7 @@ export interface Saved {
 }
 
 /** Does something that saves a file (a click), and returns that file once it is whole. */
-export async function saved(peer: Peer, act: () => Promise<unknown>, timeout = 30_000): Promise<Saved> {
+export async function saved(peer: Peer, act: () => Promise<unknown>, timeout = 60_000): Promise<Saved> {
   if (peer.name === 'chromium') {
     const [download] = await Promise.all([peer.page.waitForEvent('download', { timeout }), act()]);
     return { name: download.suggestedFilename(), bytes: readFileSync(await download.path()) };

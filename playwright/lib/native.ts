@@ -49,8 +49,10 @@ export class Native {
     return this.until((event) => event.event === name);
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     this.#child.kill('SIGKILL');
+    // Whatever it writes until it is gone would be in the way.
+    while (!this.#ended) await new Promise<void>((heard) => (this.#heard = heard));
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -153,7 +153,7 @@ export class Peer {
     condition: (stats: Stats, argument: A) => boolean,
     options: { argument?: A; timeout?: number } = {},
   ): Promise<Stats> {
-    const { argument, timeout = 30_000 } = options;
+    const { argument, timeout = 60_000 } = options;
     // As text, because a function does not cross as an argument. `evaluate` may do that under our Content-Security-Policy;
     // `waitForFunction` with text may not.
     const stats = await this.page.evaluate<Stats | null>(`(async () => {
@@ -199,5 +199,7 @@ export const NETWORK_MESSAGES = [
   /WebSocket connection to .* failed/,
   /can’t establish a connection to the server at ws/,
   /connection to ws.* was interrupted while the page was loading/,
-  /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INTERNET_DISCONNECTED|EMPTY_RESPONSE|NETWORK_CHANGED)/,
+  /net::ERR_\w+/,
+  // A part of the page that comes later than the rest was on its way.
+  /Loading failed for the|error loading dynamically imported module|Failed to fetch dynamically imported module/,
 ];

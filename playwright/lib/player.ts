@@ -2,7 +2,8 @@
 import type { Frame, Page } from '@playwright/test';
 
 const VIDEO = '[data-testid=video]';
-const PATIENCE_MS = 20_000;
+/** How long a picture may take. Generous: no test is about time, and a machine may be busy with something else. */
+const PATIENCE_MS = 60_000;
 
 export interface Shown {
   /** Presentation time of the picture, seconds. */
@@ -18,17 +19,26 @@ export interface ShownOptions {
   from?: number;
   /** The picture is from before this time. */
   before?: number;
+  /** Pauses the film at that very picture, so that whoever looks at it later sees the same. */
+  hold?: boolean;
   timeout?: number;
 }
 
 /** Waits until a picture is presented (`requestVideoFrameCallback`), of this time where that matters. */
 export async function shown(page: Page | Frame, options: ShownOptions = {}): Promise<Shown> {
-  const { from = 0, before = Infinity, timeout = PATIENCE_MS } = options;
+  return (await watchFor(page, options))();
+}
+
+/**
+ * The same in two steps: it watches once this has returned, and what it returns waits. For pictures that soon give way to others: a busy
+ * machine may ask for them when they are gone.
+ */
+export async function watchFor(page: Page | Frame, options: ShownOptions = {}): Promise<() => Promise<Shown>> {
+  const { from = 0, before = Infinity, hold = false, timeout = PATIENCE_MS } = options;
   await page.waitForSelector(VIDEO, { state: 'attached', timeout });
-  // JSON has no Infinity.
-  return page.evaluate(
-    ({ selector, from, before, timeout }) =>
-      new Promise<Shown>((resolve, reject) => {
+  const watch = await page.evaluateHandle(
+    ({ selector, from, before, hold, timeout }) => {
+      const picture = new Promise<Shown>((resolve, reject) => {
         const video = document.querySelector<HTMLVideoElement>(selector)!;
         const limit = before ?? Infinity;
         // A paused video presents nothing new: what it shows now counts.
@@ -37,19 +47,23 @@ export async function shown(page: Page | Frame, options: ShownOptions = {}): Pro
             take({ mediaTime: video.currentTime, width: video.videoWidth, height: video.videoHeight }, performance.now());
           }
         };
+        let over = false;
         const take = (frame: { mediaTime: number; width: number; height: number }, at: number): void => {
-          if (frame.mediaTime < from - 0.001 || frame.mediaTime >= limit) return;
+          if (over || frame.mediaTime < from - 0.001 || frame.mediaTime >= limit) return;
+          over = true;
           clearTimeout(timer);
           clearInterval(poll);
+          if (hold) video.pause();
           resolve({ mediaTime: frame.mediaTime, width: frame.width, height: frame.height, at });
         };
         const next = (now: number, frame: VideoFrameCallbackMetadata): void => {
           take(frame, now);
-          video.requestVideoFrameCallback(next);
+          if (!over) video.requestVideoFrameCallback(next);
         };
         video.requestVideoFrameCallback(next);
         const poll = setInterval(() => video.paused && still(), 50);
         const timer = setTimeout(() => {
+          over = true;
           clearInterval(poll);
           const ranges = [...Array(video.buffered.length).keys()];
           const buffered = ranges.map((it) => `${video.buffered.start(it).toFixed(2)}–${video.buffered.end(it).toFixed(2)}`);
@@ -57,21 +71,87 @@ export async function shown(page: Page | Frame, options: ShownOptions = {}): Pro
           const wanted = `[${from}, ${limit})`;
           reject(new Error(`no picture of ${wanted} s in ${timeout} ms: ${state}, buffered ${buffered.join(' ') || 'nothing'}`));
         }, timeout);
+      });
+      // Whoever waits hears of it; until then nobody has to.
+      picture.catch(() => undefined);
+      return { picture };
+    },
+    // JSON has no Infinity.
+    { selector: VIDEO, from, before: Number.isFinite(before) ? before : null, hold, timeout },
+  );
+  return () => watch.evaluate(({ picture }) => picture);
+}
+
+/** Waits until the film has run on for so many seconds beyond where it is now. One that is over is begun again. */
+export async function plays(page: Page | Frame, seconds = 1): Promise<void> {
+  await page.evaluate(
+    ({ selector, seconds, timeout }) =>
+      new Promise<void>((resolve, reject) => {
+        const video = document.querySelector<HTMLVideoElement>(selector)!;
+        // On a busy machine a film of half a minute may be over by now, or be over before it has run for so long.
+        let start = video.ended ? 0 : video.currentTime;
+        let ran = 0;
+        const again = (): void => {
+          ran += video.currentTime - start;
+          start = 0;
+          void video.play();
+        };
+        if (video.ended) void video.play();
+        const done = (): void => {
+          clearTimeout(timer);
+          video.removeEventListener('ended', again);
+        };
+        const next = (_: number, { mediaTime }: VideoFrameCallbackMetadata): void => {
+          // It goes round (`endless`).
+          if (mediaTime < start) start = mediaTime;
+          if (ran + mediaTime - start < seconds) return void video.requestVideoFrameCallback(next);
+          done();
+          resolve();
+        };
+        video.addEventListener('ended', again);
+        video.requestVideoFrameCallback(next);
+        const timer = setTimeout(() => {
+          done();
+          const state = `at ${video.currentTime.toFixed(2)} s, readyState ${video.readyState}, paused ${video.paused}`;
+          reject(new Error(`the film does not run on for ${seconds} s from ${start.toFixed(2)} s: ${state}`));
+        }, timeout);
       }),
-    { selector: VIDEO, from, before: Number.isFinite(before) ? before : null, timeout },
+    { selector: VIDEO, seconds, timeout: PATIENCE_MS },
   );
 }
 
-/** Waits until the film has run on for so many seconds beyond where it is now. */
-export async function plays(page: Page | Frame, seconds = 1): Promise<void> {
-  const start = (await state(page)).currentTime;
-  await shown(page, { from: start + seconds, timeout: PATIENCE_MS + seconds * 2000 });
+/** Lets the film go round: it is not over before a test is, however busy the machine. */
+export async function endless(page: Page | Frame): Promise<void> {
+  await page.evaluate((selector) => {
+    const video = document.querySelector<HTMLVideoElement>(selector)!;
+    video.loop = true;
+    if (video.ended) void video.play();
+  }, VIDEO);
+}
+
+/**
+ * A hand that never rests, once the player is there: the controls stay. They go away while a busy machine makes up its mind to click,
+ * and Playwright then waits for ever for what takes no clicks.
+ */
+export async function awake(page: Page | Frame): Promise<void> {
+  await page.waitForSelector('[data-testid=play]', { state: 'attached', timeout: PATIENCE_MS });
+  await page.evaluate(() => {
+    const stir = (): void => {
+      document.querySelector('.deck')?.dispatchEvent(new PointerEvent('pointermove', { pointerType: 'mouse', bubbles: true }));
+    };
+    stir();
+    setInterval(stir, 500);
+  });
 }
 
 export interface VideoState {
   currentTime: number;
   duration: number;
+  /** Somebody has paused it. A film that is over waits for nobody: it is not. */
   paused: boolean;
+  /** Seconds of the film that have been played, and where playing began. */
+  played: number;
+  began: number;
   muted: boolean;
   ended: boolean;
   /** Frames the decoder has put out; some of them may have been dropped. */
@@ -88,10 +168,14 @@ export function state(page: Page | Frame): Promise<VideoState> {
     const quality = video.getVideoPlaybackQuality();
     const more = video as { webkitAudioDecodedByteCount?: number; mozHasAudio?: boolean };
     const sound = more.webkitAudioDecodedByteCount ?? (more.mozHasAudio === undefined ? null : Number(more.mozHasAudio));
-    const { currentTime, duration, paused, muted, ended } = video;
+    const { currentTime, duration, muted, ended } = video;
+    const paused = video.paused && !ended;
+    const ranges = [...Array(video.played.length).keys()];
+    const played = ranges.reduce((sum, it) => sum + video.played.end(it) - video.played.start(it), 0);
+    const began = ranges.length > 0 ? video.played.start(0) : NaN;
     const frames = quality.totalVideoFrames;
     const dropped = quality.droppedVideoFrames;
-    return { currentTime, duration, paused, muted, ended, frames, dropped, sound, error: video.error?.message ?? null };
+    return { currentTime, duration, paused, played, began, muted, ended, frames, dropped, sound, error: video.error?.message ?? null };
   }, VIDEO);
 }
 

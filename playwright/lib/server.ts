@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 
 const PROGRAM = fileURLToPath(new URL('../../target/dist/baton-server', import.meta.url));
 // Generous: the first start of a test run may come right after a build.
-const START_TIMEOUT_MS = 20_000;
-const STOP_TIMEOUT_MS = 5_000;
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 20_000;
 
 export class Server {
   /** `http://localhost:PORT` */

@@ -1,7 +1,12 @@
 // Nobody is here, or nobody who has it: the page says so, plays what it has, and goes on by itself.
 import { BUNNY, film } from '../lib/media.ts';
-import { plays, shown } from '../lib/player.ts';
+import { plays, shown, state } from '../lib/player.ts';
 import { expect, NETWORK_MESSAGES, test, type Peer } from '../lib/test.ts';
+
+/** Who watches pauses the film in the moment in which it begins. */
+const pausesAtOnce = (): void => {
+  document.addEventListener('playing', (event) => (event.target as HTMLVideoElement).pause(), { capture: true, once: true });
+};
 
 /** Remembers connections, so that a test can cut them as a broken line does. */
 function keepConnections(): void {
@@ -23,12 +28,13 @@ test('who loses everybody in the middle of a film plays what is here, and goes o
   const proxy = await newProxy(server);
   const publisher = (await newPeer({ base: proxy.url, init: keepConnections })).allow(...NETWORK_MESSAGES);
   const link = await publisher.share(await film('colours.mp4'));
-  await publisher.setUpload('share', { bytesPerSecond: 500_000 });
-  const viewer = await newPeer();
+  // The whole film takes 45 s, so that a busy machine too cuts the line in its middle.
+  await publisher.setUpload('share', { bytesPerSecond: 250_000 });
+  const viewer = await newPeer({ init: pausesAtOnce });
   await viewer.open(link.replace(proxy.url, server.url));
   await shown(viewer.page);
-  await viewer.page.evaluate(() => document.querySelector('video')!.pause());
-  await viewer.until('view', (stats) => stats.have > 0.3);
+  await expect.poll(async () => (await state(viewer.page)).paused).toBe(true);
+  await viewer.until('view', (stats) => stats.have > 0.15);
 
   proxy.cut();
   await cutConnections(publisher);
@@ -42,7 +48,7 @@ test('who loses everybody in the middle of a film plays what is here, and goes o
 
   proxy.mend();
   await publisher.setUpload('share', { bytesPerSecond: null });
-  await viewer.until('view', (stats) => stats.complete, { timeout: 45_000 });
+  await viewer.until('view', (stats) => stats.complete, { timeout: 90_000 });
   await expect(error).toHaveCount(0);
   await plays(viewer.page, 1);
 });
@@ -51,11 +57,11 @@ test('who loses everybody in the middle of a film plays what is here, and goes o
 async function says(viewers: Peer[], words: string): Promise<void> {
   for (const { page } of viewers) {
     const error = page.getByTestId('error');
-    await expect(error).toHaveAttribute('data-code', 'nobody-here', { timeout: 20_000 });
+    await expect(error).toHaveAttribute('data-code', 'nobody-here', { timeout: 60_000 });
     await expect(error).toContainText(words);
     await expect(page.locator('.loading')).toHaveCount(0);
   }
-  for (const viewer of viewers) expect((await viewer.stats('view'))!.peers.length).toBe(viewers.length - 1);
+  for (const viewer of viewers) await viewer.until('view', (stats, others) => stats.peers.length === others, { argument: viewers.length - 1 });
 }
 
 test('two who open a dead link are told so, though they find each other, and start by themselves', async ({ newPeer, newProxy, server }) => {
@@ -69,19 +75,19 @@ test('two who open a dead link are told so, though they find each other, and sta
   for (const viewer of viewers) await viewer.until('view', (stats) => stats.peers.length === 1);
   await says(viewers, 'Nobody who has this is here right now.');
   proxy.mend();
-  for (const viewer of viewers) await shown(viewer.page, { timeout: 45_000 });
+  for (const viewer of viewers) await shown(viewer.page, { timeout: 90_000 });
   for (const viewer of viewers) await expect(viewer.page.getByTestId('error')).toHaveCount(0);
 });
 
 test('a publisher who leaves early leaves two viewers who are told so', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(await film('colours.mp4'));
-  await publisher.setUpload('share', { bytesPerSecond: 1_000_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 300_000 });
   const viewers = [await newPeer(), await newPeer()];
   for (const viewer of viewers) await viewer.open(link);
   for (const viewer of viewers) {
     await shown(viewer.page);
-    await viewer.until('view', (stats) => stats.have > 0.1 && stats.peers.length === 2);
+    await viewer.until('view', (stats) => stats.have > 0.05 && stats.peers.length === 2);
   }
   expect((await publisher.stats('share'))!.others).toBeLessThan(1);
   await publisher.leave();
@@ -113,6 +119,6 @@ test('a server that takes the connection and says nothing is tried again', async
   const error = viewer.page.getByTestId('error');
   await expect(error).toHaveAttribute('data-code', 'server-lost');
   proxy.mend();
-  await shown(viewer.page, { timeout: 40_000 });
+  await shown(viewer.page, { timeout: 90_000 });
   await expect(error).toHaveCount(0);
 });

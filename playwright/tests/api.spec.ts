@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { BUNNY, film, sha256 } from '../lib/media.ts';
-import { plays, shown } from '../lib/player.ts';
+import { awake, endless, plays, shown, state } from '../lib/player.ts';
 import { expect, test } from '../lib/test.ts';
 
 test('a page of another site plays a link in a frame', async ({ newPeer, newSite }) => {
@@ -21,8 +21,10 @@ test('a page of another site plays a link in a frame', async ({ newPeer, newSite
   const inside = reader.page.frameLocator('iframe');
   await expect(inside.getByTestId('seek')).toBeAttached();
   await expect(inside.getByRole('heading')).toHaveCount(0);
+  await endless(frame);
+  await awake(frame);
   await inside.getByTestId('play').click();
-  await expect.poll(() => frame.evaluate(() => document.querySelector('video')!.paused)).toBe(true);
+  await expect.poll(async () => (await state(frame)).paused).toBe(true);
 });
 
 test('the pages themselves cannot be framed', async ({ newPeer, newSite, server }) => {
@@ -152,12 +154,12 @@ test('a pause keeps the rate that was set', async ({ newPeer }) => {
   const free = await newPeer();
   const [early, late] = [await newPeer(), await newPeer()];
   const links = [await slow.share(await film('colours.mp4')), await free.share(await film('colours.mp4'))] as const;
-  await slow.setUpload('share', { bytesPerSecond: 200_000 });
+  await slow.setUpload('share', { bytesPerSecond: 20_000 });
   await slow.setUpload('share', { paused: true });
   await slow.setUpload('share', { paused: false });
   await early.open(links[0]);
   await early.until('view', (stats) => stats.bytes_verified > 0);
-  // Whoever begins later at a publisher without a rate has all 11 MB before whoever gets 200 kB in a second.
+  // Whoever begins later at a publisher without a rate has all 11 MB before whoever gets 20 kB in a second.
   await late.open(links[1]);
   await late.until('view', (stats) => stats.complete);
   expect((await early.stats('view'))!.have).toBeLessThan(0.9);

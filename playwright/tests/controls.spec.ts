@@ -1,18 +1,21 @@
 // Every control of the player, as hands and keys use it.
 import { BUNNY, film } from '../lib/media.ts';
-import { plays, shown, state } from '../lib/player.ts';
+import { awake, endless, plays, shown, state, watchFor } from '../lib/player.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 import type { PeerOptions } from '../lib/peer.ts';
 
 type NewPeer = (options?: PeerOptions) => Promise<Peer>;
 
-/** Somebody who watches `colours.mp4`, all of it here. */
+/** Somebody who watches `colours.mp4`, all of it here, and round and round: no test comes too late. */
 async function watching(newPeer: NewPeer, options: PeerOptions = {}): Promise<Peer> {
   const publisher = await newPeer();
   const viewer = await newPeer(options);
   await viewer.open(await publisher.share(await film('colours.mp4')));
   await shown(viewer.page);
   await viewer.until('view', (stats) => stats.complete);
+  // The controls come with the page's second script, maybe after the film.
+  await expect(viewer.page.getByTestId('play')).toBeAttached();
+  await endless(viewer.page);
   return viewer;
 }
 
@@ -25,20 +28,19 @@ const volume = (peer: Peer): Promise<number> =>
 test('the volume goes by the mouse and by the arrow keys', async ({ newPeer }) => {
   const viewer = await watching(newPeer);
   const slider = viewer.page.getByRole('slider', { name: 'Volume' });
-  await viewer.page.mouse.move(100, 100);
-  await viewer.page.mouse.move(110, 110);
+  await awake(viewer.page);
   const box = (await slider.boundingBox())!;
   await slider.click({ position: { x: box.width / 2, y: box.height / 2 } });
+  await expect.poll(() => volume(viewer)).toBeLessThan(0.7);
   expect(await volume(viewer)).toBeGreaterThan(0.3);
-  expect(await volume(viewer)).toBeLessThan(0.7);
   const middle = await volume(viewer);
   await slider.press('ArrowRight');
-  expect(await volume(viewer)).toBeGreaterThan(middle);
+  await expect.poll(() => volume(viewer)).toBeGreaterThan(middle);
   await slider.press('Home');
-  expect(await volume(viewer)).toBe(0);
+  await expect.poll(() => volume(viewer)).toBe(0);
   await expect(viewer.page.getByRole('button', { name: 'Unmute' })).toBeVisible();
   await slider.press('End');
-  expect(await volume(viewer)).toBe(1);
+  await expect.poll(() => volume(viewer)).toBe(1);
   await expect(viewer.page.getByRole('button', { name: 'Mute', exact: true })).toBeVisible();
 });
 
@@ -54,6 +56,7 @@ test('f goes full screen and back', async ({ newPeer }) => {
 test('a finger plays and pauses', async ({ newPeer, browserName }) => {
   const viewer = await watching(newPeer, { context: { hasTouch: true, viewport: { width: 400, height: 800 } } });
   const play = viewer.page.getByTestId('play');
+  await awake(viewer.page);
   const touch = async (): Promise<void> => {
     await expect(play).toBeVisible();
     // Firefox's BiDi has no touchscreen in Playwright: the click that a finger ends in.
@@ -88,13 +91,11 @@ for (const [what, width] of [['a laptop', 1100], ['a phone', 360]] as const) {
     const viewer = await watching(newPeer, { init: stubPip, context: { viewport: { width, height: 740 } } });
     const inside = () => viewer.page.evaluate(() => document.pictureInPictureElement?.tagName ?? null);
     const button = viewer.page.getByRole('button', { name: 'Picture in picture' });
-    // A hand that moves wakes the controls.
-    await viewer.page.mouse.move(100, 100);
-    await viewer.page.mouse.move(110, 110);
+    await awake(viewer.page);
     await button.click();
-    expect(await inside()).toBe('VIDEO');
+    await expect.poll(inside).toBe('VIDEO');
     await button.click();
-    expect(await inside()).toBe(null);
+    await expect.poll(inside).toBe(null);
   });
 }
 
@@ -110,13 +111,14 @@ test('the slider pulled to its very end ends the film, and play begins it again'
   const viewer = await watching(newPeer);
   const { page } = viewer;
   const slider = page.getByTestId('seek');
+  await page.evaluate(() => (document.querySelector('video')!.loop = false));
   await slider.press('End');
   await expect.poll(async () => (await state(page)).ended).toBe(true);
+  const begins = await watchFor(page, { before: 5 });
   await page.getByTestId('play').press('Enter');
-  await shown(page, { before: 5 });
+  await begins();
   await plays(page);
-  await page.mouse.move(100, 100);
-  await page.mouse.move(110, 110);
+  await awake(page);
   const box = (await slider.boundingBox())!;
   await slider.click({ position: { x: box.width - 1, y: box.height / 2 } });
   await expect.poll(async () => (await state(page)).ended).toBe(true);
@@ -142,7 +144,7 @@ test('where even the muted film may not begin, one large button begins it', asyn
   expect(await state(viewer.page)).toMatchObject({ paused: true, currentTime: 0 });
   await button.click();
   await plays(viewer.page);
-  expect((await state(viewer.page)).muted).toBe(false);
+  await expect.poll(async () => (await state(viewer.page)).muted).toBe(false);
   await expect(button).toHaveCount(0);
 });
 
@@ -156,6 +158,7 @@ test('the system’s media keys play and pause, each only what it says', async (
   });
   const press = (key: string) =>
     viewer.page.evaluate((key) => (window as unknown as { handlers: Record<string, () => void> }).handlers[key]!(), key);
+  await expect.poll(() => viewer.page.evaluate(() => 'pause' in (window as unknown as { handlers: object }).handlers)).toBe(true);
   for (const [key, paused] of [['play', false], ['pause', true], ['pause', true], ['play', false]] as const) {
     await press(key);
     await expect.poll(async () => (await state(viewer.page)).paused).toBe(paused);

@@ -17,7 +17,7 @@ test('a jump before the film is there begins the film there', async ({ newPeer }
     video.muted = true;
     view.attach(video);
     video.currentTime = 20;
-    for (let i = 0; i < 100 && video.readyState < 3 && !view.stats().problem; i++) await new Promise((done) => setTimeout(done, 100));
+    for (let i = 0; i < 600 && video.readyState < 3 && !view.stats().problem; i++) await new Promise((done) => setTimeout(done, 100));
     const { currentTime, readyState } = video;
     return { currentTime, ready: readyState >= 3, problem: view.stats().problem };
   }, link);
@@ -40,7 +40,7 @@ test('a view moves to another element', async ({ newPeer }) => {
       const video = document.createElement('video');
       video.muted = true;
       view.attach(video);
-      for (let i = 0; i < 100 && video.readyState < 3; i++) await new Promise((done) => setTimeout(done, 100));
+      for (let i = 0; i < 600 && video.readyState < 3; i++) await new Promise((done) => setTimeout(done, 100));
       ready.push(video.readyState >= 3);
     }
     return { ready, problem: view.stats().problem };
@@ -61,7 +61,7 @@ test('a view is attached to the same element once more', async ({ newPeer }) => 
     video.muted = true;
     view.attach(video);
     view.attach(video);
-    for (let i = 0; i < 100 && view.stats().startup_ms === null; i++) await new Promise((done) => setTimeout(done, 100));
+    for (let i = 0; i < 600 && view.stats().startup_ms === null; i++) await new Promise((done) => setTimeout(done, 100));
     return { shown: view.stats().startup_ms !== null, problem: view.stats().problem };
   }, link);
   expect(outcome).toEqual({ shown: true, problem: null });

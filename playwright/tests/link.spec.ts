@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { BUNNY, b3sum, sparse } from '../lib/media.ts';
 import { readQr } from '../lib/qr.ts';
-import { expect, NETWORK_MESSAGES, test, type Peer } from '../lib/test.ts';
+import { expect, test, type Peer } from '../lib/test.ts';
 
 /** Whether closing the page would be warned against. Asked of the page itself: a stock Firefox under a driver shows no such dialogue. */
 function warns(peer: Peer): Promise<boolean> {
@@ -122,17 +122,18 @@ test('the publisher sees when it may leave, and is warned only before that', asy
 
   // Whoever made it safe has left: it is not safe any more.
   await viewer.leave();
-  await expect(safe).toHaveText('Only you have it so far.', { timeout: 30_000 });
+  await expect(safe).toHaveText('Only you have it so far.', { timeout: 90_000 });
   expect(await warns(publisher)).toBe(true);
 });
 
 test('the publisher sees how much the others have', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(BUNNY);
-  await publisher.setUpload('share', { bytesPerSecond: 400_000 });
+  // Forty seconds for all of it: no machine is so busy that it looks when there is nothing left to say.
+  await publisher.setUpload('share', { bytesPerSecond: 100_000 });
   const viewer = await newPeer();
   await viewer.open(link);
-  await publisher.until('share', (stats) => stats.others > 0.2 && stats.others < 0.9);
+  await publisher.until('share', (stats) => stats.others > 0.05);
   await expect(publisher.page.getByTestId('safe-to-leave')).toHaveText(/^Only you have all of it \(others \d+\s?%\)\.$/);
   await expect(publisher.page.getByTestId('peer-count')).toHaveText('1');
   await expect(publisher.page.getByTestId('peer-list').getByRole('listitem')).toHaveCount(1);
@@ -151,8 +152,7 @@ test('a publisher that stops sharing is asked first, and its link ends', async (
 });
 
 test('whoever drops another file is asked before the running share ends, and may say no', async ({ newPeer }) => {
-  // The socket of a share that is replaced at once may still be opening; Firefox says that it was cut off.
-  const publisher = (await newPeer()).allow(...NETWORK_MESSAGES);
+  const publisher = await newPeer();
   const first = await publisher.share(BUNNY);
   const field = publisher.page.getByTestId('share-url');
   const asked: string[] = [];
@@ -213,14 +213,13 @@ test('where the system has a share sheet, a button opens it with the link', asyn
 
 test('hashing shows how far it is, and is told as nothing before it begins', async ({ newPeer }) => {
   const publisher = await newPeer();
-  await publisher.share(await sparse('zeros-4000000000.bin', 4_000_000_000));
+  await publisher.share(await sparse('zeros-40000000000.bin', 40_000_000_000));
   const bar = publisher.page.getByRole('progressbar', { name: 'BLAKE3' });
   await expect(bar).toBeVisible();
   const value = async (): Promise<number> => Number(await bar.getAttribute('value'));
   const first = await value();
   await expect.poll(value).toBeGreaterThan(first);
   await expect(publisher.page.getByText(/Reading it once for its checksum: \d+ %/)).toBeVisible();
-  const { hash_progress } = (await publisher.stats('share'))!;
-  expect(hash_progress).toBeGreaterThan(0);
+  const { hash_progress } = await publisher.until('share', (stats) => (stats.hash_progress ?? 0) > 0);
   expect(hash_progress).toBeLessThan(1);
 });

@@ -1,7 +1,7 @@
 // How the pages look and feel: nothing scrolls sideways, both colour schemes, nothing that keeps people out.
 import axe from 'axe-core';
 import { BUNNY, noise } from '../lib/media.ts';
-import { shown } from '../lib/player.ts';
+import { awake, endless, shown } from '../lib/player.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 import type { PeerOptions } from '../lib/peer.ts';
 
@@ -75,7 +75,7 @@ for (const scheme of ['light', 'dark'] as const) {
     await viewer.open(link);
     await shown(viewer.page);
     await expect(viewer.page.getByTestId('peer-list').getByRole('listitem')).toHaveCount(1);
-    await expect(viewer.page.getByTestId('play')).toBeVisible();
+    await awake(viewer.page);
     await isFine(viewer);
     await publisher.until('share', (stats) => stats.peers.length === 1);
     await isFine(publisher);
@@ -151,8 +151,9 @@ test('both pages tell what goes on', async ({ newPeer }) => {
   await expect(second.page.getByTestId('peer-list')).toContainText('Publisher');
   await expect(second.page.getByTestId('peer-list').getByRole('img', { name: 'has it all' })).toHaveCount(2);
   await expect(second.page.getByTestId('offload')).toHaveText(/\d\s?%$/);
+  const fromViewers = async (): Promise<string> => String((await second.stats('view'))!.from_viewers);
+  await expect.poll(async () => (await second.page.getByTestId('bytes-from-peers').getAttribute('data-value')) === (await fromViewers())).toBe(true);
   const stats = (await second.stats('view'))!;
-  await expect(second.page.getByTestId('bytes-from-peers')).toHaveAttribute('data-value', String(stats.from_viewers));
   // Who sent what, also now that nothing moves any more.
   const rows = second.page.getByTestId('peer-list').getByRole('listitem');
   for (const { id, received } of stats.peers.filter((it) => it.received > 0)) {
@@ -183,8 +184,10 @@ test('the screen stays on while the film plays, and may sleep when it is paused'
   });
   await viewer.open(await publisher.share(BUNNY));
   await shown(viewer.page);
+  await endless(viewer.page);
   const locks = () => viewer.page.evaluate(() => (window as unknown as { locks: string[] }).locks.join(', '));
   await expect.poll(locks).toBe('take screen');
+  await awake(viewer.page);
   await viewer.page.getByTestId('play').click();
   await expect.poll(locks).toBe('take screen, release');
 });

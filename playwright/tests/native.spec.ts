@@ -16,7 +16,7 @@ const test = base.extend<{ native(...args: string[]): Native }>({
       peers.push(peer);
       return peer;
     });
-    for (const peer of peers) peer.stop();
+    for (const peer of peers) await peer.stop();
   },
 });
 

@@ -46,7 +46,7 @@ for (const [by, init] of [
     await viewer.open(link);
     await shown(viewer.page);
     await plays(viewer.page);
-    const stats = await viewer.until('view', (stats) => stats.complete);
+    const stats = await viewer.until('view', (stats) => stats.complete && stats.path_counts.relay === 1);
     expect(stats.path_counts).toEqual({ direct: 0, relay: 1 });
     const metrics = await (await fetch(`${server.url}/metrics`)).text();
     const relayed = Number(/^baton_turn_bytes_total (\d+)/m.exec(metrics)?.[1]);

@@ -1,14 +1,8 @@
 // Films with more than one sound and with words: each is chosen while the film plays, in either browser.
 import type { Page } from '@playwright/test';
 import { TONES, tracked, WORDS } from '../lib/media.ts';
-import { plays, seek, shown, state, tone, words } from '../lib/player.ts';
+import { awake, endless, plays, seek, shown, state, tone, words } from '../lib/player.ts';
 import { expect, test } from '../lib/test.ts';
-
-/** Controls fade while nobody moves, and what has faded takes no clicks. */
-async function stir(page: Page): Promise<void> {
-  await page.mouse.move(300, 200);
-  await page.mouse.move(320, 220);
-}
 
 /** Waits until this tone is what one hears. Firefox makes no sound where there is no sound card: there it is asked what is selected. */
 async function hears(page: Page, browserName: string, hz: number): Promise<void> {
@@ -18,7 +12,7 @@ async function hears(page: Page, browserName: string, hz: number): Promise<void>
     // A bin of the spectrum is 6 Hz wide.
     return Math.abs(heard - hz) < 12 ? hz : heard;
   };
-  await expect.poll(now, { timeout: 15_000 }).toBe(hz);
+  await expect.poll(now).toBe(hz);
 }
 
 /** The number of the sound track that plays. */
@@ -43,24 +37,22 @@ for (const [name, sounds, subtitles] of [
     const { page } = viewer;
     const heard = (hz: number): Promise<void> => hears(page, browserName, hz);
     await shown(page);
+    await endless(page);
+    await awake(page);
     await heard(TONES[0]);
     await expect(page.getByTestId('chapter')).toHaveCount(1);
 
-    await stir(page);
     await page.getByTestId('tracks').click();
     await page.getByRole('radio', { name: /Kommentar/ }).check();
     await heard(TONES[1]);
     await plays(page);
     expect(await words(page)).toBe('');
-    await stir(page);
     await page.getByRole('radio', { name: /French/ }).check();
     await seek(page, WORDS[1]!.from + 0.5);
     await expect.poll(() => words(page)).toBe(WORDS[1]!.text);
     await heard(TONES[1]);
-    await stir(page);
     await page.getByRole('radio', { name: 'Off' }).check();
     await expect.poll(() => words(page)).toBe('');
-    await stir(page);
     await page.getByRole('radio', { name: /English/ }).first().check();
     await heard(TONES[0]);
     expect(await state(page)).toMatchObject({ error: null, paused: false });
@@ -74,6 +66,7 @@ test('sound that no browser plays does not cost the picture: another track is he
   const viewer = await newPeer();
   await viewer.open(await publisher.share(await tracked('first-ac3.mkv', ['ac3', 'aac'], 'srt')));
   await shown(viewer.page);
+  await endless(viewer.page);
   await hears(viewer.page, browserName, TONES[1]);
   await plays(viewer.page);
   expect((await state(viewer.page)).sound).toBeGreaterThan(0);
