@@ -5,11 +5,11 @@
 //! the newest version. The plaintext of a piece:
 //! `"btnmani1" | revision 4 | part 4 | record length 4 | part of the record`, numbers little-endian.
 
+use baton_sorted::{SortedMap, sort_by_key};
 use core::fmt;
 use core::marker::PhantomData;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::id::{Lane, PieceIndex};
@@ -141,12 +141,14 @@ impl Manifest {
     pub fn from_lane<'a>(
         pieces: impl IntoIterator<Item = (PieceIndex, &'a [u8])>,
     ) -> Result<Option<Manifest>, ManifestError> {
-        let parts: BTreeMap<PieceIndex, Part<'a>> = pieces
+        let parts: SortedMap<PieceIndex, Part<'a>> = pieces
             .into_iter()
             .filter_map(|(index, bytes)| Some((index, Part::read(bytes)?)))
             .collect();
         let mut starts: Vec<_> = parts.iter().filter(|(_, part)| part.part == 0).collect();
-        starts.sort_by_key(|(index, first)| (first.revision, **index));
+        sort_by_key(&mut starts, |(index, first)| {
+            (first.revision.into(), index.0.into())
+        });
         let mut newest_first = starts.into_iter().rev();
         let newest = newest_first
             .find_map(|(index, first)| Some((first.revision, assemble(&parts, *index, first)?)));
@@ -202,46 +204,60 @@ impl Manifest {
         {
             return Err(ManifestError::Poster);
         }
-        let mut paths = BTreeSet::new();
         for (entry, value) in self.entries.iter().enumerate() {
             value
                 .check()
                 .map_err(|fault| ManifestError::Entry { entry, fault })?;
-            if !paths.insert(&value.path) {
-                return Err(ManifestError::Entry {
-                    entry,
-                    fault: EntryFault::SamePath,
-                });
-            }
         }
-        Ok(())
+        let paths = self.entries.iter().map(|entry| entry.path.as_str());
+        sorted_paths(paths).map(drop)
     }
 }
 
 impl Manifest {
     /// What a writer must keep to beyond what a reader asks for: paths that every system takes, and that stay apart where (ASCII) case does not count.
     fn check_paths(&self) -> Result<(), ManifestError> {
-        let fold = |path: &str| path.to_ascii_lowercase();
         let refuse = |entry, fault| Err(ManifestError::Entry { entry, fault });
-        let mut taken = BTreeMap::new();
-        for (entry, value) in self.entries.iter().enumerate() {
-            if !is_clean(&value.path) {
-                return refuse(entry, EntryFault::Path);
-            }
-            if taken.insert(fold(&value.path), entry).is_some() {
-                return refuse(entry, EntryFault::SamePath);
-            }
+        let unclean = |value: &Entry| !is_clean(&value.path);
+        if let Some(entry) = self.entries.iter().position(unclean) {
+            return refuse(entry, EntryFault::Path);
         }
+        let fold = |path: &str| path.to_ascii_lowercase();
+        let folded: Vec<String> = self.entries.iter().map(|it| fold(&it.path)).collect();
+        let taken = sorted_paths(folded.iter().map(String::as_str))?;
+        let is_taken = |path: &str| {
+            let place = taken.binary_search_by(|(other, _)| (*other).cmp(path));
+            place.is_ok()
+        };
         for (entry, value) in self.entries.iter().enumerate() {
             let mut folders = value
                 .path
                 .match_indices('/')
                 .map(|(at, _)| &value.path[..at]);
-            if folders.any(|folder| taken.contains_key(&fold(folder))) {
+            if folders.any(|folder| is_taken(&fold(folder))) {
                 return refuse(entry, EntryFault::SamePath);
             }
         }
         Ok(())
+    }
+}
+
+/// Paths in their order, each with the number of its entry. There may be [`ENTRIES_MAX`], in an order that somebody else chose.
+fn sorted_paths<'a>(
+    paths: impl Iterator<Item = &'a str>,
+) -> Result<Vec<(&'a str, usize)>, ManifestError> {
+    let mut list: Vec<_> = paths
+        .enumerate()
+        .map(|(entry, path)| (path, entry))
+        .collect();
+    list.sort_unstable();
+    let fault = EntryFault::SamePath;
+    match list.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(ManifestError::Entry {
+            entry: pair[1].1,
+            fault,
+        }),
+        None => Ok(list),
     }
 }
 
@@ -302,7 +318,7 @@ impl<'a> Part<'a> {
 
 /// The whole record that begins at `first`, if all its parts are there and fit.
 fn assemble(
-    parts: &BTreeMap<PieceIndex, Part<'_>>,
+    parts: &SortedMap<PieceIndex, Part<'_>>,
     first_index: PieceIndex,
     first: &Part<'_>,
 ) -> Option<Vec<u8>> {

@@ -1,13 +1,13 @@
 //! The bytes of the file that are here. Invariant: the kept runs never overlap; nothing is merged by copying.
 
+use baton_sorted::SortedMap;
 use bytes::{Bytes, BytesMut};
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 #[derive(Default)]
 pub(crate) struct Cache {
     /// By their first byte's place in the file.
-    runs: BTreeMap<u64, Bytes>,
+    runs: SortedMap<u64, Bytes>,
     held: usize,
 }
 
@@ -122,7 +122,7 @@ impl Cache {
 
 /// `ranges` sorted, with those that touch or leave at most `gap` bytes between them made one.
 pub(crate) fn merged(mut ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
-    ranges.sort_unstable_by_key(|r| r.start);
+    baton_sorted::sort_by_key(&mut ranges, |r| (r.start, 0));
     let mut out: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match out.last_mut() {

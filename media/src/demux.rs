@@ -103,9 +103,9 @@ pub(crate) struct Ahead {
     pub time_us: u64,
 }
 
-/// By time, then place: the one sort that all demuxers share (each further one costs 3 KB of WASM).
-pub(crate) fn sort_by_time(list: &mut [Ahead]) {
-    list.sort_unstable_by_key(|a| (a.time_us, a.range.start));
+/// By time, then place.
+pub(crate) fn sort_by_time(list: &mut Vec<Ahead>) {
+    baton_sorted::sort_by_key(list, |a| (a.time_us, a.range.start));
 }
 
 /// What a range costs in the cache: whole blocks of 16 KiB come.

@@ -1,14 +1,15 @@
 //! Offers heard before: what a server repeats must not cost a client a connection that stands.
 
 use crate::PeerId;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
+use baton_sorted::SortedMap;
 
 /// The last [`PER_SENDER_MAX`] offers of each of the last [`SENDERS_MAX`] senders.
 ///
 /// Each sender has its own: whoever makes new offers by the hundred pushes out nobody's but its own.
 #[derive(Default)]
 pub struct Offers {
-    senders: BTreeMap<PeerId, Sender>,
+    senders: SortedMap<PeerId, Sender>,
     /// Counts offers, so that the sender that was silent for longest is known.
     heard: u64,
 }

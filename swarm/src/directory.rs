@@ -5,7 +5,8 @@ use crate::config::{
 };
 use crate::timer::Instant;
 use baton_content::PeerId;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use baton_sorted::{SortedMap, SortedSet};
+use std::collections::VecDeque;
 
 /// An attempt is given up after this time even if the driver says nothing.
 const ATTEMPT_US: u64 = 30_000_000;
@@ -15,11 +16,11 @@ pub(crate) struct Directory {
     me: PeerId,
     /// Best first.
     ranked: Vec<PeerId>,
-    connecting: BTreeMap<PeerId, Instant>,
-    failures: BTreeMap<PeerId, Failure>,
+    connecting: SortedMap<PeerId, Instant>,
+    failures: SortedMap<PeerId, Failure>,
     /// Whom we were connected with, and to some use.
-    known: BTreeSet<PeerId>,
-    banned: BTreeSet<PeerId>,
+    known: SortedSet<PeerId>,
+    banned: SortedSet<PeerId>,
     banned_order: VecDeque<PeerId>,
 }
 
@@ -34,10 +35,10 @@ impl Directory {
         Directory {
             me,
             ranked: Vec::new(),
-            connecting: BTreeMap::new(),
-            failures: BTreeMap::new(),
-            known: BTreeSet::new(),
-            banned: BTreeSet::new(),
+            connecting: SortedMap::new(),
+            failures: SortedMap::new(),
+            known: SortedSet::new(),
+            banned: SortedSet::new(),
             banned_order: VecDeque::new(),
         }
     }
@@ -50,7 +51,7 @@ impl Directory {
             }
         }
         let old = std::mem::take(&mut self.ranked);
-        let mut seen = BTreeSet::new();
+        let mut seen = SortedSet::new();
         self.ranked = peers
             .into_iter()
             .chain(old)

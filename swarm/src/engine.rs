@@ -24,8 +24,9 @@ use crate::rng::Rng;
 use crate::timer::{Instant, Timers};
 use crate::wire::{Message, Want};
 use baton_content::{Header, Mask, PeerId, PeerKey, PieceId, PublisherId, SignedHead, SwarmId};
+use baton_sorted::SortedMap;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// What waits for its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,8 +78,8 @@ pub struct Swarm {
     unix_now_s: u64,
     head: Option<SignedHead>,
     pieces: Pieces,
-    peers: BTreeMap<ConnId, Peer>,
-    by_id: BTreeMap<PeerId, ConnId>,
+    peers: SortedMap<ConnId, Peer>,
+    by_id: SortedMap<PeerId, ConnId>,
     directory: Directory,
     out: VecDeque<Output>,
     timers: Timers<Timer>,
@@ -96,9 +97,9 @@ pub struct Swarm {
     /// When the first of those was asked: all of them together are waited for no longer than one.
     start_since: Option<Instant>,
     /// Requests of this turn, sent together.
-    asks: BTreeMap<ConnId, Vec<Want>>,
+    asks: SortedMap<ConnId, Vec<Want>>,
     /// What is being sealed, and for whom it was begun; `None`: for the start set.
-    sealing: BTreeMap<PieceId, Option<PeerId>>,
+    sealing: SortedMap<PieceId, Option<PeerId>>,
     pending_bytes: usize,
     /// What all peers together take.
     uplink: Goodput,
@@ -154,8 +155,8 @@ impl Swarm {
             unix_now_s,
             head: None,
             pieces: Pieces::new(config.background && role != Role::Publisher),
-            peers: BTreeMap::new(),
-            by_id: BTreeMap::new(),
+            peers: SortedMap::new(),
+            by_id: SortedMap::new(),
             directory: Directory::new(me),
             out: VecDeque::new(),
             timers: Timers::new(),
@@ -166,8 +167,8 @@ impl Swarm {
             start_set: Vec::new(),
             start_wait: None,
             start_since: None,
-            asks: BTreeMap::new(),
-            sealing: BTreeMap::new(),
+            asks: SortedMap::new(),
+            sealing: SortedMap::new(),
             pending_bytes: 0,
             uplink: Goodput::default(),
             uplink_busy_since: now,
@@ -289,7 +290,7 @@ impl Swarm {
     /// Checks what must always be true; for tests. Panics when it is not.
     #[doc(hidden)]
     pub fn check_invariants(&self) {
-        let mut owed: BTreeMap<PieceId, (u64, u64)> = BTreeMap::new();
+        let mut owed: SortedMap<PieceId, (u64, u64)> = SortedMap::new();
         for peer in self.peers.values() {
             let blocks: u32 = peer
                 .down
@@ -306,7 +307,7 @@ impl Swarm {
                 peer.down.pending_bytes <= config::PENDING_PEER_BYTES_MAX,
                 "pending bytes are bounded"
             );
-            let pending: usize = peer.down.pending.values().map(BTreeMap::len).sum();
+            let pending: usize = peer.down.pending.values().map(SortedMap::len).sum();
             assert_eq!(
                 pending * baton_content::BLOCK_LEN,
                 peer.down.pending_bytes,

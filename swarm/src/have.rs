@@ -3,12 +3,12 @@
 use crate::bits::Bits;
 use crate::wire::{ENTRIES_MAX, Have, Part, Range};
 use baton_content::{Lane, MANIFEST_LANE, PieceId, PieceIndex};
-use std::collections::BTreeMap;
+use baton_sorted::SortedMap;
 
 /// Whole pieces and parts, per lane.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HaveMap {
-    lanes: BTreeMap<Lane, LaneHave>,
+    lanes: SortedMap<Lane, LaneHave>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,31 @@ struct LaneHave {
     full: Bits,
     /// Pieces with at least one block: what a search looks at.
     any: Bits,
-    parts: BTreeMap<u32, u64>,
+    /// Masks of what is neither whole nor missing, 64 pieces to a shelf. A peer may name a million of them in any order: so
+    /// the list of shelves stays short enough to insert into.
+    parts: SortedMap<u32, Box<Shelf>>,
+}
+
+type Shelf = [u64; 64];
+
+impl LaneHave {
+    fn part(&self, index: u32) -> u64 {
+        let shelf = self.parts.get(&(index / 64));
+        shelf.map_or(0, |masks| masks[index as usize % 64])
+    }
+
+    fn set_part(&mut self, index: u32, mask: u64) {
+        let (number, place) = (index / 64, index as usize % 64);
+        if mask != 0 {
+            let shelf = self.parts.entry(number);
+            shelf.or_insert_with(|| Box::new([0; 64]))[place] = mask;
+        } else if let Some(masks) = self.parts.get_mut(&number) {
+            masks[place] = 0;
+            if **masks == [0; 64] {
+                self.parts.remove(&number);
+            }
+        }
+    }
 }
 
 impl HaveMap {
@@ -28,7 +52,7 @@ impl HaveMap {
         if lane.full.contains(piece.index.0) {
             u64::MAX
         } else if lane.any.contains(piece.index.0) {
-            lane.parts.get(&piece.index.0).copied().unwrap_or(0)
+            lane.part(piece.index.0)
         } else {
             0
         }
@@ -37,7 +61,7 @@ impl HaveMap {
     /// Whether the piece was not full before.
     pub(crate) fn add_full(&mut self, piece: PieceId) -> bool {
         let lane = self.lanes.entry(piece.lane).or_default();
-        lane.parts.remove(&piece.index.0);
+        lane.set_part(piece.index.0, 0);
         lane.any.insert(piece.index.0);
         lane.full.insert(piece.index.0)
     }
@@ -45,7 +69,7 @@ impl HaveMap {
     pub(crate) fn add_part(&mut self, piece: PieceId, mask: u64) {
         let lane = self.lanes.entry(piece.lane).or_default();
         if mask != 0 && !lane.full.contains(piece.index.0) {
-            *lane.parts.entry(piece.index.0).or_default() |= mask;
+            lane.set_part(piece.index.0, lane.part(piece.index.0) | mask);
             lane.any.insert(piece.index.0);
         }
     }
@@ -54,7 +78,7 @@ impl HaveMap {
     pub(crate) fn set_part(&mut self, piece: PieceId, rest: u64) -> bool {
         let lane = self.lanes.entry(piece.lane).or_default();
         let was_full = lane.full.remove(piece.index.0);
-        lane.parts.remove(&piece.index.0);
+        lane.set_part(piece.index.0, 0);
         lane.any.remove(piece.index.0);
         self.add_part(piece, rest);
         was_full
@@ -95,15 +119,12 @@ impl HaveMap {
     /// Every part.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (PieceId, u64)> + '_ {
         self.lanes.iter().flat_map(|(&lane, have)| {
-            have.parts.iter().map(move |(&index, &mask)| {
-                (
-                    PieceId {
-                        lane,
-                        index: PieceIndex(index),
-                    },
-                    mask,
-                )
-            })
+            let masks = have
+                .parts
+                .iter()
+                .flat_map(|(&shelf, masks)| (shelf * 64..).zip(masks.iter().copied()));
+            let parts = masks.filter(|&(_, mask)| mask != 0);
+            parts.map(move |(index, mask)| (PieceId::new(lane, index), mask))
         })
     }
 }

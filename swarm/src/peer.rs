@@ -7,8 +7,9 @@ use crate::have::HaveMap;
 use crate::rate::{Bucket, Goodput, Rate};
 use crate::timer::Instant;
 use baton_content::{Lane, PeerId, PieceId, VerifiedBlock};
+use baton_sorted::{SortedMap, SortedSet};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// Everything about one connection.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct Peer {
     /// The revision of the newest head that it is known to have; 0 for none.
     pub(crate) head_revision: u64,
     /// Pieces about which it has not heard our news yet.
-    pub(crate) news: BTreeSet<PieceId>,
+    pub(crate) news: SortedSet<PieceId>,
     pub(crate) have_sent_at: Option<Instant>,
     pub(crate) neighbours: Vec<PeerId>,
     /// Whether it was told ours.
@@ -72,7 +73,7 @@ impl Peer {
             has: HaveMap::default(),
             has_all: false,
             head_revision: 0,
-            news: BTreeSet::new(),
+            news: SortedSet::new(),
             have_sent_at: None,
             neighbours: Vec::new(),
             neighbours_told: false,
@@ -230,16 +231,16 @@ pub(crate) struct Refused {
 pub(crate) struct Download {
     /// Blocks that may be asked for at a time.
     pub(crate) grant: u32,
-    pub(crate) owed: BTreeMap<PieceId, Owed>,
+    pub(crate) owed: SortedMap<PieceId, Owed>,
     pub(crate) owed_blocks: u32,
     /// Since when it has owed us something without a pause.
     pub(crate) busy_since: Instant,
     /// By piece and by whom the seeder named; `None`: just cancelled, the block may still be on its way.
-    pub(crate) withheld: BTreeMap<(PieceId, Option<PeerId>), Withheld>,
+    pub(crate) withheld: SortedMap<(PieceId, Option<PeerId>), Withheld>,
     /// Blocks that it refused, by piece.
-    pub(crate) refused: BTreeMap<PieceId, Refused>,
+    pub(crate) refused: SortedMap<PieceId, Refused>,
     /// Blocks that were left to somebody else in vain: ask with emphasis.
-    pub(crate) insist: BTreeMap<PieceId, u64>,
+    pub(crate) insist: SortedMap<PieceId, u64>,
     pub(crate) goodput: Goodput,
     pub(crate) rate: Rate,
     pub(crate) received: u64,
@@ -251,7 +252,7 @@ pub(crate) struct Download {
     /// The background goes on with this piece.
     pub(crate) current: Option<PieceId>,
     /// Blocks that overtook their header, and what they count for: each as a whole block, however short it is.
-    pub(crate) pending: BTreeMap<PieceId, BTreeMap<u8, Bytes>>,
+    pub(crate) pending: SortedMap<PieceId, SortedMap<u8, Bytes>>,
     pub(crate) pending_bytes: usize,
     pub(crate) unasked_bytes: u64,
     /// Of the newest block message, for the Ack.
@@ -268,12 +269,12 @@ impl Download {
     fn new(config: &Config, now: Instant) -> Self {
         Download {
             grant: 0,
-            owed: BTreeMap::new(),
+            owed: SortedMap::new(),
             owed_blocks: 0,
             busy_since: now,
-            withheld: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            insist: BTreeMap::new(),
+            withheld: SortedMap::new(),
+            refused: SortedMap::new(),
+            insist: SortedMap::new(),
             goodput: Goodput::default(),
             rate: Rate::default(),
             received: 0,
@@ -281,7 +282,7 @@ impl Download {
             stalled: false,
             dry: false,
             current: None,
-            pending: BTreeMap::new(),
+            pending: SortedMap::new(),
             pending_bytes: 0,
             unasked_bytes: 0,
             echo: None,
@@ -465,19 +466,19 @@ const QUEUE_MAX: usize = 2 * crate::config::REQUESTED_BLOCKS_MAX as usize;
 pub(crate) struct Upload {
     /// The last grant that we sent.
     pub(crate) grant: u16,
-    pub(crate) asked: BTreeMap<PieceId, Asked>,
+    pub(crate) asked: SortedMap<PieceId, Asked>,
     pub(crate) asked_blocks: u32,
     /// Order of service: urgent, soon, the rest; entries that were cancelled are skipped.
     pub(crate) queues: [VecDeque<PieceId>; 3],
-    pub(crate) loading: BTreeMap<PieceId, u64>,
+    pub(crate) loading: SortedMap<PieceId, u64>,
     pub(crate) loading_blocks: u32,
     pub(crate) ready: VecDeque<VerifiedBlock>,
     pub(crate) ready_urgent: VecDeque<VerifiedBlock>,
     /// Blocks of the loading ones that are urgent.
-    pub(crate) loading_urgent: BTreeMap<PieceId, u64>,
+    pub(crate) loading_urgent: SortedMap<PieceId, u64>,
     /// Blocks it got or is about to get from us and has not told that it has.
-    pub(crate) given: BTreeMap<PieceId, u64>,
-    headers: BTreeMap<Lane, Bits>,
+    pub(crate) given: SortedMap<PieceId, u64>,
+    headers: SortedMap<Lane, Bits>,
     pub(crate) credit: u64,
     pub(crate) wire_sent: u64,
     /// Bytes of block messages, and how many of them arrived.
@@ -495,16 +496,16 @@ impl Upload {
     fn new(config: &Config) -> Self {
         Upload {
             grant: 0,
-            asked: BTreeMap::new(),
+            asked: SortedMap::new(),
             asked_blocks: 0,
             queues: Default::default(),
-            loading: BTreeMap::new(),
+            loading: SortedMap::new(),
             loading_blocks: 0,
             ready: VecDeque::new(),
             ready_urgent: VecDeque::new(),
-            loading_urgent: BTreeMap::new(),
-            given: BTreeMap::new(),
-            headers: BTreeMap::new(),
+            loading_urgent: SortedMap::new(),
+            given: SortedMap::new(),
+            headers: SortedMap::new(),
             credit: config.initial_credit_bytes,
             wire_sent: 0,
             block_bytes: 0,
@@ -611,7 +612,7 @@ impl Upload {
             queue.push_back(piece);
         }
         if queue.len() > QUEUE_MAX {
-            let mut seen = BTreeSet::new();
+            let mut seen = SortedSet::new();
             let asked = &self.asked;
             queue.retain(|piece| asked.contains_key(piece) && seen.insert(*piece));
         }
@@ -654,7 +655,7 @@ impl Upload {
 }
 
 /// Removes bits from a map of masks; which were there.
-pub(crate) fn take_bits(map: &mut BTreeMap<PieceId, u64>, piece: PieceId, mask: u64) -> u64 {
+pub(crate) fn take_bits(map: &mut SortedMap<PieceId, u64>, piece: PieceId, mask: u64) -> u64 {
     let Some(bits) = map.get_mut(&piece) else {
         return 0;
     };

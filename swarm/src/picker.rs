@@ -9,9 +9,9 @@ use crate::face::ConnId;
 use crate::peer::Peer;
 use crate::pieces::{Pieces, SHELVES};
 use baton_content::{PieceId, PieceIndex};
-use std::collections::BTreeMap;
+use baton_sorted::SortedMap;
 
-pub(crate) type Peers = BTreeMap<ConnId, Peer>;
+pub(crate) type Peers = SortedMap<ConnId, Peer>;
 
 /// How near a deadline must be for its block to be urgent: three times what the way through another viewer takes (seeder to viewer,
 /// its Have, our Request, the block), within limits.

@@ -5,7 +5,7 @@
 
 use crate::bits::Bits;
 use baton_content::{BLOCK_LEN, BlockIndex, Head, Header, Lane, LaneState, PieceId, PieceIndex};
-use std::collections::BTreeMap;
+use baton_sorted::SortedMap;
 
 /// Shelves: 0 to 6 neighbours, and more.
 pub(crate) const SHELVES: usize = 8;
@@ -65,7 +65,7 @@ struct LaneTable {
 /// All pieces that the head names.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
-    lanes: BTreeMap<Lane, LaneTable>,
+    lanes: SortedMap<Lane, LaneTable>,
     /// Whether everything is wanted, or only what is demanded and lane 0.
     background: bool,
     /// The head names more than there is room for: it will never be whole here.

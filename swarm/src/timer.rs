@@ -1,6 +1,6 @@
 //! Time as numbers, and timers that can be moved and cancelled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use baton_sorted::{SortedMap, SortedSet};
 
 /// A moment: microseconds since the driver's zero. The engine never reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,15 +21,15 @@ impl Instant {
 /// What waits for its time, each at most once. `T` orders ties, so that one seed gives one run.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
-    by_time: BTreeSet<(Instant, T)>,
-    by_name: BTreeMap<T, Instant>,
+    by_time: SortedSet<(Instant, T)>,
+    by_name: SortedMap<T, Instant>,
 }
 
 impl<T: Ord + Copy> Timers<T> {
     pub(crate) fn new() -> Self {
         Timers {
-            by_time: BTreeSet::new(),
-            by_name: BTreeMap::new(),
+            by_time: SortedSet::new(),
+            by_name: SortedMap::new(),
         }
     }
 

@@ -17,8 +17,8 @@ use crate::bridge::{
 };
 use crate::door;
 use crate::inbox::{Call, Inbox};
+use baton_sorted::SortedMap;
 use js_sys::{Array, ArrayBuffer};
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use stream::PageStream;
 use wasm_bindgen::prelude::*;
@@ -39,7 +39,7 @@ pub enum PageEvent {
 pub struct Page {
     /// Origin that the links name and the sockets go to.
     server: String,
-    streams: BTreeMap<StreamNumber, PageStream>,
+    streams: SortedMap<StreamNumber, PageStream>,
     next_stream: StreamNumber,
     inbox: Weak<Inbox<PageEvent, Page>>,
     calls: Vec<Call>,
@@ -67,7 +67,7 @@ impl Page {
     pub fn start(server: String) -> Rc<Inbox<PageEvent, Page>> {
         let page = Page {
             server,
-            streams: BTreeMap::new(),
+            streams: SortedMap::new(),
             next_stream: 1,
             inbox: Weak::new(),
             calls: Vec::new(),

@@ -10,10 +10,10 @@ use crate::door::{self, Handler};
 use crate::flow::{Flow, FlowNews};
 use baton_signal_protocol::blob::{self, Route};
 use baton_signal_protocol::{Description, IceCandidate, IceServer, Offers, Signal};
+use baton_sorted::SortedMap;
 use gloo_timers::callback::Timeout;
 use js_sys::Array;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -72,8 +72,8 @@ pub struct Rtc {
     worker: Worker,
     identity: Identity,
     ice: Vec<IceServer>,
-    connections: BTreeMap<u64, Connection>,
-    by_peer: BTreeMap<PeerBytes, u64>,
+    connections: SortedMap<u64, Connection>,
+    by_peer: SortedMap<PeerBytes, u64>,
     next_conn: u64,
     offers: Offers,
     /// Made before anybody is known: its certificate is ready when the first peer is.
@@ -104,8 +104,8 @@ impl Rtc {
             worker,
             identity,
             ice: Vec::new(),
-            connections: BTreeMap::new(),
-            by_peer: BTreeMap::new(),
+            connections: SortedMap::new(),
+            by_peer: SortedMap::new(),
             next_conn: 1,
             offers: Offers::default(),
             spare: None,

@@ -10,8 +10,8 @@ use crate::door;
 use crate::inbox::Call;
 use baton_content::keys::{PeerKey, StreamKeys};
 use baton_signal_protocol::{Candidate, Refusal, ServerMessage};
+use baton_sorted::SortedMap;
 use js_sys::{ArrayBuffer, Function};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{HtmlVideoElement, WebSocket, Worker};
@@ -48,7 +48,7 @@ pub struct PageStream {
     alone: Alone,
     asked_more_ms: f64,
     asked_paths_ms: f64,
-    pub(super) regions: BTreeMap<PeerBytes, String>,
+    pub(super) regions: SortedMap<PeerBytes, String>,
     pub paused: bool,
     /// No Share or View of it is referred to any more.
     pub forgotten: bool,
@@ -87,7 +87,7 @@ struct Network {
 struct Waiting {
     meta: Vec<(Function, Function)>,
     complete: Vec<(Function, Function)>,
-    downloads: BTreeMap<u32, (Function, Function)>,
+    downloads: SortedMap<u32, (Function, Function)>,
     next_download: u32,
 }
 
@@ -177,7 +177,7 @@ impl PageStream {
             alone: Alone::default(),
             asked_more_ms: 0.0,
             asked_paths_ms: 0.0,
-            regions: BTreeMap::new(),
+            regions: SortedMap::new(),
             paused: false,
             forgotten: false,
             upload_bytes_per_second: None,
@@ -663,7 +663,7 @@ impl PageStream {
         let meta = (self.meta.is_none()).then(|| std::mem::take(&mut waiting.meta));
         let complete = (!whole).then(|| std::mem::take(&mut waiting.complete));
         let downloads = (closed || !whole).then(|| std::mem::take(&mut waiting.downloads));
-        let downloads = downloads.into_iter().flat_map(BTreeMap::into_values);
+        let downloads = downloads.into_iter().flat_map(SortedMap::into_values);
         for (_, reject) in meta.into_iter().chain(complete).flatten().chain(downloads) {
             // A promise's functions never call back into us.
             let _ = reject.call1(&JsValue::NULL, &js_sys::Error::new(&why));

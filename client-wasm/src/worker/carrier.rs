@@ -3,8 +3,8 @@
 use super::{Door, LINGER_MS, WorkerEvent};
 use crate::bridge::{Binding, StreamNumber};
 use crate::flow::Flow;
+use baton_sorted::SortedMap;
 use gloo_timers::callback::Timeout;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use web_sys::RtcDataChannel;
 
@@ -12,7 +12,7 @@ use web_sys::RtcDataChannel;
 pub struct Carriers {
     stream: StreamNumber,
     door: Door,
-    carriers: BTreeMap<u64, Carrier>,
+    carriers: SortedMap<u64, Carrier>,
     /// Sent to in this turn.
     touched: Vec<u64>,
 }
@@ -29,7 +29,7 @@ impl Carriers {
         Carriers {
             stream,
             door,
-            carriers: BTreeMap::new(),
+            carriers: SortedMap::new(),
             touched: Vec::new(),
         }
     }

@@ -10,11 +10,11 @@ use crate::bridge::{
 use crate::door::{self, set};
 use baton_content::{BlockIndex, Entry, Mask, PieceId};
 use baton_media::{Chapter, Cue, Kind, Media, Output, Reason, Support, TrackId};
+use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant};
 use bytes::Bytes;
 use gloo_timers::callback::Timeout;
 use js_sys::{Array, Object};
-use std::collections::BTreeMap;
 use wasm_bindgen::JsValue;
 
 /// A film being played.
@@ -25,7 +25,7 @@ pub struct Film {
     /// What the publisher found out, for a film that does not say it itself.
     duration_us: Option<u64>,
     /// What the player waits for and is not here.
-    missing: BTreeMap<PieceId, Mask>,
+    missing: SortedMap<PieceId, Mask>,
     /// The page's number for what is produced now, and the media engine's number from which on it counts.
     generation: (u32, u32),
     /// Until the picture is on the screen, or this time is past, only what it needs is fetched: more would compete with it.
@@ -48,7 +48,7 @@ impl Film {
             door,
             media,
             duration_us: entry.duration_us,
-            missing: BTreeMap::new(),
+            missing: SortedMap::new(),
             generation: (0, 0),
             hold_until: Some(hold()),
             focus_told: false,

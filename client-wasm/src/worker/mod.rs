@@ -17,11 +17,11 @@ use crate::bridge::{
 use crate::door::{self, Handler};
 use crate::flow::FlowNews;
 use crate::inbox::{Call, Inbox};
+use baton_sorted::SortedMap;
 use baton_swarm::{ConnId, Input, Instant};
 use bytes::Bytes;
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::Array;
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use stream::{WorkerStream, channel_of};
 use wasm_bindgen::prelude::*;
@@ -42,7 +42,7 @@ pub enum WorkerEvent {
 /// All engines of one page.
 pub struct Worker {
     door: Door,
-    streams: BTreeMap<StreamNumber, WorkerStream>,
+    streams: SortedMap<StreamNumber, WorkerStream>,
     timer: Option<(Instant, Timeout)>,
 }
 
@@ -96,7 +96,7 @@ pub fn worker_main() {
     };
     let worker = Worker {
         door,
-        streams: BTreeMap::new(),
+        streams: SortedMap::new(),
         timer: None,
     };
     let inbox = Inbox::new(worker, Worker::handle, Worker::settle);

@@ -12,11 +12,12 @@ use baton_content::{
     PublisherId, PublisherKey, Sealed, Secret, SignedHead, StreamKeys, SwarmId, seal_blocks,
 };
 use baton_media::{Media, Support};
+use baton_sorted::SortedMap;
 use baton_swarm::{Input, Output};
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use gloo_timers::future::TimeoutFuture;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -64,19 +65,19 @@ pub struct Publisher {
     title: Option<String>,
     /// Manifest versions as pieces of lane 0; empty until the file was looked into.
     manifest: Vec<Vec<u8>>,
-    headers: BTreeMap<PieceId, Header>,
+    headers: SortedMap<PieceId, Header>,
     /// Sealed a moment ago, oldest first.
     recent: VecDeque<Sealed>,
     /// Read in part a moment ago, oldest first: whoever asks for more of one will want the rest too.
     begun: VecDeque<PieceId>,
     /// What waits for a whole piece that is being read.
-    reading: BTreeMap<PieceId, Mask>,
+    reading: SortedMap<PieceId, Mask>,
     /// Manifest pieces asked for before there was a manifest.
     early: Vec<PieceId>,
     lane_key: LaneKey,
     manifest_key: LaneKey,
     /// Of every piece that was read, by whomever first.
-    fingerprints: BTreeMap<PieceIndex, Fingerprint>,
+    fingerprints: SortedMap<PieceIndex, Fingerprint>,
     hashed_bytes: u64,
     busy_until_ms: Rc<Cell<f64>>,
     failed: bool,
@@ -118,12 +119,12 @@ impl Publisher {
             entry,
             title: spec.title,
             manifest: Vec::new(),
-            headers: BTreeMap::new(),
+            headers: SortedMap::new(),
             recent: VecDeque::new(),
             begun: VecDeque::new(),
-            reading: BTreeMap::new(),
+            reading: SortedMap::new(),
             early: Vec::new(),
-            fingerprints: BTreeMap::new(),
+            fingerprints: SortedMap::new(),
             hashed_bytes: 0,
             busy_until_ms: Rc::default(),
             failed: false,

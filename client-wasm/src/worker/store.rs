@@ -1,12 +1,12 @@
 //! Verified blocks in memory.
 
 use baton_content::{BLOCKS_PER_PIECE, BlockIndex, Header, Mask, PieceId, VerifiedBlock};
-use std::collections::BTreeMap;
+use baton_sorted::SortedMap;
 
 /// Everything that a viewer has: each block as it was verified, still sealed.
 #[derive(Default)]
 pub struct Store {
-    pieces: BTreeMap<PieceId, Piece>,
+    pieces: SortedMap<PieceId, Box<Piece>>,
 }
 
 struct Piece {
@@ -18,10 +18,12 @@ struct Piece {
 impl Store {
     /// Keeps a block. One that is here already is replaced by itself.
     pub fn put(&mut self, block: VerifiedBlock) {
-        let piece = self.pieces.entry(block.piece()).or_insert_with(|| Piece {
-            header: block.header().clone(),
-            have: Mask::EMPTY,
-            blocks: [const { None }; BLOCKS_PER_PIECE],
+        let piece = self.pieces.entry(block.piece()).or_insert_with(|| {
+            Box::new(Piece {
+                header: block.header().clone(),
+                have: Mask::EMPTY,
+                blocks: [const { None }; BLOCKS_PER_PIECE],
+            })
         });
         let index = block.block();
         piece.have.insert(index);

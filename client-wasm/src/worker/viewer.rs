@@ -11,8 +11,8 @@ use baton_content::{
     ContentKey, Entry, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, SignedHead, SlotKey,
     VerifiedBlock,
 };
+use baton_sorted::SortedMap;
 use baton_swarm::{Input, Instant, Output};
-use std::collections::BTreeMap;
 
 /// What a viewer has and is doing with it.
 pub struct Viewer {
@@ -22,7 +22,7 @@ pub struct Viewer {
     keys: Keys,
     store: Store,
     /// Opened pieces of lane 0.
-    manifest_pieces: BTreeMap<PieceId, Vec<u8>>,
+    manifest_pieces: SortedMap<PieceId, Vec<u8>>,
     revision: u32,
     entry: Option<Entry>,
     attached: Option<bool>,
@@ -36,21 +36,20 @@ pub struct Viewer {
 /// The lane keys in use, by epoch.
 pub struct Keys {
     head: Option<SignedHead>,
-    content: BTreeMap<u32, ContentKey>,
-    lanes: BTreeMap<(u32, Lane), LaneKey>,
+    content: SortedMap<u32, ContentKey>,
+    lanes: SortedMap<(u32, Lane), LaneKey>,
 }
 
 impl Keys {
     /// The plain bytes of a block; `None` while the key is unknown.
     pub fn open(&mut self, block: &VerifiedBlock) -> Option<Vec<u8>> {
         let core = block.header().core();
-        let content = &self.content;
-        let key = match self.lanes.entry((core.epoch, core.lane)) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(content.get(&core.epoch)?.lane_key(core.lane))
-            }
-        };
+        let id = (core.epoch, core.lane);
+        if !self.lanes.contains_key(&id) {
+            let key = self.content.get(&core.epoch)?.lane_key(core.lane);
+            self.lanes.insert(id, key);
+        }
+        let key = self.lanes.get(&id)?;
         let mut bytes = block.bytes().to_vec();
         key.apply(core, block.block(), &mut bytes);
         Some(bytes)
@@ -78,11 +77,11 @@ impl Viewer {
             slot_key,
             keys: Keys {
                 head: None,
-                content: BTreeMap::new(),
-                lanes: BTreeMap::new(),
+                content: SortedMap::new(),
+                lanes: SortedMap::new(),
             },
             store: Store::default(),
-            manifest_pieces: BTreeMap::new(),
+            manifest_pieces: SortedMap::new(),
             revision: 0,
             entry: None,
             attached: None,

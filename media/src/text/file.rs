@@ -37,7 +37,7 @@ pub fn parse(file: &[u8]) -> Option<Vec<Cue>> {
         }
     }
     cues.truncate(CUES_MAX);
-    cues.sort_by_key(|c| c.start_us);
+    baton_sorted::sort_by_key(&mut cues, |c| (c.start_us, 0));
     (!cues.is_empty()).then_some(cues)
 }
 

@@ -11,7 +11,7 @@ use crate::face::{ConnId, Output, Role};
 use crate::peer::Asked;
 use crate::wire::Refusal;
 use baton_content::{BLOCK_LEN, Mask, PieceId};
-use std::collections::BTreeMap;
+use baton_sorted::SortedMap;
 
 /// Entries looked at in one queue per turn: those before wait for a seal.
 const LOOKS: usize = 32;
@@ -49,7 +49,7 @@ impl Class {
 }
 
 /// Refusals of one turn, joined per piece.
-type Refusals = BTreeMap<(ConnId, PieceId, Option<ConnId>), u64>;
+type Refusals = SortedMap<(ConnId, PieceId, Option<ConnId>), u64>;
 
 impl Swarm {
     pub(super) fn load_ahead(&mut self, conns: &[ConnId]) {

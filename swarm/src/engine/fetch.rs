@@ -9,7 +9,7 @@ use crate::picker;
 use crate::timer::Instant;
 use crate::wire::{ENTRIES_MAX, FLAG_INSIST, FLAG_SOON, FLAG_URGENT, Message, Part, Want};
 use baton_content::{BLOCK_LEN, Mask, PieceId};
-use std::collections::BTreeMap;
+use baton_sorted::{SortedMap, sort_by_key};
 
 /// Urgent blocks of one piece are spread over peers in runs of this many: one message and one more block.
 const URGENT_RUN: u32 = 4;
@@ -23,7 +23,11 @@ const CANCEL_PAUSE_US: u64 = 400_000;
 impl Swarm {
     pub(super) fn demanded(&mut self, mut demands: Vec<Demand>) {
         demands.retain(|demand| demand.mask.0 != 0);
-        demands.sort_by_key(|demand| (demand.deadline, demand.piece));
+        sort_by_key(&mut demands, |demand| {
+            let piece = demand.piece;
+            let place = u64::from(piece.lane.0) << 32 | u64::from(piece.index.0);
+            (demand.deadline.0, place)
+        });
         demands.truncate(config::DEMANDS_MAX);
         let old = std::mem::replace(&mut self.demands, demands);
         self.background_from = Some(self.now);
@@ -55,7 +59,7 @@ impl Swarm {
 
     /// After a jump: whatever is on its way and not demanded makes room.
     fn drop_old_requests(&mut self) {
-        let mut demanded: BTreeMap<PieceId, u64> = BTreeMap::new();
+        let mut demanded: SortedMap<PieceId, u64> = SortedMap::new();
         // The start set is on its way before the player knows what it needs.
         let start_set = self.start_set.iter().map(|(piece, mask)| (*piece, mask.0));
         for (piece, mask) in self
@@ -197,7 +201,7 @@ impl Swarm {
             deadline,
         });
         let mut demands: Vec<Demand> = lane_0.chain(self.demands.iter().copied()).collect();
-        demands.sort_by_key(|demand| demand.deadline);
+        sort_by_key(&mut demands, |demand| (demand.deadline.0, 0));
         demands
     }
 

@@ -57,7 +57,7 @@ impl Swarm {
         for conn in self.peers.keys().copied().collect::<Vec<_>>() {
             let peer = self.peers.get_mut(&conn).expect("listed");
             if self.role == Role::Publisher {
-                peer.news.extend(&new);
+                peer.news.extend(new.iter().copied());
             }
             if peer.is_publisher() {
                 self.grow_publisher(conn, &new);

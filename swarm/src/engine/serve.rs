@@ -9,7 +9,7 @@ use crate::wire::{
     self, Ack, FLAG_INSIST, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal, Reject, Want,
 };
 use baton_content::{BLOCK_LEN, Header, Mask, PeerId, PieceId, VerifiedBlock};
-use std::collections::BTreeMap;
+use baton_sorted::SortedMap;
 
 /// A peer's first delivered bytes after which it gets the full grant.
 const PROVEN_BYTES: u64 = 256 * 1024;
@@ -48,7 +48,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        let mut parts: BTreeMap<PieceId, u64> = peer
+        let mut parts: SortedMap<PieceId, u64> = peer
             .up
             .asked
             .iter()
