@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +48,12 @@ pub struct Net {
     /// Local address for peer connections [default: all interfaces]
     #[arg(long)]
     pub bind: Vec<IpAddr>,
+    /// UDP ports for peer connections, one for each: those that a container or a firewall passes on [default: any]
+    #[arg(long, value_name = "FIRST-LAST", value_parser = ports, env = "BATON_UDP_PORTS")]
+    pub udp_ports: Option<RangeInclusive<u16>>,
+    /// Address at which others reach this machine, where its own are not: a container's host, or a router that passes --udp-ports on.
+    #[arg(long, value_delimiter = ',', env = "BATON_PUBLIC_IP")]
+    pub public_ip: Vec<IpAddr>,
     /// Connect through the server's TURN relay only: other peers do not learn this address.
     #[arg(long)]
     pub relay: bool,
@@ -89,8 +96,8 @@ pub struct Get {
     /// Write the bytes to standard output, in order, for a player.
     #[arg(long)]
     pub stdout: bool,
-    /// Serve it at a local HTTP address with Range while it comes.
-    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:0")]
+    /// Serve it at a local HTTP address with Range while it comes; 0.0.0.0:PORT for the whole network.
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:0", value_parser = listen)]
     pub serve: Option<SocketAddr>,
     /// Go on seeding when it is done.
     #[arg(long)]
@@ -167,6 +174,25 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// `ADDRESS:PORT`, an address with any port, or a port of this machine alone.
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
+    let alone = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    text.parse()
+        .or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)))
+        .or_else(|_| text.parse().map(alone))
+        .map_err(|_| "an address to serve at is like 9000 or 0.0.0.0:9000".into())
+}
+
+/// `40000-40100`, or one port.
+pub fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    match (port(first), port(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err("ports are like 40000-40100".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +206,13 @@ mod tests {
         assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert!(duration("99999999999999999999d").is_err() && duration("é").is_err());
+        assert_eq!(listen("9000"), Ok(SocketAddr::from(([127, 0, 0, 1], 9000))));
+        assert_eq!(listen("0.0.0.0"), Ok(SocketAddr::from(([0, 0, 0, 0], 0))));
+        assert_eq!(listen("[::1]:7"), Ok("[::1]:7".parse().expect("one")));
+        assert!(listen("film").is_err() && listen("70000").is_err());
+        assert_eq!(ports("40000-40100"), Ok(40_000..=40_100));
+        assert_eq!(ports("7"), Ok(7..=7));
+        assert!(ports("0-5").is_err() && ports("9-1").is_err() && ports("1-70000").is_err());
     }
 
     #[test]

@@ -9,16 +9,18 @@ use baton_swarm::{Channel, ConnId, Path};
 use bytes::{Bytes, BytesMut};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::transport::RTCDtlsRole;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceCandidateInit, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+    RTCIceCandidateInit, RTCIceCandidateType, RTCIceServer, RTCIceTransportPolicy,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
 };
 
 /// Which ways a connection may take.
@@ -26,8 +28,42 @@ use webrtc::peer_connection::{
 pub struct Routes {
     /// Local addresses to use, unspecified ones for every interface of their family.
     pub bind: Vec<IpAddr>,
+    /// Which ports of these; any without it.
+    pub ports: Option<Ports>,
+    /// Addresses at which the same ports are reached from outside.
+    pub public: Vec<IpAddr>,
     /// Through a TURN server and no other way: nobody but it learns our address.
     pub relay_only: bool,
+}
+
+/// The ports that a firewall or a container passes on: each connection takes the next one that is free.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    first: u16,
+    count: u32,
+    next: Arc<AtomicU32>,
+}
+
+impl Ports {
+    pub fn new(range: RangeInclusive<u16>) -> Ports {
+        let (first, last) = (*range.start(), *range.end());
+        Ports {
+            first,
+            count: u32::from(last.saturating_sub(first)) + 1,
+            next: Arc::default(),
+        }
+    }
+
+    /// One that is free at all of these addresses; the crate binds it a moment later.
+    fn take(&self, bind: &[IpAddr]) -> Option<u16> {
+        let free = |port: &u16| bind.iter().all(|ip| UdpSocket::bind((*ip, *port)).is_ok());
+        let one = |_| {
+            // No other connection of this process tries the same one meanwhile.
+            let place = self.next.fetch_add(1, Ordering::Relaxed) % self.count;
+            self.first + u16::try_from(place).unwrap_or(0)
+        };
+        (0..self.count).map(one).find(free)
+    }
 }
 
 /// What to make.
@@ -340,6 +376,10 @@ async fn build(
         })
         .build();
     let bind = &routes.bind;
+    let port = match &routes.ports {
+        Some(ports) => ports.take(bind).ok_or("none of --udp-ports is free")?,
+        None => 0,
+    };
     // Candidates are addresses, never mDNS names: a browser that hides its own still reaches ours.
     let settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
@@ -350,11 +390,7 @@ async fn build(
         .with_configuration(configuration)
         .with_setting_engine(settings.build())
         .with_handler(Arc::new(handler))
-        .with_udp_addrs(
-            bind.iter()
-                .map(|ip| std::net::SocketAddr::new(*ip, 0))
-                .collect(),
-        )
+        .with_udp_addrs(bind.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
         .build()
         .await?)
 }
@@ -399,27 +435,19 @@ async fn drain(channels: &[Arc<dyn DataChannel>; 2]) {
     }
 }
 
-/// Whether the chosen pair is relayed.
+/// Whether the chosen pair is relayed, at either end. (The crate's statistics name candidates in pairs otherwise than alone.)
 async fn find_path(pc: &dyn PeerConnection) -> Path {
-    use webrtc::peer_connection::{RTCStatsReportEntry, StatsSelector};
-    let report = pc
-        .get_stats(std::time::Instant::now(), StatsSelector::None)
-        .await;
-    let relay = report
-        .candidate_pairs()
-        .filter(|pair| pair.nominated)
-        .any(|pair| {
-            [&pair.local_candidate_id, &pair.remote_candidate_id]
-                .into_iter()
-                .any(|id| match report.get(id) {
-                    Some(RTCStatsReportEntry::LocalCandidate(c))
-                    | Some(RTCStatsReportEntry::RemoteCandidate(c)) => {
-                        format!("{:?}", c.candidate_type).eq_ignore_ascii_case("relay")
-                    }
-                    _ => false,
-                })
-        });
-    if relay { Path::Relay } else { Path::Direct }
+    let Some(sctp) = pc.sctp().await else {
+        return Path::Direct;
+    };
+    let ice = sctp.transport().ice_transport();
+    let Ok(Some(pair)) = ice.get_selected_candidate_pair().await else {
+        return Path::Direct;
+    };
+    let relayed = [pair.local(), pair.remote()]
+        .into_iter()
+        .any(|candidate| candidate.typ == RTCIceCandidateType::Relay);
+    if relayed { Path::Relay } else { Path::Direct }
 }
 
 /// Closes the connection however its task ends.
@@ -478,7 +506,7 @@ mod tests {
             ice: Vec::new(),
             routes: Routes {
                 bind: vec![IpAddr::from([127, 0, 0, 1])],
-                relay_only: false,
+                ..Routes::default()
             },
             commands: inbox,
             events: out,

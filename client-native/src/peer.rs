@@ -5,7 +5,7 @@ use crate::index::{Index, IndexError};
 use crate::keeper::Keeper;
 use crate::keyfile::KeyError;
 use crate::library::Library;
-use crate::link::Routes;
+use crate::link::{Ports, Routes};
 use crate::output::{Place, Target};
 use crate::publisher::{Publisher, Source};
 use crate::session::{self, Handle, Setup};
@@ -29,14 +29,22 @@ pub struct Net {
     pub uplink: Uplink,
     /// Empty: every interface; loopback too where the server is on it.
     pub bind: Vec<IpAddr>,
+    /// Local UDP ports; any without it.
+    pub ports: Option<Ports>,
+    /// Where others reach this machine, beside its own addresses.
+    pub public: Vec<IpAddr>,
     /// Through TURN servers only.
     pub relay_only: bool,
+    /// Connections to look for, where that is not the usual number: benchmarks with many viewers in one process.
+    pub peers_wanted: Option<u16>,
 }
 
 impl Net {
     fn routes(&self, servers: &[String]) -> Result<Routes, Exit> {
         Ok(Routes {
             bind: self.bind(servers)?,
+            ports: self.ports.clone(),
+            public: self.public.clone(),
             relay_only: self.relay_only,
         })
     }
@@ -73,9 +81,11 @@ impl Net {
     }
 
     fn config(&self) -> Config {
+        let usual = Config::default();
         Config {
             peers_max: PEERS_MAX,
-            ..Config::default()
+            peers_wanted: self.peers_wanted.unwrap_or(usual.peers_wanted),
+            ..usual
         }
     }
 
@@ -98,10 +108,11 @@ impl Net {
         let mut seen = std::collections::BTreeSet::new();
         servers.retain(|server| server.starts_with("http") && seen.insert(server.clone()));
         if servers.is_empty() {
-            return Err(Exit::new(
-                exit::USAGE,
-                "no server is known: give one with --server",
-            ));
+            let reason = match self.servers.first() {
+                Some(odd) => format!("\"{odd}\" is no server: one is like https://host"),
+                None => "no server is known: give one with --server https://host".into(),
+            };
+            return Err(Exit::new(exit::USAGE, reason));
         }
         Ok(servers)
     }

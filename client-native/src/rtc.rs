@@ -6,10 +6,13 @@
 use crate::link::{self, Command, LinkEvent, Routes};
 use baton_content::PeerId;
 use baton_signal_protocol::blob::{self, Route};
-use baton_signal_protocol::{Description, IceCandidate, IceServer, Offers, Signal};
+use baton_signal_protocol::{
+    Address, CandidateKind, Description, IceCandidate, IceServer, Offers, Signal,
+};
 use baton_swarm::{Binding, Channel, ConnId, Path};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use tokio::sync::mpsc;
 
 /// What the session has to do about what happened.
@@ -332,8 +335,11 @@ impl Rtc {
         let Ok(Some(candidate)) = IceCandidate::parse(line) else {
             return Vec::new();
         };
-        if connection.found.len() < CANDIDATES_MAX {
-            connection.found.push(candidate);
+        let outside = outside(&candidate, &self.routes.public);
+        for candidate in outside.into_iter().chain([candidate]) {
+            if connection.found.len() < CANDIDATES_MAX && !connection.found.contains(&candidate) {
+                connection.found.push(candidate);
+            }
         }
         self.flush_candidates(conn)
     }
@@ -406,5 +412,59 @@ impl Rtc {
     }
 }
 
+/// The same port at the addresses where a machine is reached whose own ones are not (a container's).
+///
+/// Checks that come in there arrive at the local candidate: the other side needs to know no more than where to send them.
+fn outside(local: &IceCandidate, public: &[IpAddr]) -> Vec<IceCandidate> {
+    let own = match local.address {
+        Address::V4(octets) if local.kind == CandidateKind::Host => IpAddr::from(octets),
+        Address::V6(octets) if local.kind == CandidateKind::Host => IpAddr::from(octets),
+        _ => return Vec::new(),
+    };
+    let same_family = |ip: &&IpAddr| ip.is_ipv4() == own.is_ipv4() && !own.is_loopback();
+    let at = |ip: &IpAddr| {
+        let mut candidate = local.clone();
+        candidate.address = match ip {
+            IpAddr::V4(ip) => Address::V4(ip.octets()),
+            IpAddr::V6(ip) => Address::V6(ip.octets()),
+        };
+        candidate
+    };
+    public.iter().filter(same_family).map(at).collect()
+}
+
 /// Candidates per peer. Real hosts have about ten.
 const CANDIDATES_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(line: &str) -> IceCandidate {
+        let parsed = IceCandidate::parse(line).expect("a candidate");
+        parsed.expect("one of use")
+    }
+
+    #[test]
+    fn a_container_is_offered_where_its_host_is_reached() {
+        let public = [
+            IpAddr::from([203, 0, 113, 5]),
+            "2001:db8::5".parse().expect("an address"),
+        ];
+        let inside = candidate("candidate:1 1 udp 2130706431 172.17.0.2 40001 typ host");
+        let outside = outside(&inside, &public);
+        let expected = candidate("candidate:1 1 udp 2130706431 203.0.113.5 40001 typ host");
+        assert_eq!(outside, [expected]);
+    }
+
+    #[test]
+    fn what_a_server_saw_and_loopback_are_reached_nowhere_else() {
+        let public = [IpAddr::from([203, 0, 113, 5])];
+        for line in [
+            "candidate:1 1 udp 1677729535 198.51.100.7 40001 typ srflx raddr 172.17.0.2 rport 40001",
+            "candidate:1 1 udp 2130706431 127.0.0.1 40001 typ host",
+        ] {
+            assert!(outside(&candidate(line), &public).is_empty(), "{line}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Shared helpers of the end-to-end tests.
 
 pub mod http;
+pub mod lab;
 pub mod middle;
 pub mod native;
 pub mod signalling;

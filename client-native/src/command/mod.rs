@@ -8,6 +8,7 @@ mod watch;
 
 use crate::args::{self, Cli, Command};
 use crate::exit::{self, Exit};
+use crate::link::Ports;
 use crate::peer::Net;
 use crate::session::Snapshot;
 use crate::show::Show;
@@ -43,7 +44,10 @@ fn net(args: &args::Net) -> Net {
         servers: args.server.clone(),
         uplink: Uplink::new(args.upload, args.total),
         bind: args.bind.clone(),
+        ports: args.udp_ports.clone().map(Ports::new),
+        public: args.public_ip.clone(),
         relay_only: args.relay,
+        peers_wanted: None,
     }
 }
 

@@ -1,0 +1,69 @@
+//! Native peers behind routers that translate addresses, with a real coturn: `cargo xtask soak` runs these as root.
+
+use baton_tests::lab::{Lab, Nat, Network, STUN, TURN};
+use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, link_of};
+
+#[test]
+#[ignore = "becomes a peer of the other tests"]
+fn a_process_of_the_other_tests() {
+    be_a_peer();
+}
+
+/// Shares a film from one network and fetches it in another; the path that it took.
+fn carried(origin: &str, from: (&Network, &[&str]), to: (&Network, &[&str])) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = film(1 << 20);
+    std::fs::write(folder.path().join("film.bin"), &bytes).expect("a film");
+    let seed = ["seed", "film.bin", "--server", origin];
+    let mut publisher = from.0.peer(folder.path(), &[&seed[..], from.1].concat());
+    let (link, _) = link_of(&mut publisher);
+    let get = ["get", &link, "-o", "copy.bin", "--seed"];
+    let mut viewer = to.0.peer(folder.path(), &[&get[..], to.1].concat());
+    viewer.wait("done", PATIENCE);
+    let copy = std::fs::read(folder.path().join("copy.bin")).expect("the copy");
+    assert!(copy == bytes);
+    path(&mut viewer)
+}
+
+fn path(peer: &mut Peer) -> String {
+    let event = peer.wait_until(PATIENCE, |e| e["peers"][0]["path"].is_string());
+    event["peers"][0]["path"]
+        .as_str()
+        .expect("just seen")
+        .into()
+}
+
+#[test]
+#[ignore = "needs root, iproute2, nftables and coturn"]
+fn two_behind_usual_routers_meet_by_what_stun_tells_them() {
+    let mut lab = Lab::new("stun");
+    lab.coturn();
+    let origin = lab.server(&[STUN]);
+    let (one, two) = (lab.network(Nat::Plain), lab.network(Nat::Plain));
+    assert_eq!(carried(&origin, (&one, &[]), (&two, &[])), "direct");
+}
+
+#[test]
+#[ignore = "needs root, iproute2, nftables and coturn"]
+fn two_behind_the_worst_routers_meet_at_a_coturn() {
+    let mut lab = Lab::new("turn");
+    lab.coturn();
+    let origin = lab.server(&[STUN, TURN]);
+    let (one, two) = (lab.network(Nat::Symmetric), lab.network(Nat::Symmetric));
+    assert_eq!(carried(&origin, (&one, &[]), (&two, &[])), "relay");
+}
+
+#[test]
+#[ignore = "needs root, iproute2 and nftables"]
+fn a_container_is_reached_at_its_hosts_address_without_stun() {
+    let mut lab = Lab::new("docker");
+    let origin = lab.server(&[]);
+    let (container, viewer) = (lab.network(Nat::Plain), lab.network(Nat::Symmetric));
+    lab.forward(&container, "40000-40010");
+    let outside = container.outside.clone();
+    let flags = ["--udp-ports", "40000-40010", "--public-ip", &outside];
+    assert_eq!(
+        carried(&origin, (&container, &flags), (&viewer, &[])),
+        "direct"
+    );
+}
