@@ -1,5 +1,8 @@
 //! Feeds of a watched folder: RSS 2.0 whose enclosures are links, and JSON Feed 1.1.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// One film of a feed.
@@ -14,15 +17,36 @@ pub struct Item {
 
 /// Writes `feed.xml` and `feed.json` into a folder, each in one step.
 pub fn write(folder: &Path, title: &str, home: &str, items: &[Item]) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
     replace(&folder.join("feed.xml"), &rss(title, home, items))?;
     replace(&folder.join("feed.json"), &json(title, home, items))
 }
 
+/// Whoever reads a feed can watch: one that is there keeps its permissions, and a new one is its owner's alone.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let fresh = path.with_extension("new");
-    std::fs::write(&fresh, text)?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(path.file_name().unwrap_or_default());
+    hidden.push(".new");
+    let fresh = path.with_file_name(hidden);
+    // What a crash left there is not ours to write through: it might be a link.
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(OWNERS_ONLY)
+        .open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    if let Ok(known) = std::fs::metadata(path) {
+        file.set_permissions(known.permissions())?;
+    }
     std::fs::rename(fresh, path)
 }
+
+/// What a feed may be read by until somebody says otherwise: a link opens its film to whoever has it.
+const OWNERS_ONLY: u32 = 0o600;
 
 fn rss(title: &str, home: &str, items: &[Item]) -> String {
     let mut text = format!(
@@ -63,7 +87,8 @@ fn json(title: &str, home: &str, items: &[Item]) -> String {
     format!("{feed:#}\n")
 }
 
-fn escape(text: &str) -> String {
+/// For text and attributes of XML and HTML.
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -127,6 +152,26 @@ mod tests {
         assert_eq!(rfc822(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(rfc822(1_795_298_400), "Sat, 21 Nov 2026 22:00:00 GMT");
         assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+    }
+
+    #[test]
+    fn a_feed_is_its_owners_until_somebody_says_otherwise() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let feeds = dir.path().join("new folder");
+        let path = feeds.join("feed.xml");
+        let mode = || {
+            let metadata = std::fs::metadata(&path).expect("it is there");
+            metadata.permissions().mode() & 0o777
+        };
+        write(&feeds, "t", "https://host", &[]).expect("it is ours");
+        assert_eq!(mode(), 0o600);
+        let everybody = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, everybody).expect("it is ours");
+        write(&feeds, "t", "https://host", &[]).expect("it is ours");
+        assert_eq!(mode(), 0o644);
+        let left = std::fs::read_dir(&feeds).expect("it is there").count();
+        assert_eq!(left, 2, "nothing but the feeds");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! All swarms of one process share one [`Space`]; when it is full, the swarm that was served longest ago loses its first pieces.
 
+use crate::ahead::Ahead;
 use crate::index::Index;
 use crate::space::{Answer as Room, Kept, Space};
 use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
@@ -23,7 +24,8 @@ pub struct Keeper {
     swarm: SwarmId,
     folder: PathBuf,
     index: Index,
-    lanes: BTreeMap<Lane, File>,
+    lanes: BTreeMap<Lane, Arc<File>>,
+    ahead: Ahead,
     kept: Kept,
     space: Arc<Space>,
     /// Whoever asked was told that the disk takes no more.
@@ -59,6 +61,7 @@ impl Keeper {
             folder,
             index,
             lanes: BTreeMap::new(),
+            ahead: Ahead::default(),
             kept,
             space,
             told_full: false,
@@ -68,19 +71,20 @@ impl Keeper {
         }
     }
 
-    fn lane(&mut self, lane: Lane) -> io::Result<&File> {
+    fn lane(&mut self, lane: Lane) -> io::Result<Arc<File>> {
+        if let Some(file) = self.lanes.get(&lane) {
+            return Ok(file.clone());
+        }
         let path = self.folder.join(format!("lane-{}", lane.0));
-        Ok(match self.lanes.entry(lane) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(
-                OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .open(path)?,
-            ),
-        })
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        let file = Arc::new(file);
+        self.lanes.insert(lane, file.clone());
+        Ok(file)
     }
 
     fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
@@ -89,6 +93,11 @@ impl Keeper {
             return load_failed(piece, mask);
         };
         let lane = self.lane(piece.lane);
+        if let Ok(file) = &lane {
+            let start = place(piece);
+            let end = start + u64::from(header.core().len);
+            self.ahead.read(piece, file, start..end);
+        }
         let (mut inputs, bad) = load(&header, mask.and(have), |offset, bytes| {
             lane?.read_exact_at(bytes, place(piece) + offset as u64)
         });
@@ -122,7 +131,7 @@ impl Keeper {
             }
             self.drop_blocks(piece, mask);
             if let Ok(lane) = self.lane(piece.lane) {
-                punch(lane, place(piece));
+                punch(&lane, place(piece));
             }
             inputs.push(Input::Evicted { piece, mask });
         }

@@ -5,12 +5,14 @@
 //!     rtc.rs, link.rs   peer connections        signalling.rs   the server's socket
 //!     worker.rs         one thread per session for the disk: publisher.rs | viewer.rs | keeper.rs, with index.rs
 //!     library.rs        what a download has, for reader.rs (--stdout) and serve.rs (--serve)
+//!     page.rs           what --serve shows      ahead.rs  reading ahead for the many
 //!     output.rs         where a download lies   space.rs  a keeper's room   uplink.rs  what all sessions may send
 //! ```
 //!
 //! Invariants: only `Header::verify` makes what is stored or sent; a `Store` is done before any `Load` that follows it, because
 //! one thread does both in order; nothing remote sizes a queue: messages wait in SCTP's window, sends for credit.
 
+mod ahead;
 pub mod args;
 pub mod command;
 pub mod exit;
@@ -23,6 +25,7 @@ mod library;
 mod link;
 mod look;
 mod output;
+mod page;
 pub mod peer;
 mod publisher;
 mod reader;

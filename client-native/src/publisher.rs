@@ -3,6 +3,7 @@
 //! Nothing is hashed or copied before the link is ready. Sealed bytes are not kept, but for the last few pieces: what is asked for
 //! later is read and sealed again, and checked against its signed header before it leaves.
 
+use crate::ahead::Ahead;
 use crate::handles::Handles;
 use crate::index::Index;
 use crate::keyfile::{FileMark, KeyError, KeyFile};
@@ -40,6 +41,7 @@ pub struct Publisher {
     manifest: Manifest,
     paths: Arc<Vec<PathBuf>>,
     handles: Handles,
+    ahead: Ahead,
     marks: Vec<FileMark>,
     /// Held for as long as the key is in use: one writer per signing key.
     _lock: Option<File>,
@@ -159,6 +161,7 @@ impl Publisher {
             manifest,
             paths: Arc::new(sources.iter().map(|source| source.path.clone()).collect()),
             handles: Handles::default(),
+            ahead: Ahead::default(),
             _lock: lock,
             marks,
             headers: BTreeMap::new(),
@@ -492,7 +495,11 @@ impl Publisher {
         let Some((place, range)) = self.locate(piece) else {
             return load_failed(piece, mask);
         };
-        let (file, key) = (self.file(place), &self.lane_key);
+        let file = self.file(place);
+        if let Ok(file) = &file {
+            self.ahead.read(piece, file, range.clone());
+        }
+        let key = &self.lane_key;
         let (inputs, bad) = load(&header, mask, |offset, bytes| {
             file?.read_exact_at(bytes, range.start + offset as u64)?;
             key.apply_at(header.core(), offset, bytes);

@@ -3,17 +3,47 @@
 //! Only what a player says is understood: `GET` and `HEAD` with one byte range (RFC 9110 section 14), HTTP/1.1 keep-alive.
 
 use crate::library::Library;
+use crate::page;
 use crate::reader::Reader;
 use crate::session::Control;
-use std::net::SocketAddr;
+use baton_content::Manifest;
+use rtc::shared::ifaces::ifaces;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
+
+/// The addresses to type into another device: the one that was bound, or with `0.0.0.0` (or `[::]`) those of every interface.
+pub fn addresses(real: SocketAddr) -> Vec<SocketAddr> {
+    if !real.ip().is_unspecified() {
+        return vec![real];
+    }
+    // Without the list there is still this machine itself.
+    let own = ifaces().unwrap_or_default();
+    let takes = |ip: &IpAddr| ip.is_ipv4() || (real.is_ipv6() && is_routed(ip));
+    let mut ips: Vec<IpAddr> = own.iter().filter_map(|it| Some(it.addr?.ip())).collect();
+    ips.retain(takes);
+    // What other devices reach comes first, and old ones type IPv4 more easily.
+    ips.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6(), *ip));
+    ips.dedup();
+    if ips.is_empty() {
+        ips.push(IpAddr::from([127, 0, 0, 1]));
+    }
+    ips.into_iter()
+        .map(|ip| SocketAddr::new(ip, real.port()))
+        .collect()
+}
+
+/// Not link-local (RFC 4291): that needs the name of an interface, which a URL cannot say.
+fn is_routed(ip: &IpAddr) -> bool {
+    !matches!(ip, IpAddr::V6(ip) if (ip.segments()[0] & 0xffc0) == 0xfe80)
+}
 
 /// Listens; returns the real address.
 pub async fn listen(
@@ -45,10 +75,14 @@ pub async fn listen(
     Ok(real)
 }
 
+#[derive(Debug, Default)]
 struct Request {
     head: bool,
     path: String,
     range: Option<String>,
+    host: String,
+    /// A browser asks, not a player.
+    html: bool,
     close: bool,
 }
 
@@ -57,6 +91,7 @@ async fn connection(
     library: Arc<Library>,
     control: UnboundedSender<Control>,
 ) -> std::io::Result<()> {
+    let local = stream.local_addr()?.ip();
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -64,77 +99,127 @@ async fn connection(
             return Ok(());
         };
         let Some(request) = request? else {
-            return write
-                .write_all(
-                    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-                )
-                .await;
+            return empty(&mut write, "400 Bad Request", "connection: close\r\n").await;
         };
-        let mut changes = library.changes();
-        let manifest = loop {
-            changes.borrow_and_update();
-            if let Some(manifest) = library.manifest() {
-                break manifest;
-            }
-            if changes.changed().await.is_err() {
-                return Ok(());
-            }
-        };
-        let found = match request.path.trim_start_matches('/') {
-            "" => Some(0),
-            path => manifest.entries.iter().position(|entry| entry.path == path),
-        };
-        let Some((place, entry)) =
-            found.and_then(|place| Some((place, manifest.entries.get(place)?)))
-        else {
-            write
-                .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
-                .await?;
-            continue;
-        };
-        let size = entry.size;
-        let (status, range) = match request.range.as_deref().map(|text| parse_range(text, size)) {
-            None | Some(Ranged::Ignored) => ("200 OK", 0..size),
-            Some(Ranged::Part(range)) => ("206 Partial Content", range),
-            Some(Ranged::Beyond) => {
-                let text = format!(
-                    "HTTP/1.1 416 Range Not Satisfiable\r\ncontent-range: bytes */{size}\r\ncontent-length: 0\r\n\r\n"
-                );
-                write.write_all(text.as_bytes()).await?;
-                continue;
-            }
-        };
-        let mut head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {}\r\naccept-ranges: bytes\r\ncontent-length: {}\r\n\
-             transferMode.dlna.org: Streaming\r\n",
-            entry.mime.as_deref().unwrap_or("application/octet-stream"),
-            range.end - range.start,
-        );
-        if status.starts_with("206") {
-            head += &format!(
-                "content-range: bytes {}-{}/{size}\r\n",
-                range.start,
-                range.end - 1
-            );
+        if !is_ours(&request.host, local) {
+            return empty(&mut write, "403 Forbidden", "connection: close\r\n").await;
         }
-        head += "\r\n";
-        write.write_all(head.as_bytes()).await?;
-        if !request.head {
-            let mut reader = Reader::new(
-                library.clone(),
-                control.clone(),
-                place,
-                range.start,
-                range.end,
-            );
-            while let Some(bytes) = reader.next().await? {
-                write.write_all(&bytes).await?;
+        let Some(manifest) = manifest(&library).await else {
+            return Ok(());
+        };
+        let path = request.path.trim_start_matches('/');
+        let place = manifest.entries.iter().position(|entry| entry.path == path);
+        match (place, path) {
+            (Some(place), _) => file(&mut write, &request, place, &library, &control).await?,
+            (None, "") if request.html => {
+                let page = page::index(&manifest);
+                text(&mut write, &request, "text/html; charset=utf-8", &page).await?;
             }
+            // A player that is given the bare address plays the first file.
+            (None, "") => file(&mut write, &request, 0, &library, &control).await?,
+            (None, PLAYLIST) => {
+                let list = page::playlist(&manifest, &request.host);
+                text(
+                    &mut write,
+                    &request,
+                    "audio/x-mpegurl; charset=utf-8",
+                    &list,
+                )
+                .await?;
+            }
+            _ => empty(&mut write, "404 Not Found", "").await?,
         }
         if request.close {
             return Ok(());
         }
     }
+}
+
+/// Waits for the manifest; `None` when the session ended first.
+async fn manifest(library: &Library) -> Option<Arc<Manifest>> {
+    let mut changes = library.changes();
+    loop {
+        changes.borrow_and_update();
+        if let Some(manifest) = library.manifest() {
+            return Some(manifest);
+        }
+        changes.changed().await.ok()?;
+    }
+}
+
+/// A page of the Internet whose name leads here (DNS rebinding) says that name: on loopback, only this machine's own names are taken.
+fn is_ours(host: &str, local: IpAddr) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+    !local.is_loopback() || host.is_empty() || address.is_ok() || name == "localhost"
+}
+
+async fn empty(write: &mut OwnedWriteHalf, status: &str, more: &str) -> std::io::Result<()> {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n{more}\r\n");
+    write.write_all(head.as_bytes()).await
+}
+
+async fn text(
+    write: &mut OwnedWriteHalf,
+    request: &Request,
+    mime: &str,
+    body: &str,
+) -> std::io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {mime}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+         content-security-policy: default-src 'none'; style-src 'unsafe-inline'\r\n\r\n",
+        body.len()
+    );
+    write.write_all(head.as_bytes()).await?;
+    if !request.head {
+        write.write_all(body.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// A file of the download, or the range of it that was asked for, as it comes.
+async fn file(
+    write: &mut OwnedWriteHalf,
+    request: &Request,
+    place: usize,
+    library: &Arc<Library>,
+    control: &UnboundedSender<Control>,
+) -> std::io::Result<()> {
+    let manifest = library.manifest();
+    let Some(entry) = manifest.as_ref().and_then(|m| m.entries.get(place)) else {
+        return empty(write, "404 Not Found", "").await;
+    };
+    let size = entry.size;
+    let (status, range) = match request.range.as_deref().map(|text| parse_range(text, size)) {
+        None | Some(Ranged::Ignored) => ("200 OK", 0..size),
+        Some(Ranged::Part(range)) => ("206 Partial Content", range),
+        Some(Ranged::Beyond) => {
+            let range = format!("content-range: bytes */{size}\r\n");
+            return empty(write, "416 Range Not Satisfiable", &range).await;
+        }
+    };
+    let mime = entry.mime.as_deref().unwrap_or("application/octet-stream");
+    let mut head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {mime}\r\naccept-ranges: bytes\r\ncontent-length: {}\r\n{DLNA}",
+        range.end - range.start,
+    );
+    if status.starts_with("206") {
+        let (first, last) = (range.start, range.end - 1);
+        head += &format!("content-range: bytes {first}-{last}/{size}\r\n");
+    }
+    write.write_all((head + "\r\n").as_bytes()).await?;
+    if request.head {
+        return Ok(());
+    }
+    let (library, control) = (library.clone(), control.clone());
+    let mut reader = Reader::new(library, control, place, range.start, range.end);
+    while let Some(bytes) = reader.next().await? {
+        write.write_all(&bytes).await?;
+    }
+    Ok(())
 }
 
 /// Reads one request; `Ok(None)` for what is none, an error at the end of the connection.
@@ -156,8 +241,8 @@ async fn request(read: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<O
     let mut request = Request {
         head: method == "HEAD",
         path: percent_decode(path),
-        range: None,
         close: version == "HTTP/1.0",
+        ..Request::default()
     };
     loop {
         let mut line = String::new();
@@ -173,6 +258,8 @@ async fn request(read: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<O
         };
         match name.to_ascii_lowercase().as_str() {
             "range" => request.range = Some(value.trim().into()),
+            "host" => request.host = value.trim().into(),
+            "accept" => request.html |= value.contains("text/html"),
             "connection" => request.close |= value.trim().eq_ignore_ascii_case("close"),
             _ => {}
         }
@@ -230,6 +317,11 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Where the playlist is, unless a file is called that.
+const PLAYLIST: &str = "playlist.m3u";
+/// Streamed in the foreground, seekable by bytes, as it is (DLNA guidelines, 7.4.1.3).
+const DLNA: &str = "transferMode.dlna.org: Streaming\r\n\
+    contentFeatures.dlna.org: DLNA.ORG_OP=01;DLNA.ORG_CI=0;DLNA.ORG_FLAGS=01700000000000000000000000000000\r\n";
 /// Connections at once: a player opens a handful.
 const CONNECTIONS_MAX: usize = 64;
 /// How long to wait after a connection that could not be taken.
@@ -261,6 +353,18 @@ mod tests {
         ] {
             assert_eq!(parse_range(odd, 100), Ranged::Ignored, "{odd}");
         }
+    }
+
+    #[test]
+    fn a_name_of_the_internet_that_leads_to_loopback_is_refused() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        for host in ["127.0.0.1:9000", "localhost:9000", "[::1]:9000", ""] {
+            assert!(is_ours(host, here), "{host}");
+        }
+        assert!(!is_ours("evil.example:9000", here));
+        assert!(!is_ours("evil.example", here));
+        let lan = IpAddr::from([192, 168, 1, 5]);
+        assert!(is_ours("nas.local:9000", lan), "a LAN has names of its own");
     }
 
     #[test]

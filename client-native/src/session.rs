@@ -431,7 +431,8 @@ impl Session {
                     });
                 }
                 Output::Event(event) => self.event(event),
-                Output::CancelLoad { .. } => {}
+                Output::Load { piece, mask } => self.worker.load(piece, mask),
+                Output::CancelLoad { piece, mask } => self.worker.cancel_load(piece, mask),
                 output => self.worker.send(Job::Act(output)),
             }
         }

@@ -3,6 +3,7 @@
 //! What an earlier run left is claimed by its log and no more. It is verified piece by piece, those first that a reader waits for,
 //! and until then no reader sees it.
 
+use crate::ahead::Ahead;
 use crate::index::Index;
 use crate::library::Library;
 use crate::output::{Files, Target};
@@ -34,6 +35,7 @@ pub struct Setup {
 pub struct Viewer {
     setup: Setup,
     keys: Keys,
+    ahead: Ahead,
     files: Option<Arc<Mutex<Files>>>,
     /// Where each file begins in its lane, to find a block's.
     places: BTreeMap<(Lane, PieceIndex), usize>,
@@ -86,6 +88,7 @@ impl Viewer {
         Viewer {
             setup,
             keys: Keys::default(),
+            ahead: Ahead::default(),
             files: None,
             places: BTreeMap::new(),
             early: Vec::new(),
@@ -226,6 +229,11 @@ impl Viewer {
         else {
             return load_failed(piece, mask);
         };
+        if let Ok((file, begin)) = lock(&files).file(entry) {
+            let from = begin + start;
+            let end = from + u64::from(header.core().len);
+            self.ahead.read(piece, &file, from..end);
+        }
         let keys = &mut self.keys;
         let (mut inputs, bad) = load(&header, mask.and(have), |offset, bytes| {
             lock(&files).read(entry, start + offset as u64, bytes)?;

@@ -2,9 +2,10 @@
 
 use baton_content::{Header, Mask, PeerId, PieceId};
 use baton_swarm::{Event, Input, Output, Reason};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -13,8 +14,10 @@ pub type OwnJob = Box<dyn FnOnce(&mut dyn Side) -> Vec<Input> + Send>;
 
 /// What the thread is told.
 pub enum Job {
-    /// `Seal`, `Load`, `Store` and `Deliver`; bounded by the engine's own windows.
+    /// `Seal`, `Store` and `Deliver`; bounded by the engine's own windows.
     Act(Output),
+    /// What is left of a `Load` when its turn comes.
+    Load(Ticket),
     /// A head to persist, completeness, the end.
     Event(Event),
     /// Something of the side's own: what its helper threads found, or a wish of another session's.
@@ -82,17 +85,29 @@ pub trait Side: Send {
     fn as_any(&mut self) -> &mut dyn std::any::Any;
 }
 
+/// A load in the queue, by its piece and its number.
+pub type Ticket = (PieceId, u64);
+
+/// Loads that wait for the disk: what nobody needs any more is not read.
+#[derive(Default)]
+struct Loads {
+    next: u64,
+    waiting: BTreeMap<Ticket, Mask>,
+}
+
 /// Where a session's jobs go.
 #[derive(Clone)]
 pub struct Worker {
     jobs: Sender<Job>,
     stores: Arc<AtomicUsize>,
+    loads: Arc<Mutex<Loads>>,
 }
 
 /// The other end.
 pub struct Jobs {
     inbox: Receiver<Job>,
     stores: Arc<AtomicUsize>,
+    loads: Arc<Mutex<Loads>>,
 }
 
 impl Worker {
@@ -107,6 +122,24 @@ impl Worker {
         }
         // A thread that has ended takes no more jobs, and its session is ending too.
         let _ = self.jobs.send(job);
+    }
+
+    /// Queues the reading of blocks of a piece.
+    pub fn load(&self, piece: PieceId, mask: Mask) {
+        let mut loads = lock(&self.loads);
+        let ticket = (piece, loads.next);
+        loads.next += 1;
+        loads.waiting.insert(ticket, mask);
+        drop(loads);
+        self.send(Job::Load(ticket));
+    }
+
+    /// Nobody needs these blocks any more: what was queued for them until now is not read, and not answered.
+    pub fn cancel_load(&self, piece: PieceId, mask: Mask) {
+        let mut loads = lock(&self.loads);
+        for (_, waiting) in loads.waiting.range_mut((piece, 0)..=(piece, u64::MAX)) {
+            *waiting = waiting.without(mask);
+        }
     }
 
     /// A job for a side of a known type.
@@ -124,11 +157,23 @@ impl Worker {
 pub fn queue() -> (Worker, Jobs) {
     let (jobs, inbox) = channel();
     let stores = Arc::new(AtomicUsize::new(0));
+    let loads = Arc::<Mutex<Loads>>::default();
     let worker = Worker {
         jobs,
         stores: stores.clone(),
+        loads: loads.clone(),
     };
-    (worker, Jobs { inbox, stores })
+    let jobs = Jobs {
+        inbox,
+        stores,
+        loads,
+    };
+    (worker, jobs)
+}
+
+fn lock(loads: &Mutex<Loads>) -> MutexGuard<'_, Loads> {
+    // Each change is one insertion: a panic elsewhere leaves nothing half done.
+    loads.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts the thread.
@@ -157,6 +202,13 @@ pub fn spawn(
                     }
                     side.act(output)
                 }
+                Job::Load(ticket) => match lock(&jobs.loads).waiting.remove(&ticket) {
+                    Some(mask) if !mask.is_empty() => side.act(Output::Load {
+                        piece: ticket.0,
+                        mask,
+                    }),
+                    _ => Vec::new(),
+                },
                 Job::Event(event) => side.event(event),
                 Job::Own(job) => job(&mut *side),
                 Job::Stop => break,
@@ -213,3 +265,50 @@ pub fn load_failed(piece: PieceId, mask: Mask) -> Vec<Input> {
 const STORES_MAX: usize = 2048;
 /// A queue that was empty for so long is idle.
 const IDLE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use baton_content::{BlockIndex, DATA_LANE};
+
+    /// Says what it was told to read.
+    struct Disk(Sender<(PieceId, Mask)>);
+
+    impl Side for Disk {
+        fn act(&mut self, output: Output) -> Vec<Input> {
+            if let Output::Load { piece, mask } = output {
+                let _ = self.0.send((piece, mask));
+            }
+            Vec::new()
+        }
+
+        fn event(&mut self, _: Event) -> Vec<Input> {
+            Vec::new()
+        }
+
+        fn as_any(&mut self) -> &mut dyn std::any::Any {
+            self
+        }
+    }
+
+    #[test]
+    fn what_nobody_needs_any_more_is_not_read_unless_it_is_asked_for_again() {
+        let (worker, jobs) = queue();
+        let (told, reads) = channel();
+        let (answers, _) = tokio::sync::mpsc::unbounded_channel();
+        let (one, two) = (PieceId::new(DATA_LANE, 1), PieceId::new(DATA_LANE, 2));
+        let first = Mask::of(BlockIndex(0));
+        let second = Mask::of(BlockIndex(1));
+        worker.load(one, first.or(second));
+        worker.load(two, first);
+        worker.cancel_load(one, first);
+        worker.cancel_load(two, first);
+        worker.load(one, first);
+        worker.send(Job::Stop);
+        // Everything was queued before the disk took the first job.
+        let thread = spawn(Box::new(Disk(told)), jobs, answers);
+        thread.join().expect("it ends");
+        let reads: Vec<_> = reads.try_iter().collect();
+        assert_eq!(reads, [(one, second), (one, first)]);
+    }
+}

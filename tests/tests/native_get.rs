@@ -1,8 +1,10 @@
 //! What `baton get` and `baton info` promise (docs/cli.md), over real sockets and the real server.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Instant;
 
 use baton_tests::http;
 use baton_tests::native::{PATIENCE, Peer, be_a_peer, command, film, half_file, link_of, spoil};
@@ -338,6 +340,9 @@ async fn a_link_to_fifty_gigabytes_is_there_before_they_are_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = std::fs::File::create(folder.path().join("film.bin")).expect("a film");
     file.set_len(50 << 30).expect("sparse");
+    let end = film(100_000);
+    let place = (50 << 30) - end.len() as u64;
+    file.write_all_at(&end, place).expect("it is ours");
     let seed = ["seed", "film.bin", "--server", &origin];
     let mut publisher = Peer::start(folder.path(), &seed);
     let event = publisher.wait("link", PATIENCE);
@@ -352,7 +357,90 @@ async fn a_link_to_fifty_gigabytes_is_there_before_they_are_read() {
         &["info", event["link"].as_str().expect("a link")],
     );
     assert_eq!(info.wait("info", PATIENCE)["size"], 50u64 << 30);
+    // A player that jumps to the end has it at once, of a file that has no room for it before.
+    let link = event["link"].as_str().expect("a link");
+    let mut viewer = Peer::start(folder.path(), &["get", link, "--serve"]);
+    let address = serving(&mut viewer);
+    let range = [("range", "bytes=-100000")];
+    let answer = http::request(address, "GET", "/film.bin", &range).await;
+    assert_eq!(answer.status, 206);
+    assert!(answer.body == end);
 }
+
+/// Where `--serve` is.
+fn serving(viewer: &mut Peer) -> SocketAddr {
+    let event = viewer.wait("serving", PATIENCE);
+    let url = event["url"].as_str().expect("a URL");
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    address.parse().expect("an address")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_gets_a_page_of_every_file_and_a_player_the_first() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let album = folder.path().join("album");
+    std::fs::create_dir(&album).expect("a folder");
+    std::fs::write(album.join("one & two.mp4"), film(100_000)).expect("a file");
+    std::fs::write(album.join("notes.txt"), film(1000)).expect("a file");
+    let mut publisher = Peer::start(folder.path(), &["seed", "album", "--server", &origin]);
+    let (link, _) = link_of(&mut publisher);
+    let get = ["get", &link, "--serve", "0.0.0.0:0"];
+    let mut viewer = Peer::start(folder.path(), &get);
+    let event = viewer.wait("serving", PATIENCE);
+    let urls = event["urls"].as_array().expect("a list");
+    // This machine's own addresses, so that one of them can be typed into a television.
+    assert!(!urls.is_empty());
+    assert_eq!(event["url"], urls[0]);
+    for url in urls.iter().filter_map(serde_json::Value::as_str) {
+        let address = url.trim_start_matches("http://").trim_end_matches('/');
+        let address: SocketAddr = address.parse().expect("an address");
+        assert!(!address.ip().is_unspecified());
+        let asked = [("accept", "text/html,*/*")];
+        let page = http::request(address, "GET", "/", &asked).await;
+        assert!(page.header("content-type").starts_with("text/html"));
+        let page = String::from_utf8_lossy(&page.body).into_owned();
+        assert!(page.contains("/one%20%26%20two.mp4") && page.contains("notes.txt"));
+        let list = http::get(address, "/playlist.m3u").await;
+        let film_at = format!("http://{address}/one%20%26%20two.mp4");
+        assert!(String::from_utf8_lossy(&list.body).contains(&film_at));
+        // The first of the folder, by name.
+        let first = http::get(address, "/").await;
+        assert!(first.body == film(1000));
+        let film_itself = http::get(address, "/one%20%26%20two.mp4").await;
+        assert!(film_itself.body == film(100_000));
+        assert!(
+            film_itself
+                .header("contentfeatures.dlna.org")
+                .contains("OP=01")
+        );
+        assert_eq!(http::get(address, "/three.mp4").await.status, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_uploaded_in_a_time_than_the_rate_allows() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let began = Instant::now();
+    let slow = ["--upload", "300K"];
+    let (mut publisher, link) = publisher(folder.path(), &origin, &film(8 << 20), &slow);
+    let _viewer = Peer::start(folder.path(), &["get", &link, "-o", "copy.bin"]);
+    let _another = Peer::start(folder.path(), &["get", &link, "-o", "another.bin"]);
+    let mut sent = 0;
+    while sent < 2 << 20 {
+        let event = publisher.wait("progress", PATIENCE);
+        sent = event["sent_bytes"].as_u64().expect("a number");
+        // One-sided: a machine that is slow sends less.
+        let allowed = 300.0 * 1024.0 * began.elapsed().as_secs_f64() + BURST_BYTES;
+        assert!(sent as f64 <= allowed, "{sent} of {allowed} bytes");
+    }
+}
+
+/// What may leave at once after a pause.
+const BURST_BYTES: f64 = 512.0 * 1024.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_end_when_the_total_is_spent() {

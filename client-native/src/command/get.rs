@@ -43,8 +43,12 @@ pub async fn run(args: args::Get, show: &mut Show) -> Result<(), Exit> {
         let real = listening.map_err(|error| {
             Exit::new(exit::OTHER, format!("cannot serve at {address}: {error}"))
         })?;
-        let url = format!("http://{real}/");
-        show.result(&url, &json!({"event": "serving", "url": url}));
+        let urls = serve::addresses(real)
+            .into_iter()
+            .map(|at| format!("http://{at}/"));
+        let urls: Vec<String> = urls.collect();
+        let event = json!({"event": "serving", "url": urls[0], "urls": urls});
+        show.result(&urls.join("\n"), &event);
     }
     let result = follow(&args, &mut session, &library, show).await;
     show.finish();

@@ -94,7 +94,7 @@ fn describe(library: &crate::Library, session: &crate::session::Handle, show: &S
         );
     }
     lines += &format!(
-        "{} named by the server; others hold {} % together",
+        "{} named by the server; without the publisher there is {} % of it",
         now.candidates.len(),
         now.stats.others_union_permille / 10
     );

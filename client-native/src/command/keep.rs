@@ -114,8 +114,7 @@ fn tickets(texts: &[String]) -> Result<Vec<Ticket>, Exit> {
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with("# "))
         {
-            let ticket =
-                Ticket::parse(line).map_err(|error| Exit::new(exit::USAGE, error.to_string()))?;
+            let ticket = Ticket::parse(line).map_err(|error| not_a_ticket(line, &error))?;
             if !tickets
                 .iter()
                 .any(|known: &Ticket| known.swarm.id() == ticket.swarm.id())
@@ -130,5 +129,14 @@ fn tickets(texts: &[String]) -> Result<Vec<Ticket>, Exit> {
     Ok(tickets)
 }
 
+/// What was meant as a ticket; all of a real one stays untold.
+fn not_a_ticket(text: &str, error: &dyn std::fmt::Display) -> Exit {
+    let shown: String = text.chars().take(SHOWN_CHARS).collect();
+    let reason = format!("\"{shown}\" is no file of tickets and no ticket: {error}");
+    Exit::new(exit::USAGE, reason)
+}
+
+/// Of a ticket with a typing error: enough to know which.
+const SHOWN_CHARS: usize = 16;
 /// How often it says how things stand.
 const REPORT: Duration = Duration::from_secs(5);

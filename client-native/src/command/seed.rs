@@ -96,6 +96,9 @@ pub fn sources(paths: &[std::path::PathBuf]) -> Result<(Vec<Source>, Option<Stri
                 format!("{name}/")
             };
             walk(path, &prefix, &mut sources)?;
+        } else if !metadata.is_file() {
+            let reason = format!("{} is neither a file nor a folder", path.display());
+            return Err(Exit::new(exit::FILE, reason));
         } else {
             sources.push(Source {
                 name,
@@ -178,6 +181,12 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_or_pipe_is_not_shared_as_an_empty_file() {
+        let refused = sources(&["/dev/null".into()]).expect_err("it is none");
+        assert_eq!(refused.code, exit::FILE);
+    }
 
     #[test]
     fn files_of_one_name_from_two_folders_keep_their_names_apart() {
