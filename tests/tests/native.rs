@@ -26,7 +26,7 @@ async fn a_download_killed_in_the_middle_goes_on_where_it_was_but_for_what_the_d
     let mut publisher = Peer::start(folder.path(), &seed);
     let (link, _) = link_of(&mut publisher);
 
-    let get = ["get", &link, "-o", "copy.bin", "--timeout", "50s"];
+    let get = ["get", &link, "-o", "copy.bin", "--timeout", "200s"];
     let mut first = Peer::start(folder.path(), &get);
     first.wait_until(PATIENCE, |e| e["have_bytes"].as_u64() > Some(1 << 20));
     first.kill();
@@ -81,7 +81,7 @@ async fn a_keeper_replaces_the_publisher_and_nothing_it_holds_or_logs_decrypts()
 
     let mut viewer = Peer::start(
         folder.path(),
-        &["get", &link, "-o", "copy.bin", "--timeout", "50s"],
+        &["get", &link, "-o", "copy.bin", "--timeout", "200s"],
     );
     viewer.wait("done", PATIENCE);
     assert_eq!(viewer.end(), Some(0));
@@ -281,7 +281,7 @@ async fn a_folder_arrives_as_it_was() {
     let (link, _) = link_of(&mut publisher);
     let mut viewer = Peer::start(
         folder.path(),
-        &["get", &link, "-o", "copy", "--timeout", "50s"],
+        &["get", &link, "-o", "copy", "--timeout", "200s"],
     );
     viewer.wait("done", PATIENCE);
     assert_eq!(viewer.end(), Some(0));
@@ -315,7 +315,7 @@ async fn a_watched_folder_shares_what_appears_in_it_and_writes_feeds() {
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["items"][0]["attachments"][0]["url"], link.as_str());
 
-    let get = ["get", &link, "-o", "copy.mp4", "--timeout", "50s"];
+    let get = ["get", &link, "-o", "copy.mp4", "--timeout", "200s"];
     let mut viewer = Peer::start(folder.path(), &get);
     viewer.wait("done", PATIENCE);
     assert!(std::fs::read(folder.path().join("copy.mp4")).expect("the copy") == film(50_000));
@@ -325,19 +325,21 @@ async fn a_watched_folder_shares_what_appears_in_it_and_writes_feeds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_peers_finish_while_one_dies_each_second_and_the_publisher_too() {
-    swarm_survives(8, 3, Duration::from_secs(90)).await;
+    swarm_survives(8, 3).await;
 }
 
 /// Sixty processor seconds without optimisation, so it runs when it is asked for: `cargo xtask soak`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes on two cores"]
 async fn thirty_peers_finish_while_one_dies_each_second_and_the_publisher_too() {
-    swarm_survives(30, 8, Duration::from_secs(300)).await;
+    swarm_survives(30, 30).await;
 }
 
 /// Each second a viewer is killed and started again on what its disk has; once the swarm has a copy, the publisher is
 /// killed for good. Everybody completes, and every byte is right.
-async fn swarm_survives(count: usize, kills: usize, patience: Duration) {
+///
+/// However slow the machine is: it fails when nobody got anything for [`PATIENCE`].
+async fn swarm_survives(count: usize, kills: usize) {
     let server = server(|_| {}).await;
     let origin = format!("http://{}", server.address());
     let folder = tempfile::tempdir().expect("a folder");
@@ -352,12 +354,18 @@ async fn swarm_survives(count: usize, kills: usize, patience: Duration) {
     };
     let mut peers: Vec<Peer> = (0..count).map(start).collect();
     let mut done = vec![false; count];
+    let mut had = vec![0; count];
     let began = Instant::now();
+    let mut last_news = began;
     let (mut killed, mut next_kill) = (0, began + Duration::from_secs(2));
     while !done.iter().all(|done| *done) {
         for (n, peer) in peers.iter_mut().enumerate() {
             for event in peer.news() {
                 done[n] |= event["event"] == "done";
+                let has = event["have_bytes"].as_u64().unwrap_or(0);
+                if has > had[n] || event["event"] == "done" {
+                    (had[n], last_news) = (has.max(had[n]), Instant::now());
+                }
                 assert_ne!(event["event"], "error", "peer {n}: {event}");
                 let whole = |name: &str| event[name].as_f64() == Some(1.0);
                 if done[n] || whole("complete") || whole("others") {
@@ -377,7 +385,7 @@ async fn swarm_survives(count: usize, kills: usize, patience: Duration) {
                 killed += 1;
             }
         }
-        if began.elapsed() > patience {
+        if last_news.elapsed() > PATIENCE {
             let missing: Vec<_> = (0..count).filter(|n| !done[*n]).collect();
             let last: Vec<_> = missing
                 .iter()
