@@ -40,8 +40,11 @@ pub fn bench(arguments: &[String]) -> Result<()> {
     )
 }
 
-/// Native peers need no browser.
-fn native(arguments: &[String]) -> Result<()> {
+/// Native peers need no browser. The rival is measured where its packages can be had.
+pub fn native(arguments: &[String]) -> Result<()> {
+    if let Err(error) = npm::install(&run::root().join("bench/native/webtorrent")) {
+        eprintln!("without webtorrent-cli: {error:#}");
+    }
     run::run(
         run::cargo()
             .args([

@@ -11,6 +11,7 @@ mod report;
 mod run;
 mod serve;
 mod sim;
+mod soak;
 mod stamp;
 mod test;
 mod wasm;
@@ -25,7 +26,8 @@ usage: cargo xtask COMMAND
   serve [--port N] [--lan]    build, then serve on http://localhost:8080; --lan: on all addresses of this machine
   test [STAGE...]             install what the tests need and run them all, or only the stages named:
                               lint native wasm web browsers
-  soak                        what takes too long for every run: 30 native peers, one killed each second, and the publisher too
+  soak [--minutes N]          what takes too long, or root, for every run: 30 native peers, one killed each second, and the publisher too;
+                              address translation with a real coturn; N minutes of one to one with the memory held (10)
   bench [NAME...]             measure, us and the rivals in turn; without a name everything; `media` is the remuxer alone;
                               --help lists the names
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
@@ -33,19 +35,6 @@ usage: cargo xtask COMMAND
 
 CHROMIUM and FIREFOX name other browsers than the system's. BATON_WASM=simd builds only that WASM (quicker turns).
 ";
-
-const SOAK: [&str; 10] = [
-    "test",
-    "--quiet",
-    "--package",
-    "baton-tests",
-    "--test",
-    "native",
-    "--",
-    "--ignored",
-    "--nocapture",
-    "thirty_peers",
-];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -76,7 +65,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         }
         "serve" => serve::serve(rest)?,
         "test" => return test::test(rest),
-        "soak" => run::run(run::cargo().args(SOAK))?,
+        "soak" => soak::soak(rest)?,
         "bench" => bench::bench(rest)?,
         "fuzz" => fuzz::fuzz(rest)?,
         "sim" => return sim::sim(rest),

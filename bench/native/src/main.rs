@@ -6,6 +6,7 @@
 mod bare;
 mod ceiling;
 mod keeper;
+mod rival;
 
 use anyhow::{Context, Result, anyhow};
 use baton_client_native::peer::{self, Destination, Net};
@@ -47,6 +48,7 @@ fn main() -> Result<()> {
 }
 
 async fn run(megabytes: u64) -> Result<()> {
+    println!("load {}", load());
     println!("{:38} {:>9} {:>16}", "", "MB/s", "CPU-s per 100 MB");
     let (mut one, mut twenty) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
@@ -59,8 +61,11 @@ async fn run(megabytes: u64) -> Result<()> {
         twenty.push(swarm(20, bytes / 10).await? / bare);
     }
     ceiling::curl_from_nginx(megabytes * 1_000_000)?;
+    if let Err(error) = rival::webtorrent(megabytes * 1_000_000) {
+        println!("webtorrent-cli: {error:#}");
+    }
     let peak = keeper::serves(100).await?;
-    println!();
+    println!("\nload {}", load());
     verdict("native to native, of a bare channel", median(one), 0.9);
     verdict("20 at once in all, of a bare channel", median(twenty), 1.0);
     let fits = if peak < KEEPER_BYTES_MAX { "yes" } else { "NO" };
@@ -210,17 +215,32 @@ impl Meter {
     }
 }
 
-fn usage() -> libc::rusage {
+/// What else the machine did, for whoever reads the figures.
+fn load() -> String {
+    std::fs::read_to_string("/proc/loadavg")
+        .map_or_else(|_| "unknown".into(), |it| it.trim().into())
+}
+
+fn usage(of: libc::c_int) -> libc::rusage {
     // SAFETY: all zeros is a valid rusage, and the pointer is good for the call.
     unsafe {
         let mut usage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        libc::getrusage(of, &mut usage);
         usage
     }
 }
 
 fn cpu_s() -> f64 {
-    let usage = usage();
+    cpu_s_of(libc::RUSAGE_SELF)
+}
+
+/// Processor time of child processes that have ended.
+fn children_cpu_s() -> f64 {
+    cpu_s_of(libc::RUSAGE_CHILDREN)
+}
+
+fn cpu_s_of(of: libc::c_int) -> f64 {
+    let usage = usage(of);
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
