@@ -1,6 +1,6 @@
 //! One selected track on its way out: samples are gathered to segments.
 
-use crate::codec::{Codec, Packing, silence};
+use crate::codec::{Codec, Packing, silence, silence_beside};
 use crate::demux::{Sample, Stream, rescale, ticks, us};
 use crate::mux::{OutSample, fmp4, webm};
 use crate::shape::Shape;
@@ -21,6 +21,15 @@ const TRICKLE_US: i64 = 200_000;
 const SILENCE_US: i64 = 100_000;
 /// Running dry: less than this is produced ahead of the playhead.
 const DRY_US: i64 = 1_500_000;
+
+/// Frames of silence for one hole: 20 s of most sound. Beyond it one frame lasts for all of it.
+const FILL_MAX: u32 = 1024;
+
+/// How many of them fill this room best.
+fn frames(room: u32, step: u32) -> u32 {
+    let count = room.saturating_add(step / 2) / step;
+    if count > FILL_MAX { 0 } else { count }
+}
 
 pub(crate) struct Producer {
     pub slot: usize,
@@ -109,8 +118,53 @@ impl Producer {
 
     /// Takes a sample; a full segment comes back.
     pub(crate) fn take(&mut self, sample: Sample, generation: u32) -> Option<Output> {
+        let told = sample.duration;
         let sample = self.shape.apply(sample)?;
-        self.push(sample, generation)
+        if self.is_video() {
+            return self.push(sample, generation);
+        }
+        self.take_sound(sample, told, generation)
+    }
+
+    /// Sound that lasts longer than its samples (it begins late, or a hole comes after it) becomes silence and sound: Chromium plays what
+    /// follows as soon as the samples are over. `told` is how long it lasts in the source.
+    fn take_sound(&mut self, mut sample: OutSample, told: u32, generation: u32) -> Option<Output> {
+        let Some((frame, samples, own)) = silence_beside(&self.codec, self.stream.channels, &sample.data) else {
+            return self.push(sample, generation);
+        };
+        let scale = self.stream.timescale;
+        let ticks = |samples| rescale(i64::from(samples), self.stream.sample_rate, scale).clamp(1, 1 << 30) as u32;
+        let (step, own) = (ticks(samples), ticks(own));
+        let early = sample.duration.saturating_sub(told.max(own));
+        if self.fill(sample.dts, early, step, &frame) {
+            sample.dts += u64::from(early);
+            (sample.pts, sample.duration) = (sample.dts, sample.duration - early);
+        }
+        let (end, late) = (sample.dts + u64::from(own), sample.duration.saturating_sub(own));
+        if frames(late, step) > 0 {
+            sample.duration = own;
+        }
+        let out = self.push(sample, generation);
+        self.fill(end, late, step, &frame);
+        out
+    }
+
+    /// Silence, to the nearest number of frames; false where that is none.
+    fn fill(&mut self, from: u64, room: u32, step: u32, frame: &Bytes) -> bool {
+        let (end, count) = (from + u64::from(room), frames(room, step));
+        let from = self.next_dts.unwrap_or(from).max(from);
+        if count == 0 || from >= end {
+            return count > 0;
+        }
+        let at = |i: u64| from + (end - from) * i / u64::from(count);
+        for i in 0..u64::from(count) {
+            let duration = (at(i + 1) - at(i)) as u32;
+            self.batch.push(OutSample { dts: at(i), pts: at(i), duration, sync: true, data: frame.clone() });
+        }
+        self.batch_bytes += frame.len() * count as usize;
+        self.next_dts = Some(end);
+        self.reached_us = us(end as i64, self.stream.timescale);
+        true
     }
 
     fn push(&mut self, mut sample: OutSample, generation: u32) -> Option<Output> {

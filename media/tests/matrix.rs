@@ -88,22 +88,38 @@ fn compare(
         true => ours.iter().map(|p| p.pts).collect(),
         false => mp4_times(&played.inits[&track], segments).into_iter().map(|t| t.0).collect(),
     };
-    for (i, (ours, source)) in ours.iter().zip(source).enumerate() {
+    let sound = stream == "a:0";
+    let mut due = source.iter().enumerate().peekable();
+    for (ours, is) in ours.iter().zip(times) {
+        // Where the source has no sound there is silence, so that no browser plays what follows too early.
+        if sound && due.peek().is_none_or(|(_, source)| source.hash != ours.hash) && is_silent(ours, mime) {
+            continue;
+        }
+        let Some((i, source)) = due.next() else { panic!("{name} {stream}: more than the source has, at {is}") };
         assert_eq!(ours.key, source.key, "{name} {stream} #{i}");
-        if !(case.letters && ours.key && stream == "v:0") {
+        if !(case.letters && ours.key && !sound) {
             assert_eq!((ours.size, &ours.hash), (source.size, &source.hash), "{name} {stream} #{i}");
         }
-        let (is, should) = (times[i], source.pts - zero);
-        let stretched = i == 0 || source.discard || (case.keep_priming && case.zero.is_none() && i == 1);
+        let should = source.pts - zero;
+        let first = i == 0 && (!sound || should < 0.05);
+        let stretched = first || source.discard || (case.keep_priming && case.zero.is_none() && i == 1);
         assert!(
             stretched || (is - should).abs() <= case.tolerance_s,
             "{name} {stream} #{i}: at {is}, should be {should}"
         );
         assert!(!stretched || is < 0.05, "{name} {stream} #{i}: at {is}");
     }
-    // Sound that ends before the picture goes on in silence.
-    let silent = ours.iter().skip(source.len()).all(|p| stream == "a:0" && p.size < 30);
-    assert!(ours.len() >= source.len() && silent, "{name} {stream}: {} of {}", ours.len(), source.len());
+    assert_eq!(due.count(), 0, "{name} {stream} ends too early");
+    if sound && !mime.contains("webm") && !mime.contains("c-3") {
+        let lasts = mp4_times(&played.inits[&track], segments).into_iter().map(|(_, duration)| duration);
+        let (shortest, longest) = lasts.skip(1).fold((1.0, 0.0), |(a, b): (f64, f64), d| (a.min(d), b.max(d)));
+        assert!(longest < 0.1 || longest < 1.6 * shortest, "{name}: one frame lasts {longest} s");
+    }
+}
+
+/// MP3's keep the size of what they stand beside.
+fn is_silent(packet: &Packet, mime: &str) -> bool {
+    packet.size < 30 || mime.contains("mp3")
 }
 
 fn mp4(name: &str, args: &str, video: Option<&str>, audio: Option<&str>) {

@@ -17,7 +17,7 @@ pub(crate) use avc::{AvcConfig, avc_config, sps_size};
 pub(crate) use hevc::{HevcConfig, hevc_config};
 pub(crate) use mpa::{FrameHeader, adts_header, mp3_header};
 pub(crate) use opus::{dops_from_head, packet_samples as opus_packet_samples};
-pub(crate) use silence::silence;
+pub(crate) use silence::{silence, silence_beside};
 pub(crate) use vp9::vpcc_from_frame;
 
 use crate::{Kind, Support};

@@ -1,7 +1,9 @@
-//! Frames that sound like nothing, for films whose sound ends before the picture: MediaSource would wait for more.
+//! Frames that sound like nothing, for films whose sound begins after the picture, ends before it or has holes: MediaSource would wait
+//! for more, and Chromium plays what comes after a hole too early.
 
+use super::opus::packet_samples;
 use super::pcm::silent_frame;
-use super::{AacConfig, Codec};
+use super::{AacConfig, Codec, mp3_header};
 use bytes::Bytes;
 
 /// One frame and how many samples it lasts; `None` where we know of none.
@@ -19,6 +21,25 @@ pub(crate) fn silence(codec: &Codec, channels: u32) -> Option<(Bytes, u32)> {
         _ => return None,
     };
     Some((Bytes::from_static(frame), 960))
+}
+
+/// The same to go before or after this frame, and how many samples the frame itself lasts.
+pub(crate) fn silence_beside(codec: &Codec, channels: u32, frame: &Bytes) -> Option<(Bytes, u32, u32)> {
+    if let Codec::Mp3 = codec {
+        return silent_mp3(frame);
+    }
+    let (silent, samples) = silence(codec, channels)?;
+    let own = if let Codec::Opus { .. } = codec { packet_samples(frame) } else { samples };
+    (own > 0).then_some((silent, samples, own))
+}
+
+/// Its header, without the checksum, and nothing else: no bits of any channel (ISO/IEC 11172-3 §2.4.1.7).
+fn silent_mp3(frame: &[u8]) -> Option<(Bytes, u32, u32)> {
+    let samples = mp3_header(frame)?.samples;
+    let mut out = vec![0; frame.len()];
+    out[..4].copy_from_slice(&frame[..4]);
+    out[1] |= 1;
+    Some((out.into(), samples, samples))
 }
 
 /// Raw data blocks whose channels are all zero (ISO/IEC 14496-3 §4.4.2.1), as libfdk writes them.
