@@ -115,6 +115,46 @@ export async function tracked(name: string, sounds: [string, string], subtitles:
   });
 }
 
+/** ffmpeg's words before the file to make. `CODED` is the film below, other sources are named by whoever asks. */
+export type Recipe = string[];
+
+/** Of the film below: how wide one digit is, and how high. */
+export const DIGIT = { count: 10, width: 32, height: 48, pictureHeight: 180 };
+/** Of the film below: its tone in the beginning, Hz, and how fast it rises, Hz per second. */
+export const SWEEP = { from: 300, slope: 200 };
+
+/**
+ * 26 s of 25 pictures each. The number of each picture stands in it in binary, lowest digit first, white for one, and below that the same in negative;
+ * the tone says what time it is. Nothing is lost on the way here: what is made of it is encoded once.
+ */
+async function codedMaster(): Promise<string> {
+  const { count, width, height } = DIGIT;
+  const digit = (bit: number, row: number): string => {
+    const on = `mod(floor(n/${2 ** bit})\\,2)`;
+    const place = `x=${bit * width}:y=${row * height}:w=${width}:h=${height}`;
+    return `drawbox=${place}:color=white:t=fill:enable='${row === 0 ? on : `not(${on})`}'`;
+  };
+  const digits = [...Array(count).keys()].flatMap((bit) => [digit(bit, 0), digit(bit, 1)]);
+  const dark = `drawbox=x=0:y=0:w=${count * width}:h=${2 * height}:color=black:t=fill`;
+  const picture = [`testsrc2=s=320x180:r=25:d=26`, dark, ...digits, 'format=yuv420p'].join(',');
+  const tone = `aevalsrc='0.4*sin(2*PI*(${SWEEP.from}*t+${SWEEP.slope / 2}*t*t))':s=48000:d=26`;
+  const args = ['-f', 'lavfi', '-i', picture, '-f', 'lavfi', '-i', tone, '-c:v', 'ffv1', '-c:a', 'pcm_s16le'];
+  return made('coded.mkv', args, async (path) => {
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', ...args, path]);
+  });
+}
+
+/** A film made of that one; `sources` are the paths of the others that its recipe names. */
+export async function coded(name: string, recipe: Recipe, sources: Map<string, string>): Promise<string> {
+  const master = await codedMaster();
+  // The paths carry the hashes of what they were made by, so another source is another film.
+  const words = recipe.map((word) => (word === 'CODED' ? master : (sources.get(word) ?? word)));
+  const names = words.map((word) => (word.startsWith(CACHE) ? word.slice(CACHE.length) : word));
+  return made(name, names, async (path) => {
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', ...words, path]);
+  });
+}
+
 /** A file of bytes that look random and are the same in every run. */
 export async function noise(name: string, length: number, seed = 1): Promise<string> {
   return made(name, [String(length), String(seed)], async (path) => {

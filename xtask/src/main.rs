@@ -1,4 +1,4 @@
-//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | fuzz | sim`.
+//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | media-matrix | fuzz | sim`.
 //!
 //! It finds or installs what a command needs, does nothing that is already done, and says how long each stage took.
 
@@ -30,6 +30,7 @@ usage: cargo xtask COMMAND
                               address translation with a real coturn; N minutes of one to one with the memory held (10)
   bench [NAME...]             measure, us and the rivals in turn; without a name everything; `media` is the remuxer alone;
                               --help lists the names
+  media-matrix                48 kinds of film, each with its pictures numbered and its sound timed, in both browsers
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
   sim [SCENARIO...]           whole swarms on event queues from one seed; without a name every scenario; --help lists options
 
@@ -67,6 +68,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "test" => return test::test(rest),
         "soak" => soak::soak(rest)?,
         "bench" => bench::bench(rest)?,
+        "media-matrix" => return test::media_matrix(rest),
         "fuzz" => fuzz::fuzz(rest)?,
         "sim" => return sim::sim(rest),
         "help" | "--help" | "-h" => print!("{USAGE}"),

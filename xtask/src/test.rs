@@ -232,8 +232,28 @@ fn web() -> Result<Totals> {
     Ok(totals)
 }
 
-/// The types of the tests themselves (one test), then Playwright.
+/// `cargo xtask media-matrix [-- …]`: every kind of film in both browsers. What follows goes to the browsers' test runner.
+pub fn media_matrix(arguments: &[String]) -> Result<ExitCode> {
+    build::everything(build::Profile::Dev)?;
+    // Half a minute for each film and browser on two slow cores, and patience.
+    let fixed = ["tests/matrix.spec.ts", "--global-timeout=7200000"].map(str::to_owned);
+    let rest = arguments.iter().filter(|word| *word != "--").cloned();
+    let arguments: Vec<String> = fixed.into_iter().chain(rest).collect();
+    let totals = in_browsers_with(&arguments, &[("BATON_MATRIX", "all")])?;
+    println!("{} passed, {} failed", totals.passed, totals.failed);
+    Ok(if totals.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 fn in_browsers(arguments: &[String]) -> Result<Totals> {
+    in_browsers_with(arguments, &[])
+}
+
+/// The types of the tests themselves (one test), then Playwright.
+fn in_browsers_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<Totals> {
     let folder = run::root().join("playwright");
     let browsers = browsers::ensure()?;
     npm::install(&folder)?;
@@ -250,6 +270,7 @@ fn in_browsers(arguments: &[String]) -> Result<Totals> {
         .arg("node_modules/@playwright/test/cli.js")
         .arg("test")
         .args(arguments)
+        .envs(variables.iter().copied())
         .current_dir(&folder);
     let (_, success) = tee(&mut runner)?;
     totals += Totals::of_playwright(&report)

@@ -1,0 +1,86 @@
+// Whatever film people have, it plays: seen and heard at the right time, from its beginning, after jumps, and to its end.
+// `cargo xtask media-matrix` plays all of lib/coded.ts; other runs leave them out.
+import type { Page } from '@playwright/test';
+import { rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { CHOSEN, codedFilm, LENGTH_S, RATE, type Coded } from '../lib/coded.ts';
+import { jump, listen, record, seek, shown, state } from '../lib/player.ts';
+import { read } from '../lib/recording.ts';
+import { expect, test } from '../lib/test.ts';
+
+/** Within one picture of the source, seconds. */
+const SLACK_S = 0.04;
+/** Far ones first: there nothing is buffered yet, and the media engine has to find them. */
+const PLACES_S = [LENGTH_S - 3.94, 1.02, LENGTH_S - 8.3, 12.7, LENGTH_S - 5.5];
+
+for (const film of CHOSEN) {
+  test(`${film.name} plays`, async ({ newPeer, browserName }) => {
+    // Nothing here is slow, but a machine may be.
+    test.setTimeout(120_000);
+    const publisher = await newPeer();
+    const viewer = await newPeer();
+    const { page } = viewer;
+    await viewer.open(await publisher.share(await codedFilm(film)));
+    if (film.foreign?.includes(browserName as 'chromium')) {
+      const { problem } = await viewer.until('view', (stats) => stats.problem !== null);
+      expect(problem!.code).toBe('unsupported-media');
+      return;
+    }
+    await begins(page, film);
+    const early_s = film.hears ? await heard(page, film, browserName) : null;
+    await page.evaluate(() => document.querySelector('video')!.pause());
+
+    let behind_s = 0;
+    for (const at_s of film.sees ? PLACES_S : []) {
+      const due: [number, number] = [numberAt(film, at_s + film.picture_s - film.shift_s), numberAt(film, at_s + film.picture_s)];
+      const { number, mediaTime } = await jump(page, at_s, due, browserName === 'chromium');
+      expect(number, `the picture at ${at_s} s (${mediaTime} s)`).toBeGreaterThanOrEqual(due[0]);
+      expect(number, `the picture at ${at_s} s (${mediaTime} s)`).toBeLessThanOrEqual(due[1]);
+      behind_s = number / RATE - mediaTime;
+    }
+    if (!film.sees) for (const at_s of PLACES_S) await seek(page, at_s);
+    await page.evaluate(() => document.querySelector('video')!.play());
+    const late_s = film.hears ? await heard(page, film, browserName) : null;
+    for (const ahead_s of [early_s, late_s]) {
+      if (ahead_s === null) continue;
+      // Beside the element's own time, the picture is where the jumps found it.
+      const off_s = ahead_s - (browserName === 'chromium' ? behind_s : 0) - (film.sound_s - film.picture_s);
+      expect(Math.abs(off_s), `sound is ${off_s} s from its picture`).toBeLessThan(SLACK_S);
+    }
+    await seek(page, LENGTH_S - 1.5);
+    await expect.poll(async () => (await state(page)).ended, { timeout: 30_000 }).toBe(true);
+    const { problem } = (await viewer.stats('view'))!;
+    expect(problem?.code ?? null).toBe(film.sees && !film.hears ? 'no-sound' : null);
+  });
+}
+
+async function begins(page: Page, film: Coded): Promise<void> {
+  if (film.sees) await shown(page);
+  else await expect.poll(async () => (await state(page)).currentTime).toBeGreaterThan(0);
+}
+
+/** That there is sound, and how much later in the film it is than the picture (Firefox) or than the element's time (Chromium). */
+async function heard(page: Page, film: Coded, browserName: string): Promise<number | null> {
+  if (browserName === 'chromium') {
+    const { ahead_s, level } = await listen(page);
+    expect(level).toBeGreaterThan(0.2);
+    return ahead_s;
+  }
+  const from_s = (await state(page)).currentTime;
+  const recording = await record(page, 1);
+  const told = await read(recording, RATE);
+  rmSync(dirname(recording), { recursive: true });
+  expect(told.level).toBeGreaterThan(0.2);
+  if (film.sees) return told.ahead_s ?? NaN;
+  // Without pictures: the sound of the time in which it was recorded.
+  expect(told.from_s).toBeGreaterThan(from_s - SLACK_S);
+  expect(told.to_s).toBeLessThan((await state(page)).currentTime + SLACK_S);
+  return null;
+}
+
+/** The number of the picture that is due. */
+function numberAt(film: Coded, at_s: number): number {
+  let number = Math.floor(at_s * RATE + 0.01);
+  while (number > 0 && !film.has(number)) number--;
+  return number;
+}
