@@ -386,8 +386,9 @@ fn why(reason: Reason) -> &'static str {
 
 /// How long the picture may take before reading on matters more, microseconds.
 const HOLD_US: u64 = 2_500_000;
-/// How much of the film is fetched before its picture is on the screen, microseconds.
-const HOLD_AHEAD_US: u64 = 1_500_000;
+/// How much of the film is fetched before its picture is on the screen, microseconds: each piece more is decrypted, verified and appended
+/// while the picture is being decoded. It must outlast the round trip that brings what follows.
+const HOLD_AHEAD_US: u64 = 500_000;
 /// Times that the media engine is fed in one turn. A film of short fragments without an index takes one for each fragment on
 /// the way to a jump.
 const ROUNDS_MAX: usize = 32;
