@@ -251,6 +251,8 @@ pub(crate) struct Download {
     pub(crate) dry: bool,
     /// The background goes on with this piece.
     pub(crate) current: Option<PieceId>,
+    /// Pieces asked for before there was a header: its own is on its way.
+    pub(crate) unseen: SortedSet<PieceId>,
     /// Blocks that overtook their header, and what they count for: each as a whole block, however short it is.
     pub(crate) pending: SortedMap<PieceId, SortedMap<u8, Bytes>>,
     pub(crate) pending_bytes: usize,
@@ -282,6 +284,7 @@ impl Download {
             stalled: false,
             dry: false,
             current: None,
+            unseen: SortedSet::new(),
             pending: SortedMap::new(),
             pending_bytes: 0,
             unasked_bytes: 0,

@@ -565,6 +565,39 @@ fn a_second_header_for_a_piece_shows_the_fraud() {
 }
 
 #[test]
+fn who_was_given_another_truth_is_not_blamed_for_its_blocks() {
+    let mut stage = viewer();
+    let (one, other) = (Puppet::new(1), Puppet::new(2));
+    stage.join(&one, all_of_it());
+    stage.join(&other, all_of_it());
+    // Asked of the other while nobody knows the header; its blocks overtake it, and the header of the one comes first.
+    let outputs = stage.input(Input::Demanded(vec![Demand {
+        piece: piece(0),
+        mask: Mask(7),
+        deadline: Instant(0),
+    }]));
+    let [asked, told] = match wanted(&outputs, &other).iter().any(|want| want.lane == 1) {
+        true => [&other, &one],
+        false => [&one, &other],
+    };
+    stage.say(
+        told,
+        &Message::Header(stage.film.sealed(piece(0)).header().bytes().to_vec()),
+    );
+    let lie = stage.film.second_truth(piece(0));
+    let of = |block| lie.block(baton_content::BlockIndex(block)).expect("there");
+    let message = wire::encode_blocks(piece(0), 0, (0..3).map(|b| (b, of(b).bytes().clone())));
+    let outputs = stage.raw(asked, Channel::Data, message);
+    assert_eq!(dropped(&outputs, asked), None, "its header may tell why");
+    assert_eq!(stage.swarm.stats().rejected_blocks, 0);
+    let header = Message::Header(lie.header().bytes().to_vec());
+    let outputs = stage.say(asked, &header);
+    let fraud = |output: &Output| matches!(output, Output::Event(Event::Fraud { .. }));
+    assert!(outputs.iter().any(fraud));
+    assert!(refused(&outputs).is_empty(), "no peer is blamed");
+}
+
+#[test]
 fn a_request_that_names_another_root_gets_the_header_once() {
     let mut stage = publisher();
     let sealed = stage.film.sealed(piece(0)).clone();

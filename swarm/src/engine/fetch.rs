@@ -459,6 +459,9 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
+        if root8.is_none() {
+            peer.down.unseen.insert(piece);
+        }
         let insisted = crate::peer::take_bits(&mut peer.down.insist, piece, mask);
         let wants = self.asks.entry(conn).or_default();
         for (mask, flags) in [(insisted, flags | FLAG_INSIST), (mask & !insisted, flags)] {

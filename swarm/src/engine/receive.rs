@@ -3,6 +3,7 @@
 use super::{Swarm, Timer};
 use crate::config;
 use crate::face::{Channel, ConnId, Flood, Output, Reason, Role};
+use crate::peer::Peer;
 use crate::wire::{Ack, Blocks, Message, Part, Refusal, Reject};
 use baton_content::{BLOCK_LEN, BlockIndex, Header, Mask, PieceId};
 use bytes::Bytes;
@@ -70,17 +71,18 @@ impl Swarm {
         if self.role == Role::Publisher || self.stopped.is_some() {
             return self.unasked(conn, blocks.bytes.len());
         }
+        let expected =
+            peer.start_due || peer.down.owed_mask(blocks.piece) & blocks.mask.0 == blocks.mask.0;
         let header = self.pieces.header(blocks.piece).cloned();
         match header {
-            Some(header) if peer.is_up() => self.accept(conn, &header, blocks.iter()),
-            _ => {
-                let expected = peer.start_due
-                    || peer.down.owed_mask(blocks.piece) & blocks.mask.0 == blocks.mask.0;
-                if !expected {
-                    return self.unasked(conn, blocks.bytes.len());
+            Some(header) if peer.is_up() => {
+                if expected && is_of_another_truth(peer, &header, blocks.iter()) {
+                    return self.keep_pending(conn, &blocks);
                 }
-                self.keep_pending(conn, &blocks)
+                self.accept(conn, &header, blocks.iter())
             }
+            _ if expected => self.keep_pending(conn, &blocks),
+            _ => self.unasked(conn, blocks.bytes.len()),
         }
     }
 
@@ -127,6 +129,10 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
+        let waits = |peer: &Peer| peer.down.pending.get(&piece).cloned().unwrap_or_default();
+        if is_of_another_truth(peer, &header, waits(peer).into_iter()) {
+            return;
+        }
         let waits = peer.down.pending.remove(&piece).unwrap_or_default();
         peer.down.pending_bytes -= waits.len() * BLOCK_LEN;
         self.pending_bytes -= waits.len() * BLOCK_LEN;
@@ -137,7 +143,7 @@ impl Swarm {
 
     /// The same for all pieces.
     pub(super) fn retry_pending(&mut self, conn: ConnId) {
-        let pieces = |peer: &crate::peer::Peer| peer.down.pending.keys().copied().collect();
+        let pieces = |peer: &Peer| peer.down.pending.keys().copied().collect();
         let pieces: Vec<PieceId> = self.peers.get(&conn).map_or(Vec::new(), pieces);
         for piece in pieces {
             self.retry_piece(conn, piece);
@@ -225,7 +231,7 @@ impl Swarm {
         let others: Vec<(ConnId, u64)> = if twice == 0 && !self.owed_elsewhere(piece, mask) {
             Vec::new()
         } else {
-            let of = |peer: &crate::peer::Peer| (peer.conn, peer.down.owed_mask(piece) & mask);
+            let of = |peer: &Peer| (peer.conn, peer.down.owed_mask(piece) & mask);
             self.peers
                 .values()
                 .map(of)
@@ -266,12 +272,14 @@ impl Swarm {
     fn foreign_header(&mut self, conn: ConnId, bytes: Vec<u8>) -> Result<(), Reason> {
         let bytes = Bytes::from(bytes);
         if let Some(piece) = self.known_header(&bytes) {
+            self.see(conn, piece);
             self.retry_piece(conn, piece);
             return Ok(());
         }
         let header =
             Header::parse(bytes, &self.publisher, &self.swarm).map_err(|_| Reason::BadHeader)?;
         let piece = header.id();
+        self.see(conn, piece);
         if let Some(known) = self.pieces.header(piece) {
             if known.same_core(&header) {
                 return self.checked_in_vain(conn);
@@ -287,6 +295,13 @@ impl Swarm {
         self.learn_header(&header);
         self.retry_piece(conn, piece);
         Ok(())
+    }
+
+    /// Its own header of a piece came: from now on its blocks are to fit ours.
+    fn see(&mut self, conn: ConnId, piece: PieceId) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.down.unseen.remove(&piece);
+        }
     }
 
     /// A signature was checked and told nothing new: that is more work than most messages are.
@@ -387,6 +402,8 @@ impl Swarm {
             .owed
             .get(&piece)
             .is_some_and(|owed| owed.urgent & mask.0 != 0);
+        // A header that it had would have come before this.
+        peer.down.unseen.remove(&piece);
         let settled = peer.down.settle(piece, mask.0);
         if settled == 0 {
             return;
@@ -423,4 +440,15 @@ impl Swarm {
         self.moisten();
         self.schedule_report();
     }
+}
+
+/// Whether blocks that do not fit our header may fit another one that their sender was given: we asked for them before we had any, and its
+/// own has not come yet. Then it is not to blame, and that header is the evidence against the publisher.
+fn is_of_another_truth(
+    peer: &Peer,
+    header: &Header,
+    mut blocks: impl Iterator<Item = (u8, Bytes)>,
+) -> bool {
+    peer.down.unseen.contains(&header.id())
+        && blocks.any(|(block, bytes)| header.check(BlockIndex(block), &bytes).is_err())
 }

@@ -86,6 +86,11 @@ impl Swarm {
                 .map_or(0, |piece| piece.missing());
             let mask = crate::bits::lowest(missing & part.mask, budget);
             budget -= mask.count_ones();
+            if self.pieces.header(part.piece()).is_none()
+                && let Some(peer) = self.peers.get_mut(&conn)
+            {
+                peer.down.unseen.insert(part.piece());
+            }
             self.owe(conn, part.piece(), mask, true);
         }
         self.retry_pending(conn);
