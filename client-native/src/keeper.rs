@@ -168,6 +168,15 @@ impl Keeper {
             *self.kept.of(piece.lane) += bytes;
         }
         match self.write(block) {
+            Ok(()) if !known && piece.lane == MANIFEST_LANE => {
+                self.space.note(self.swarm, self.kept, 0);
+                let mut inputs = vec![Input::Stored { piece, mask }];
+                let over = self.space.over();
+                if over > 0 {
+                    inputs.extend(self.evict(over));
+                }
+                inputs
+            }
             Ok(()) => vec![Input::Stored { piece, mask }],
             Err(error) => {
                 if !known {

@@ -168,7 +168,7 @@ impl Space {
     /// Takes room for a block of data.
     pub fn take(&self, swarm: SwarmId, bytes: u64) -> Answer {
         let strays = self.with(|state| {
-            let full = state.used() + bytes > self.limit;
+            let full = state.used() + bytes > self.for_data();
             if full {
                 std::mem::take(&mut state.strays)
             } else {
@@ -191,7 +191,7 @@ impl Space {
             let Some(room) = state.rooms.get_mut(&swarm) else {
                 return Answer::No;
             };
-            if used <= self.limit {
+            if used <= self.for_data() {
                 room.kept.data += bytes;
                 Answer::Yes
             } else if waits && !itself {
@@ -201,6 +201,16 @@ impl Space {
                 Answer::No
             }
         })
+    }
+
+    /// What data may fill: manifests come when they come, the last one after the film.
+    fn for_data(&self) -> u64 {
+        self.limit - (self.limit / MANIFEST_SHARE).min(MANIFEST_MAX)
+    }
+
+    /// Bytes beyond the limit: a manifest is never refused.
+    pub fn over(&self) -> u64 {
+        self.used().saturating_sub(self.limit)
     }
 
     /// Notes what a stream has now; of what it was told to drop, so much is done.
@@ -241,3 +251,7 @@ fn bytes_in(folder: &Path) -> u64 {
 const MARGIN_SHARE: u64 = 16;
 /// See `MARGIN_SHARE`.
 const MARGIN_MAX: u64 = 64 << 20;
+/// Kept free for manifests that come later: a sixty-fourth, and no more than 1 MiB, which is one of the largest.
+const MANIFEST_SHARE: u64 = 64;
+/// See `MANIFEST_SHARE`.
+const MANIFEST_MAX: u64 = 1 << 20;
