@@ -68,6 +68,8 @@ pub enum ToWorker {
         stream: StreamNumber,
         peer_seed: [u8; 32],
         fragment: String,
+        /// Whether what comes is kept on disk where that is possible.
+        keep: bool,
     },
     /// Somebody wants to look at it: start the media engine.
     Attach {
@@ -294,6 +296,8 @@ pub struct Stats {
     pub blake3: Option<[u8; 32]>,
     /// Byte ranges of the file that are here, in order; as coarse as a slider shows them.
     pub have_ranges: Vec<(u64, u64)>,
+    /// Of `bytes_verified`, what is on disk and survives a reload.
+    pub bytes_stored: u64,
     pub peers: Vec<PeerStats>,
 }
 

@@ -1,6 +1,7 @@
 // The two browsers: the system's own Chromium and stock Firefox, headless, as people have them.
-import { chromium, firefox, type Browser, type LaunchOptions } from '@playwright/test';
+import { chromium, firefox, type Browser, type BrowserContext, type BrowserContextOptions, type LaunchOptions } from '@playwright/test';
 
+import { readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -67,4 +68,23 @@ export function launchOptions(name: BrowserName, launch: Launch = {}): LaunchOpt
 export function launchBrowser(name: BrowserName, launch: Launch = {}): Promise<Browser> {
   const options = launchOptions(name, launch);
   return name === 'chromium' ? chromium.launch(options) : firefox.launch({ ...options, channel: 'moz-firefox' });
+}
+
+/** A browser that keeps its profile in a folder, in a process of its own. */
+export function launchProfile(name: BrowserName, folder: string, settings: BrowserContextOptions): Promise<BrowserContext> {
+  const options = { ...launchOptions(name), ...settings };
+  return name === 'chromium'
+    ? chromium.launchPersistentContext(folder, options)
+    : firefox.launchPersistentContext(folder, { ...options, channel: 'moz-firefox' });
+}
+
+/** Ends all processes of the browser that has this profile, as a power cut does. */
+export function killProfile(folder: string): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(folder)) process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
+  }
 }

@@ -1,6 +1,6 @@
 // A person at a browser: one page in a profile of its own, and everything that went wrong in it.
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from '@playwright/test';
-import type { BrowserName, Launch } from './browsers.ts';
+import { launchProfile, type BrowserName, type Launch } from './browsers.ts';
 
 /** Which half of `window.baton` a test looks at. */
 export type Side = 'share' | 'view';
@@ -15,6 +15,7 @@ export interface Stats {
   others: number;
   complete_peers: number;
   bytes_verified: number;
+  bytes_stored: number;
   bytes_received: number;
   bytes_sent: number;
   from_viewers: number;
@@ -34,6 +35,8 @@ export interface PeerOptions {
   browser?: BrowserName;
   /** A browser process of its own, started so. Without it a peer is a fresh profile in the worker's process. */
   launch?: Launch;
+  /** A folder that the browser keeps its profile in, as people's do: what is stored there is found again. A process of its own. */
+  profile?: string;
   /** Page settings: viewport, colour scheme, touch. */
   context?: BrowserContextOptions;
   /** The server's address, where it is not the worker's own: `http://lan.test:PORT`, another server, a proxy. */
@@ -74,9 +77,11 @@ export class Peer {
   ) {}
 
   static async open(name: BrowserName, browser: Browser, base: string, options: PeerOptions): Promise<Peer> {
-    const context = await browser.newContext({ baseURL: base, viewport: { width: 1100, height: 800 }, ...options.context });
+    const settings = { baseURL: base, viewport: { width: 1100, height: 800 }, ...options.context };
+    const kept = options.profile ? await launchProfile(name, options.profile, settings) : null;
+    const context = kept ?? (await browser.newContext(settings));
     for (const init of [options.init ?? []].flat()) await context.addInitScript(init);
-    const page = await context.newPage();
+    const page = kept?.pages()[0] ?? (await context.newPage());
     const peer = new Peer(name, page, context, base);
     peer.#watch();
     return peer;

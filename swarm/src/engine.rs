@@ -227,6 +227,7 @@ impl Swarm {
             Input::StartSet(set) => self.start_set(set),
             Input::Sealed { header } => self.sealed(header),
             Input::SealFailed { piece } => self.seal_failed(piece),
+            Input::Found { header, mask } => self.found(&header, mask.0),
             Input::Loaded { block } => self.loaded(block),
             Input::LoadFailed { piece, mask } => self.load_failed(piece, mask.0),
             Input::Stored { .. } => {}

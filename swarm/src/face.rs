@@ -118,6 +118,9 @@ pub enum Input {
     Sealed { header: Header },
     /// Publisher: the piece cannot be sealed (file changed, unreadable). Whoever asked for it is told.
     SealFailed { piece: PieceId },
+    /// Storage turned out to hold these blocks, by a header that was verified: it may be opened after the engine began, so that nothing
+    /// waits for it. The persisted head goes before them (`Head`).
+    Found { header: Header, mask: Mask },
     /// Answer to `Output::Load`, one per block.
     Loaded { block: VerifiedBlock },
     /// These blocks cannot be loaded: they are no longer had.

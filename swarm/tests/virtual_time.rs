@@ -169,6 +169,36 @@ fn two_halves_complete_each_other_without_the_publisher() {
 }
 
 #[test]
+fn what_storage_holds_is_announced_when_it_is_found_and_not_asked_for() {
+    let mut world = pair(6 << 20, home(), 6);
+    let visitor = world.viewer(home());
+    world.introduce(visitor, &[1]);
+    world.run_for(SECOND / 10);
+    let film = world.film.clone();
+    world.input(1, Input::Head(film.head.clone()));
+    let mut kept = film.piece_ids(0);
+    kept.extend([0, 2, 3, 5].map(|index| PieceId::new(Lane(1), index)));
+    let mut bytes = 0;
+    for piece in kept {
+        let sealed = film.sealed(piece);
+        let blocks = sealed.blocks().map(|block| (block.block().0, block));
+        let here = world.stats(1).have_bytes;
+        world.nodes[1].store.insert(piece, blocks.collect());
+        let (header, mask) = (sealed.header().clone(), sealed.header().full_mask());
+        world.input(1, Input::Found { header, mask });
+        bytes += world.stats(1).have_bytes - here;
+    }
+    assert!(bytes > 2 << 20, "{bytes}");
+    finish(&mut world, 30 * SECOND);
+    let stats = world.stats(1);
+    assert!(world.has_everything(1) && world.has_everything(visitor));
+    let fetched = stats.received_bytes;
+    assert!(fetched + bytes <= film.bytes() as u64 + stats.duplicate_bytes);
+    let from_it = world.stats(visitor).received_from_viewers_bytes;
+    assert_eq!(from_it, film.bytes() as u64);
+}
+
+#[test]
 fn a_visitor_after_the_publisher_is_served_by_a_viewer() {
     let mut world = pair(4 << 20, fast(), 7);
     finish(&mut world, 10 * SECOND);

@@ -72,7 +72,7 @@ class FakeStream {
     return {
       phase: 'playing', problem: problem(), complete: have >= 1, have, size,
       others: Math.max(0, ...peers.map((p) => p.complete)), complete_peers,
-      bytes_verified: have * size, verified_blocks: Math.floor((have * size) / 16384), rejected_blocks: number('rejected', 0),
+      bytes_verified: have * size, bytes_stored: have * size, verified_blocks: Math.floor((have * size) / 16384), rejected_blocks: number('rejected', 0),
       bytes_received: received, bytes_sent: t * 0.5e6 * peers.length,
       from_viewers: received - (peers.find((p) => p.role === 'publisher')?.received ?? 0),
       down_bps: down, up_bps: peers.reduce((n, p) => n + p.up_bps, 0),

@@ -200,6 +200,8 @@ export interface Stats {
   /** How many other connected peers hold all of it, the publisher left out. */
   complete_peers: number;
   bytes_verified: number;
+  /** Of those, what is on this browser's disk: a reload does not fetch it again. 0 for a share, and where there is no such disk. */
+  bytes_stored: number;
   verified_blocks: number;
   rejected_blocks: number;
   bytes_received: number;

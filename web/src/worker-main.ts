@@ -4,6 +4,8 @@
  *
  * `worker_main` installs its own message handler before it returns, so whatever the page sent after the module finds it.
  */
+import { openFolder } from './folder';
+
 export interface WorkerGlue {
   initSync(options: { module: WebAssembly.Module }): unknown;
   worker_main(): void;
@@ -15,6 +17,7 @@ export function run(glue: WorkerGlue, build: 'mvp' | 'simd'): void {
 }
 
 function becomeEngine(glue: WorkerGlue): void {
+  (self as unknown as { batonFolder: unknown }).batonFolder = openFolder;
   // Only what is thrown is heard by the page; the engine also breaks down in promises.
   self.addEventListener('unhandledrejection', (event) => {
     setTimeout(() => {

@@ -25,6 +25,8 @@ pub struct Client {
     views: Cell<u32>,
     /// Opened by the page's script while the WASM was still loading; the first stream takes it.
     socket: Cell<Option<WebSocket>>,
+    /// Whether what comes is kept on disk where that is possible.
+    keep: bool,
 }
 
 /// Lives in the page's core and not in [`Client`]: an embedder may keep a View only, and what JavaScript refers to no longer is collected.
@@ -35,7 +37,7 @@ pub struct Running {
 
 #[wasm_bindgen]
 impl Client {
-    /// `{worker, server, socket?}`: a worker that runs (or is about to run) `worker_main` of the same build, an `http(s)` origin,
+    /// `{worker, server, socket?, storage?}`: a worker that runs (or is about to run) `worker_main` of the same build, an `http(s)` origin,
     /// and perhaps a WebSocket to that origin's `/ws` that is open or opening.
     pub fn start(options: JsValue) -> Result<Client, JsValue> {
         let get = |key: &str| js_sys::Reflect::get(&options, &key.into());
@@ -46,10 +48,11 @@ impl Client {
             .as_string()
             .ok_or_else(|| js_sys::TypeError::new("no server"))?;
         let socket = get("socket")?.dyn_into().ok();
-        Ok(Client::over(worker, server, socket))
+        let keep = get("storage")?.as_string().as_deref() != Some("memory");
+        Ok(Client::over(worker, server, socket, keep))
     }
 
-    fn over(worker: Worker, server: String, socket: Option<WebSocket>) -> Client {
+    fn over(worker: Worker, server: String, socket: Option<WebSocket>, keep: bool) -> Client {
         let inbox = Page::start(server.trim_end_matches('/').to_string());
         let messages = inbox.clone();
         let on_message = Handler::new(&worker, "message", move |event| {
@@ -91,6 +94,7 @@ impl Client {
             worker,
             views: Cell::new(0),
             socket: Cell::new(socket),
+            keep,
         }
     }
 
@@ -188,6 +192,7 @@ impl Client {
                             stream: number,
                             peer_seed,
                             fragment,
+                            keep: self.keep,
                         },
                     );
                     let opening = Opening {

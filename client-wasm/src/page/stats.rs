@@ -39,6 +39,7 @@ pub fn stats_object(stream: &PageStream) -> JsValue {
     put("have", have(stream));
     put("size", stream.meta.as_ref().map_or(0.0, |m| m.size as f64));
     put("bytes_verified", s.bytes_verified as f64);
+    put("bytes_stored", s.bytes_stored as f64);
     put("bytes_received", s.bytes_received as f64);
     put("bytes_sent", s.bytes_sent as f64);
     put("verified_blocks", s.verified_blocks as f64);

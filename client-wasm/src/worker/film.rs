@@ -1,7 +1,6 @@
 //! Where swarm and media meet: what the player needs becomes demands, blocks become segments.
 
-use super::store::Store;
-use super::viewer::Keys;
+use super::viewer::{Keys, ViewerStore};
 use super::{Door, WorkerEvent, now};
 use crate::bridge::{
     self, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_SEGMENT, INIT_GENERATION, Problem, ProblemCode,
@@ -104,6 +103,11 @@ impl Film {
         self.stale = true;
     }
 
+    /// Whether a picture is waited for, which nothing should compete with.
+    pub fn is_waiting(&self) -> bool {
+        self.hold_until.is_some()
+    }
+
     /// A block came: worth a look if the player waits for it.
     pub fn arrived(&mut self, piece: PieceId, block: BlockIndex) {
         self.stale |= self
@@ -112,12 +116,17 @@ impl Film {
             .is_some_and(|mask| mask.contains(block));
     }
 
+    /// Something is no longer here that was.
+    pub fn lost(&mut self) {
+        self.stale = true;
+    }
+
     /// Gives the media engine everything that it wants and that is here; what is not becomes the swarm's demands.
     pub fn pump(
         &mut self,
         at: Instant,
         entry: &Entry,
-        store: &Store,
+        store: &mut ViewerStore,
         keys: &mut Keys,
     ) -> Vec<Input> {
         if !self.stale || self.over {
@@ -128,6 +137,11 @@ impl Film {
         let mut fed = false;
         for _ in 0..ROUNDS_MAX {
             let demands = self.media.demands();
+            let soonest = demands.iter().min_by_key(|demand| demand.in_us);
+            let at_byte = soonest.map_or(entry.size, |demand| demand.range.start);
+            if let Some((piece, _)) = entry.blocks(at_byte..at_byte + 1).next() {
+                store.set_need(piece);
+            }
             fed = false;
             wanted.clear();
             for demand in &demands {
@@ -136,8 +150,8 @@ impl Film {
                 }
                 let deadline = Instant(at.0 + demand.in_us);
                 for (piece, mask) in entry.blocks(demand.range.clone()) {
-                    let have = store.have(piece).and(mask);
-                    fed |= self.feed(entry, store, keys, piece, have);
+                    let have = self.feed(entry, store, keys, piece, mask);
+                    fed |= !have.is_empty();
                     let missing = mask.without(have);
                     if !missing.is_empty() {
                         wanted.push(Demand {
@@ -179,25 +193,24 @@ impl Film {
         }
     }
 
+    /// Gives the media engine what is here of these blocks, and says which that were.
     fn feed(
         &mut self,
         entry: &Entry,
-        store: &Store,
+        store: &mut ViewerStore,
         keys: &mut Keys,
         piece: PieceId,
-        have: Mask,
-    ) -> bool {
-        let mut fed = false;
-        for index in have.iter() {
-            let Some(block) = store.get(piece, index) else {
-                continue;
-            };
-            let (Some(offset), Some(bytes)) = (entry.block_offset(piece, index), keys.open(block))
+        mask: Mask,
+    ) -> Mask {
+        let mut fed = Mask::EMPTY;
+        for block in store.read(piece, mask) {
+            let index = block.block();
+            let (Some(offset), Some(bytes)) = (entry.block_offset(piece, index), keys.open(&block))
             else {
                 continue;
             };
             self.media.handle_bytes(offset, Bytes::from(bytes));
-            fed = true;
+            fed.insert(index);
         }
         fed
     }

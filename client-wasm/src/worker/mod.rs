@@ -3,12 +3,15 @@
 //! Everything turns from one [`Inbox`]: a message from the page, a file read, a timer.
 
 mod carrier;
+mod disk;
 mod download;
 mod film;
+mod opfs;
 mod publisher;
 mod ranges;
 mod store;
 mod stream;
+mod table;
 mod viewer;
 
 use crate::bridge::{
@@ -35,6 +38,7 @@ pub enum WorkerEvent {
     Flow(StreamNumber, u64, FlowNews),
     /// A film that gave way to other news goes on.
     Film(StreamNumber),
+    Storage(StreamNumber, stream::StorageEvent),
     Timer,
     Tick,
 }
@@ -123,6 +127,9 @@ impl Worker {
             }
             WorkerEvent::Flow(stream, conn, news) => self.in_stream(stream, |s| s.flow(conn, news)),
             WorkerEvent::Film(stream) => self.in_stream(stream, WorkerStream::film_again),
+            WorkerEvent::Storage(stream, event) => {
+                self.in_stream(stream, |s| s.storage_event(event))
+            }
             WorkerEvent::Timer => {
                 self.timer = None;
                 let now = now();
@@ -226,15 +233,17 @@ impl Worker {
                 stream,
                 peer_seed,
                 fragment,
+                keep,
             } => {
-                let made =
-                    WorkerStream::open(stream, self.door.clone(), peer_seed, &fragment, now());
+                let door = self.door.clone();
+                let made = WorkerStream::open(stream, door, peer_seed, &fragment, keep, now());
                 self.streams.insert(stream, made);
             }
             ToWorker::Close { stream } => {
                 if let Some(mut closing) = self.streams.remove(&stream) {
                     closing.input(Input::Leaving);
                     closing.drain();
+                    closing.close();
                     // Its channels live on until its goodbyes have left.
                     Timeout::new(LINGER_MS, move || drop(closing)).forget();
                 }

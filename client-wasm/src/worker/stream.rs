@@ -1,9 +1,10 @@
 //! One engine and what drives it: a publisher's file or a viewer's store and film.
 
 use super::carrier::Carriers;
+use super::opfs::{self, Folder};
 use super::publisher::{Publisher, PublisherEvent};
 use super::viewer::Viewer;
-use super::{Door, now};
+use super::{Door, WorkerEvent, now};
 use crate::bridge::{
     HOT_SEND, PeerRole, PeerStats, Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage,
     ToWorker,
@@ -14,8 +15,10 @@ use baton_content::Link;
 use baton_swarm::{
     Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Role, Stream, Swarm,
 };
+use gloo_timers::callback::Timeout;
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::RtcDataChannel;
 
 /// One engine and what drives it.
@@ -32,6 +35,18 @@ pub struct WorkerStream {
     reported: Stats,
     /// The engine has said Goodbye to all.
     left: bool,
+    /// News since the first connection, while it is not known yet what the disk holds.
+    held: Option<Vec<Input>>,
+}
+
+/// What the disk has to say.
+pub enum StorageEvent {
+    /// The stream's folder, if there is such a thing.
+    Opened(Option<Folder>),
+    /// Time to look at more of what it holds.
+    Find,
+    /// It was waited for long enough.
+    Late,
 }
 
 enum Side {
@@ -65,6 +80,7 @@ impl WorkerStream {
         door: Door,
         peer_seed: [u8; 32],
         fragment: &str,
+        keep: bool,
         now: Instant,
     ) -> WorkerStream {
         let link = Link::parse(fragment).expect("the page parsed this very link");
@@ -74,8 +90,14 @@ impl WorkerStream {
             swarm: keys.swarm.id(),
             head: None,
         };
-        let side = Side::Viewer(Box::new(Viewer::new(number, door.clone(), keys.link_slot)));
-        WorkerStream::new(number, door, stream, Role::Viewer, side, peer_seed, now)
+        let ids = (link.publisher, keys.swarm.id());
+        let viewer = Viewer::new(number, door.clone(), ids, keys.link_slot);
+        let side = Side::Viewer(Box::new(viewer));
+        let mut made = WorkerStream::new(number, door, stream, Role::Viewer, side, peer_seed, now);
+        if keep {
+            made.open_folder(ids.1);
+        }
+        made
     }
 
     fn new(
@@ -109,12 +131,76 @@ impl WorkerStream {
             transfer: Array::new(),
             reported: Stats::default(),
             left: false,
+            held: None,
+        }
+    }
+
+    /// Opens what an earlier visit left behind, while everything else goes on. Only a connection waits for it a moment: what is here
+    /// must not be asked for.
+    fn open_folder(&mut self, swarm: baton_content::SwarmId) {
+        self.held = Some(Vec::new());
+        let (number, door) = (self.number, self.door.clone());
+        spawn_local(async move {
+            let folder = opfs::open(swarm).await;
+            let event = StorageEvent::Opened(folder);
+            door.emit(WorkerEvent::Storage(number, event));
+        });
+    }
+
+    /// The disk has something to say.
+    pub fn storage_event(&mut self, event: StorageEvent) {
+        let Side::Viewer(viewer) = &mut self.side else {
+            return;
+        };
+        let mut inputs = match event {
+            StorageEvent::Opened(Some(folder)) => viewer.opened(folder),
+            StorageEvent::Find => Vec::new(),
+            StorageEvent::Opened(None) | StorageEvent::Late => return self.let_in(),
+        };
+        let found = viewer.find();
+        let more = !found.is_empty();
+        inputs.extend(found);
+        for input in inputs {
+            self.swarm.handle_input(now(), input);
+        }
+        match more {
+            true => self.later(0, StorageEvent::Find),
+            false => self.let_in(),
+        }
+    }
+
+    fn later(&self, wait_ms: u32, event: StorageEvent) {
+        let (number, door) = (self.number, self.door.clone());
+        let emit = move || door.emit(WorkerEvent::Storage(number, event));
+        Timeout::new(wait_ms, emit).forget();
+    }
+
+    /// Whoever waited is let in.
+    fn let_in(&mut self) {
+        for input in self.held.take().into_iter().flatten() {
+            self.swarm.handle_input(now(), input);
         }
     }
 
     /// Gives the engine news.
     pub fn input(&mut self, input: Input) {
+        if let Some(held) = &mut self.held
+            && (!held.is_empty() || matches!(input, Input::Connected { .. }))
+        {
+            held.push(input);
+            if held.len() == 1 {
+                self.later(PATIENCE_MS, StorageEvent::Late);
+            }
+            return;
+        }
         self.swarm.handle_input(now(), input);
+    }
+
+    /// Nothing more comes: what waits to be written is written.
+    pub fn close(&mut self) {
+        if let Side::Viewer(viewer) = &mut self.side {
+            viewer.close();
+        }
     }
 
     /// When the engine wants to be woken.
@@ -468,3 +554,6 @@ pub fn channel_of(number: u32) -> Channel {
         _ => Channel::Data,
     }
 }
+
+/// How long a connection waits for the disk, milliseconds: opening takes 10 to 50, a thousand claims 150.
+const PATIENCE_MS: u32 = 400;

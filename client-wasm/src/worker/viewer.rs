@@ -1,26 +1,36 @@
 //! The viewer's side: keeps blocks, reads the manifest, feeds the film, gives the file back.
 
 use super::Door;
+use super::disk::Disk;
 use super::download;
 use super::film::Film;
+use super::opfs::{File, Folder, Lock};
 use super::ranges;
-use super::store::Store;
+use super::store::{Limits, Store};
 use crate::bridge::{Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker};
 use baton_content::path::clean_path;
 use baton_content::{
-    ContentKey, Entry, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, SignedHead, SlotKey,
-    VerifiedBlock,
+    ContentKey, Entry, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, PublisherId,
+    SignedHead, SlotKey, SwarmId, VerifiedBlock,
 };
 use baton_sorted::SortedMap;
 use baton_swarm::{Input, Instant, Output};
+
+/// What a viewer keeps, in a browser.
+pub type ViewerStore = Store<File>;
 
 /// What a viewer has and is doing with it.
 pub struct Viewer {
     number: StreamNumber,
     door: Door,
+    ids: (PublisherId, SwarmId),
     slot_key: SlotKey,
     keys: Keys,
-    store: Store,
+    store: ViewerStore,
+    /// The right to the store's folder; dropped after its files.
+    lock: Option<Lock>,
+    /// Whether the engine was told that nothing but what is needed has room here.
+    full_told: bool,
     /// Opened pieces of lane 0.
     manifest_pieces: SortedMap<PieceId, Vec<u8>>,
     revision: u32,
@@ -70,17 +80,25 @@ impl Keys {
 
 impl Viewer {
     /// Nothing here yet.
-    pub fn new(number: StreamNumber, door: Door, slot_key: SlotKey) -> Viewer {
+    pub fn new(
+        number: StreamNumber,
+        door: Door,
+        ids: (PublisherId, SwarmId),
+        slot_key: SlotKey,
+    ) -> Viewer {
         Viewer {
             number,
             door,
+            ids,
             slot_key,
             keys: Keys {
                 head: None,
                 content: SortedMap::new(),
                 lanes: SortedMap::new(),
             },
-            store: Store::default(),
+            store: Store::new(Limits::default()),
+            lock: None,
+            full_told: false,
             manifest_pieces: SortedMap::new(),
             revision: 0,
             entry: None,
@@ -95,6 +113,7 @@ impl Viewer {
 
     /// A higher head: it may bring the content key.
     pub fn head(&mut self, head: SignedHead) {
+        self.store.set_head(&head);
         if !self.keys.learn(head, &self.slot_key) {
             // The publisher signed a head whose link slot this link does not open.
             self.tell_problem(ProblemCode::Ended);
@@ -118,16 +137,17 @@ impl Viewer {
                 vec![Input::Stored { piece, mask }]
             }
             Output::Load { piece, mask } => {
-                let load = |b| match self.store.get(piece, b) {
-                    Some(block) => Input::Loaded {
-                        block: block.clone(),
-                    },
-                    None => Input::LoadFailed {
-                        piece,
-                        mask: Mask::of(b),
-                    },
-                };
-                mask.iter().map(load).collect()
+                let blocks = self.store.read(piece, mask);
+                let here = |missing: Mask, b: &VerifiedBlock| missing.without(Mask::of(b.block()));
+                let mask = blocks.iter().fold(mask, here);
+                let mut inputs: Vec<Input> = blocks
+                    .into_iter()
+                    .map(|block| Input::Loaded { block })
+                    .collect();
+                if !mask.is_empty() {
+                    inputs.push(Input::LoadFailed { piece, mask });
+                }
+                inputs
             }
             Output::Deliver(block) => {
                 self.delivered(&block);
@@ -141,9 +161,76 @@ impl Viewer {
     pub fn pump(&mut self, now: Instant) -> Vec<Input> {
         let mut inputs = std::mem::take(&mut self.inputs);
         if let (Some(film), Some(entry)) = (&mut self.film, &self.entry) {
-            inputs.extend(film.pump(now, entry, &self.store, &mut self.keys));
+            inputs.extend(film.pump(now, entry, &mut self.store, &mut self.keys));
         }
+        let gone = self.store.take_gone();
+        // What is lost is fetched again, and the engine says so when all is here once more.
+        self.complete &= gone.is_empty();
+        if let (false, Some(film)) = (gone.is_empty(), &mut self.film) {
+            film.lost();
+        }
+        inputs.extend(gone);
+        self.only_what_is_needed(&mut inputs);
         inputs
+    }
+
+    /// Where there is no room for more, nothing is fetched that would push out what is here.
+    fn only_what_is_needed(&mut self, inputs: &mut Vec<Input>) {
+        if !self.store.is_full() {
+            return;
+        }
+        if !self.full_told {
+            self.full_told = true;
+            inputs.push(Input::Focus { until: FOR_GOOD });
+        }
+        for input in inputs {
+            if let Input::Focus { until } = input {
+                *until = FOR_GOOD;
+            }
+        }
+    }
+
+    /// The stream's folder is open: what was kept there is claimed, head first; what came meanwhile goes there.
+    pub fn opened(&mut self, folder: Folder) -> Vec<Input> {
+        let (publisher, swarm) = self.ids;
+        let Ok(mut disk) = Disk::open(folder.log, folder.blocks, publisher, swarm) else {
+            return Vec::new();
+        };
+        disk.set_capacity(disk.used() + folder.room.saturating_sub(SPARE_BYTES));
+        let kept = disk.head().cloned();
+        self.store.set_disk(disk);
+        self.lock = Some(folder.lock);
+        match (kept, &self.keys.head) {
+            (Some(kept), known) if known.as_ref().is_none_or(|k| kept.supersedes(k)) => {
+                self.head(kept.clone());
+                vec![Input::Head(kept)]
+            }
+            (_, Some(known)) => {
+                let known = known.clone();
+                self.store.set_head(&known);
+                Vec::new()
+            }
+            (_, None) => Vec::new(),
+        }
+    }
+
+    /// Some of what the folder holds; empty once all was told.
+    pub fn find(&mut self) -> Vec<Input> {
+        let found = self.store.find(FIND_PIECES);
+        for (header, _) in &found {
+            if header.id().lane == MANIFEST_LANE {
+                self.manifest_block(header.id());
+            }
+        }
+        let claim = |(header, mask)| Input::Found { header, mask };
+        found.into_iter().map(claim).collect()
+    }
+
+    /// The stream ends here: what waits is written, and whoever opens it next may have the folder at once.
+    pub fn close(&mut self) {
+        self.store.write_out();
+        self.store = Store::new(Limits::default());
+        self.lock = None;
     }
 
     /// A cold message from the page.
@@ -178,6 +265,10 @@ impl Viewer {
     /// Four times a second: time alone may have changed what is wanted.
     pub fn tick(&mut self) {
         self.with_film(Film::tick);
+        // Nothing competes with a picture that is waited for.
+        if !self.film.as_ref().is_some_and(Film::is_waiting) {
+            self.store.write_out();
+        }
     }
 
     /// The film has more to do than one turn is good for.
@@ -192,6 +283,11 @@ impl Viewer {
                 true => vec![(0, entry.size)],
                 false => ranges::here(entry, |piece| self.store.have(piece)),
             };
+        }
+        if self.store.has_disk() {
+            stats.bytes_stored = stats
+                .bytes_verified
+                .saturating_sub(self.store.unwritten_bytes());
         }
     }
 
@@ -216,7 +312,7 @@ impl Viewer {
         };
         let mut plain = Vec::new();
         for block in blocks {
-            let Some(bytes) = self.keys.open(block) else {
+            let Some(bytes) = self.keys.open(&block) else {
                 return;
             };
             plain.extend_from_slice(&bytes);
@@ -277,7 +373,7 @@ impl Viewer {
     fn download(&mut self, request: u32) {
         let stream = self.number;
         let result = match &self.entry {
-            Some(entry) => download::blob(entry, &self.store, &mut self.keys),
+            Some(entry) => download::blob(entry, &mut self.store, &mut self.keys),
             None => Err("there is no manifest".into()),
         };
         match result {
@@ -289,6 +385,11 @@ impl Viewer {
                 },
                 &blob,
             ),
+            // Something that the disk claimed to have is lost: again, once it is fetched.
+            Err(_) if self.store.has_lost() => {
+                self.complete = false;
+                self.downloads.push(request);
+            }
             Err(error) => self.door.tell(&ToPage::Downloaded {
                 stream,
                 request,
@@ -305,6 +406,13 @@ impl Viewer {
         });
     }
 }
+
+/// Longer than any page lives.
+const FOR_GOOD: Instant = Instant(u64::MAX / 2);
+/// Pieces claimed at a time: their signatures take some 10 ms.
+const FIND_PIECES: usize = 64;
+/// Room left to everything else of this origin, bytes: the logs, other streams' manifests.
+const SPARE_BYTES: u64 = 64 << 20;
 
 /// Whether the media engine is worth asking: by type, or by name where the publisher's browser knew no type.
 fn is_playable(mime: &str, path: &str) -> bool {

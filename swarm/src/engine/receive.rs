@@ -216,13 +216,33 @@ impl Swarm {
             }
         }
         if news != 0 {
-            self.take_news(conn, piece, news);
+            self.take_news(Some(conn), piece, news);
         }
         result
     }
 
+    /// Blocks that storage held all along, as if they had come now.
+    pub(super) fn found(&mut self, header: &Header, mask: u64) {
+        let piece = header.id();
+        if self.stopped.is_some() || !self.pieces.contains(piece) {
+            return;
+        }
+        if let Some(known) = self.pieces.header(piece)
+            && !known.same_core(header)
+        {
+            let known = known.core_bytes();
+            return self.fraud(piece, known, header.core_bytes());
+        }
+        self.learn_header(header);
+        let had = self.pieces.get(piece).map_or(0, |piece| piece.have);
+        let news = mask & header.full_mask().0 & !had;
+        if news != 0 {
+            self.take_news(None, piece, news);
+        }
+    }
+
     /// Blocks are here: nobody else need send them, and the neighbours may know.
-    fn take_news(&mut self, from: ConnId, piece: PieceId, mask: u64) {
+    fn take_news(&mut self, from: Option<ConnId>, piece: PieceId, mask: u64) {
         let twice = self
             .pieces
             .get(piece)
@@ -235,7 +255,7 @@ impl Swarm {
             self.peers
                 .values()
                 .map(of)
-                .filter(|(conn, owed)| *conn != from && *owed != 0)
+                .filter(|(conn, owed)| Some(*conn) != from && *owed != 0)
                 .collect()
         };
         for (conn, owed) in others {

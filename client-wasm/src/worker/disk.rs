@@ -1,0 +1,555 @@
+//! What a browser keeps of one stream on its disk: a log of small checked records, and a file of sealed blocks.
+//!
+//! Log: `"batonop1" | publisher 32 | swarm 32`, then records `kind 1 | length 4 | payload | first 4 bytes of BLAKE3 of all before`
+//! (docs/storage.md). A record is written after the bytes it speaks of. What a crash tore off at the end is cut away when the log is
+//! opened. All else the log only claims: every block is verified on its way out, and one that does not hold is dropped.
+//!
+//! Pure: what it reads and writes is a [`Medium`], so that tests can break it at every write.
+
+use super::table::Table;
+use baton_content::{
+    BLOCK_LEN, BlockIndex, Header, Lane, Mask, PIECE_LEN, PieceId, PublisherId, SignedHead,
+    SwarmId, VerifiedBlock,
+};
+use bytes::Bytes;
+
+/// A file that this process alone has open.
+pub trait Medium {
+    /// Bytes in it.
+    fn size(&self) -> Result<u64, Fault>;
+    /// Reads as much as there is; less than asked for only at the end.
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<usize, Fault>;
+    /// Writes all of it. After a fault any part of it may be there.
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Fault>;
+    fn truncate(&mut self, len: u64) -> Result<(), Fault>;
+}
+
+/// What a disk can refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no room: the origin's quota, or the disk.
+    Full,
+    /// It cannot be read or written any more.
+    Broken,
+}
+
+/// One stream's log and blocks.
+pub struct Disk<M> {
+    log: M,
+    blocks: M,
+    publisher: PublisherId,
+    swarm: SwarmId,
+    /// Where the log's whole records end.
+    log_end: u64,
+    /// Records that are not written yet.
+    buffer: Vec<u8>,
+    pieces: Table<Kept>,
+    /// Which units are taken, by bits.
+    taken: Vec<u64>,
+    /// Units from here on are free.
+    end: u32,
+    /// No unit before this one is free.
+    free_from: u32,
+    /// Units that may be used.
+    capacity: u32,
+    head: Option<SignedHead>,
+    /// The last piece whose claim was given out by `find`.
+    found: Option<PieceId>,
+}
+
+/// One piece as the log tells it.
+struct Kept {
+    /// Where its header stands in the log, and how long it is.
+    header_at: (u64, u32),
+    /// Once it was verified.
+    header: Option<Header>,
+    /// First unit; `None` while it has no block here.
+    start: Option<u32>,
+    /// As many as its blocks.
+    units: u32,
+    have: Mask,
+}
+
+impl<M: Medium> Disk<M> {
+    /// Reads the log of a stream, or begins one. What is not ours, or too old to read, is dropped.
+    pub fn open(
+        log: M,
+        blocks: M,
+        publisher: PublisherId,
+        swarm: SwarmId,
+    ) -> Result<Disk<M>, Fault> {
+        let mut disk = Disk {
+            log,
+            blocks,
+            publisher,
+            swarm,
+            log_end: 0,
+            buffer: Vec::new(),
+            pieces: Table::new(),
+            taken: Vec::new(),
+            end: 0,
+            free_from: 0,
+            capacity: u32::MAX,
+            head: None,
+            found: None,
+        };
+        let begin = [&FORMAT[..], &publisher.0, &swarm.0].concat();
+        let mut read = vec![0; begin.len()];
+        let len = disk.log.read(0, &mut read)?;
+        if read[..len] != begin[..] {
+            disk.log.truncate(0)?;
+            disk.blocks.truncate(0)?;
+            disk.log.write(0, &begin)?;
+            disk.log_end = begin.len() as u64;
+            return Ok(disk);
+        }
+        disk.log_end = begin.len() as u64;
+        disk.replay()?;
+        disk.collect_taken();
+        Ok(disk)
+    }
+
+    /// Reads record after record; the first that is not whole is the end.
+    fn replay(&mut self) -> Result<(), Fault> {
+        let mut window = Vec::new();
+        let mut at = 0;
+        loop {
+            while let Some((kind, payload, next)) = record(&window, at) {
+                let offset = self.log_end + (payload.start - at) as u64;
+                let payload = &window[payload];
+                match kind {
+                    HEADER => self.replay_header(offset, payload),
+                    HEAD => {
+                        if let Ok(head) = SignedHead::parse(
+                            Bytes::copy_from_slice(payload),
+                            &self.publisher,
+                            &self.swarm,
+                        ) {
+                            self.head = Some(head)
+                                .filter(|new| {
+                                    self.head.as_ref().is_none_or(|old| new.supersedes(old))
+                                })
+                                .or(self.head.take());
+                        }
+                    }
+                    _ => self.replay_piece(kind, payload),
+                }
+                self.log_end += (next - at) as u64;
+                at = next;
+            }
+            window.drain(..at);
+            at = 0;
+            let had = window.len();
+            if had >= RECORD_LEN_MAX {
+                break;
+            }
+            window.resize(had + WINDOW_LEN, 0);
+            let len = self
+                .log
+                .read(self.log_end + had as u64, &mut window[had..])?;
+            window.truncate(had + len);
+            if len == 0 {
+                break;
+            }
+        }
+        if self.log.size()? > self.log_end {
+            self.log.truncate(self.log_end)?;
+        }
+        Ok(())
+    }
+
+    fn replay_header(&mut self, offset: u64, payload: &[u8]) {
+        // Lane and index stand at bytes 10 to 15 of the core, the length after them (docs/protocol.md section 4).
+        let Some((piece, rest)) = payload.get(10..).and_then(read_piece) else {
+            return;
+        };
+        let Some(len) = rest.first_chunk::<4>().map(|len| u32::from_le_bytes(*len)) else {
+            return;
+        };
+        if len == 0 || len as usize > PIECE_LEN {
+            return;
+        }
+        self.pieces.remove(piece);
+        self.pieces.get_or(piece, || Kept {
+            header_at: (offset, payload.len() as u32),
+            header: None,
+            start: None,
+            units: len.div_ceil(BLOCK_LEN as u32),
+            have: Mask::EMPTY,
+        });
+    }
+
+    fn replay_piece(&mut self, kind: u8, payload: &[u8]) {
+        let Some((piece, rest)) = read_piece(payload) else {
+            return;
+        };
+        let Some(kept) = self.pieces.get_mut(piece) else {
+            return;
+        };
+        let bits = || {
+            rest.try_into()
+                .map_or(Mask::EMPTY, |b| Mask(u64::from_le_bytes(b)))
+        };
+        match kind {
+            PLACE => {
+                let start = rest.try_into().ok().map(u32::from_le_bytes);
+                kept.start = start.filter(|start| *start < UNITS_END);
+            }
+            HAVE if kept.start.is_some() => {
+                let all = Mask::first_n(kept.units as usize);
+                kept.have = kept.have.or(bits()).and(all);
+            }
+            GONE => {
+                kept.have = kept.have.without(bits());
+                if kept.have.is_empty() {
+                    kept.start = None;
+                }
+            }
+            // A later version's.
+            _ => {}
+        }
+    }
+
+    /// Which places are in use.
+    fn collect_taken(&mut self) {
+        (self.taken, self.end, self.free_from) = (Vec::new(), 0, 0);
+        let place = |kept: &Kept| kept.start.map(|start| (start, kept.units));
+        let places: Vec<_> = self.pieces.iter().filter_map(|(_, k)| place(k)).collect();
+        for (start, units) in places {
+            self.mark(start, units, true);
+        }
+    }
+
+    fn mark(&mut self, start: u32, units: u32, taken: bool) {
+        let end = start + units;
+        if self.taken.len() * 64 < end as usize {
+            self.taken.resize((end as usize).div_ceil(64), 0);
+        }
+        for unit in start..end {
+            let (word, bit) = (&mut self.taken[unit as usize / 64], 1 << (unit % 64));
+            *word = if taken { *word | bit } else { *word & !bit };
+        }
+        match taken {
+            true => self.end = self.end.max(end),
+            false => self.free_from = self.free_from.min(start),
+        }
+    }
+
+    fn is_taken(&self, unit: u32) -> bool {
+        let word = self.taken.get(unit as usize / 64);
+        word.is_some_and(|word| word >> (unit % 64) & 1 == 1)
+    }
+
+    /// How many bytes the files may have together.
+    pub fn set_capacity(&mut self, bytes: u64) {
+        let units = bytes.saturating_sub(self.log_end) / BLOCK_LEN as u64;
+        self.capacity = u32::try_from(units).unwrap_or(u32::MAX);
+    }
+
+    /// Bytes of blocks that still fit.
+    pub fn room(&self) -> u64 {
+        let taken: u32 = self.taken.iter().map(|word| word.count_ones()).sum();
+        u64::from(self.capacity.saturating_sub(taken)) * BLOCK_LEN as u64
+    }
+
+    /// Bytes of both files.
+    pub fn used(&self) -> u64 {
+        u64::from(self.end) * BLOCK_LEN as u64 + self.log_end
+    }
+
+    /// The highest head that was kept.
+    pub fn head(&self) -> Option<&SignedHead> {
+        self.head.as_ref()
+    }
+
+    /// Keeps a head, unless a higher one is here.
+    pub fn set_head(&mut self, head: &SignedHead) {
+        if self.head.as_ref().is_none_or(|old| head.supersedes(old)) {
+            self.push(HEAD, &[head.bytes()]);
+            self.head = Some(head.clone());
+        }
+    }
+
+    /// What is claimed of the next pieces whose headers hold, at most `count`; empty once all were told. Manifest first.
+    pub fn find(&mut self, count: usize) -> Vec<(Header, Mask)> {
+        let mut found = Vec::new();
+        while found.len() < count {
+            let Some(piece) = self.pieces.after(self.found) else {
+                break;
+            };
+            self.found = Some(piece);
+            if let Some((header, mask)) = self.claim(piece)
+                && !mask.is_empty()
+            {
+                found.push((header, mask));
+            }
+        }
+        found
+    }
+
+    /// A piece's verified header and what is claimed of its blocks. One whose header does not hold is forgotten.
+    fn claim(&mut self, piece: PieceId) -> Option<(Header, Mask)> {
+        let kept = self.pieces.get_mut(piece)?;
+        if kept.header.is_none() {
+            let (at, len) = kept.header_at;
+            let mut bytes = vec![0; len as usize];
+            let whole = self.log.read(at, &mut bytes) == Ok(bytes.len());
+            kept.header = Header::parse(bytes.into(), &self.publisher, &self.swarm)
+                .ok()
+                .filter(|header| whole && header.id() == piece);
+        }
+        match &kept.header {
+            Some(header) => Some((header.clone(), kept.have)),
+            None => {
+                self.remove(piece, Mask(u64::MAX));
+                self.pieces.remove(piece);
+                None
+            }
+        }
+    }
+
+    /// The blocks of a piece that are claimed to be here.
+    pub fn have(&self, piece: PieceId) -> Mask {
+        self.pieces.get(piece).map_or(Mask::EMPTY, |kept| kept.have)
+    }
+
+    /// The pieces that have blocks here.
+    pub fn pieces(&self) -> impl Iterator<Item = (PieceId, Mask)> {
+        self.pieces
+            .iter()
+            .map(|(piece, kept)| (piece, kept.have))
+            .filter(|(_, have)| !have.is_empty())
+    }
+
+    /// Writes blocks of one piece, in order. What is here already is not written again. After a fault none of them counts.
+    pub fn put(&mut self, header: &Header, blocks: &[&VerifiedBlock]) -> Result<(), Fault> {
+        let piece = header.id();
+        if self
+            .claim(piece)
+            .is_some_and(|(known, _)| !known.same_core(header))
+        {
+            self.remove(piece, Mask(u64::MAX));
+            self.pieces.remove(piece);
+        }
+        let (start, old) = match self.pieces.get(piece) {
+            Some(kept) => (kept.start, kept.have),
+            None => (None, Mask::EMPTY),
+        };
+        let units = header.block_count() as u32;
+        let place = match start {
+            Some(start) => start,
+            None => self.take_place(units).ok_or(Fault::Full)?,
+        };
+        let new: Vec<&VerifiedBlock> = blocks
+            .iter()
+            .copied()
+            .filter(|block| !old.contains(block.block()))
+            .collect();
+        let mut mask = Mask::EMPTY;
+        for run in new.chunk_by(|a, b| a.block().0 + 1 == b.block().0) {
+            let at = (u64::from(place) + u64::from(run[0].block().0)) * BLOCK_LEN as u64;
+            let bytes: Vec<u8> = run
+                .iter()
+                .flat_map(|block| block.bytes().iter().copied())
+                .collect();
+            if let Err(fault) = self.blocks.write(at, &bytes) {
+                if start.is_none() {
+                    self.mark(place, units, false);
+                }
+                return Err(fault);
+            }
+            run.iter().for_each(|block| mask.insert(block.block()));
+        }
+        // Kind and length stand before the payload.
+        let at = self.log_end + self.buffer.len() as u64 + 5;
+        if self.pieces.get(piece).is_none() {
+            self.push(HEADER, &[header.bytes()]);
+        }
+        self.pieces.get_or(piece, || Kept {
+            header_at: (at, header.bytes().len() as u32),
+            header: Some(header.clone()),
+            start: None,
+            units,
+            have: Mask::EMPTY,
+        });
+        if start.is_none() {
+            self.push_piece(PLACE, piece, &place.to_le_bytes());
+        }
+        if !mask.is_empty() {
+            self.push_piece(HAVE, piece, &mask.0.to_le_bytes());
+        }
+        let kept = self.pieces.get_mut(piece).expect("inserted above");
+        kept.start = Some(place);
+        kept.have = kept.have.or(mask);
+        Ok(())
+    }
+
+    /// Reads and verifies blocks. Those that do not hold are forgotten, and returned as lost.
+    pub fn read(&mut self, piece: PieceId, mask: Mask) -> (Vec<VerifiedBlock>, Mask) {
+        let claimed = self.have(piece).and(mask);
+        let Some((header, _)) = self.claim(piece) else {
+            return (Vec::new(), claimed);
+        };
+        let Some(start) = self.pieces.get(piece).and_then(|kept| kept.start) else {
+            return (Vec::new(), claimed);
+        };
+        let (mut good, mut lost) = (Vec::new(), Mask::EMPTY);
+        let wanted: Vec<BlockIndex> = claimed.iter().collect();
+        for run in wanted.chunk_by(|a, b| a.0 + 1 == b.0) {
+            let at = (u64::from(start) + u64::from(run[0].0)) * BLOCK_LEN as u64;
+            let mut bytes = vec![0; run.iter().map(|b| header.block_len(*b)).sum()];
+            let len = self.blocks.read(at, &mut bytes).unwrap_or(0);
+            bytes.truncate(len);
+            let mut bytes = Bytes::from(bytes);
+            for &block in run {
+                let own = bytes.split_to(header.block_len(block).min(bytes.len()));
+                match header.verify(block, own) {
+                    Ok(block) => good.push(block),
+                    Err(_) => lost.insert(block),
+                }
+            }
+        }
+        if !lost.is_empty() {
+            self.remove(piece, lost);
+        }
+        (good, lost)
+    }
+
+    /// Forgets blocks; a piece without any gives its place back.
+    pub fn remove(&mut self, piece: PieceId, gone: Mask) {
+        let Some(kept) = self.pieces.get_mut(piece) else {
+            return;
+        };
+        let gone = kept.have.and(gone);
+        kept.have = kept.have.without(gone);
+        let empty = kept.have.is_empty();
+        let place = kept.start.filter(|_| empty).map(|at| (at, kept.units));
+        if empty {
+            kept.start = None;
+        }
+        if let Some((start, units)) = place {
+            self.mark(start, units, false);
+        }
+        if !gone.is_empty() {
+            self.push_piece(GONE, piece, &gone.0.to_le_bytes());
+        }
+    }
+
+    /// Gives the end of the file back to the disk, with all pieces that stand there; they are returned.
+    pub fn shrink(&mut self) -> Vec<(PieceId, Mask)> {
+        let keep = self.end.saturating_sub(SHRINK_UNITS);
+        let beyond = |kept: &Kept| {
+            kept.start
+                .is_some_and(|start| start.saturating_add(kept.units) > keep)
+        };
+        let gone: Vec<(PieceId, Mask)> = self
+            .pieces
+            .iter()
+            .filter(|(_, kept)| beyond(kept))
+            .map(|(piece, kept)| (piece, kept.have))
+            .collect();
+        for (piece, mask) in &gone {
+            self.remove(*piece, *mask);
+        }
+        self.collect_taken();
+        self.capacity = self.capacity.min(self.end);
+        // If even this fails the file stays as long as it is, and that is all.
+        let _ = self.blocks.truncate(u64::from(self.end) * BLOCK_LEN as u64);
+        gone
+    }
+
+    /// Writes out what was noted.
+    pub fn commit(&mut self) -> Result<(), Fault> {
+        if !self.buffer.is_empty() {
+            self.log.write(self.log_end, &self.buffer)?;
+            self.log_end += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// The first free place that is large enough.
+    fn take_place(&mut self, units: u32) -> Option<u32> {
+        let (mut unit, mut run) = (self.free_from, 0);
+        while run < units {
+            if unit >= self.capacity {
+                return None;
+            }
+            match self.is_taken(unit) {
+                true if run == 0 && unit == self.free_from => self.free_from += 1,
+                true => run = 0,
+                false => run += 1,
+            }
+            unit += 1;
+        }
+        self.mark(unit - units, units, true);
+        Some(unit - units)
+    }
+
+    fn push_piece(&mut self, kind: u8, piece: PieceId, rest: &[u8]) {
+        let (lane, index) = (piece.lane.0.to_le_bytes(), piece.index.0.to_le_bytes());
+        self.push(kind, &[&lane, &index, rest]);
+    }
+
+    fn push(&mut self, kind: u8, parts: &[&[u8]]) {
+        let start = self.buffer.len();
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.buffer.push(kind);
+        self.buffer.extend((len as u32).to_le_bytes());
+        for part in parts {
+            self.buffer.extend_from_slice(part);
+        }
+        let check = check(&self.buffer[start..]);
+        self.buffer.extend(check);
+    }
+}
+
+fn read_piece(payload: &[u8]) -> Option<(PieceId, &[u8])> {
+    let (lane, rest) = payload.split_first_chunk::<2>()?;
+    let (index, rest) = rest.split_first_chunk::<4>()?;
+    let lane = Lane(u16::from_le_bytes(*lane));
+    Some((PieceId::new(lane, u32::from_le_bytes(*index)), rest))
+}
+
+/// The record at `at`, if it is whole and what was written: kind, where its payload is, where the next begins.
+fn record(bytes: &[u8], at: usize) -> Option<(u8, std::ops::Range<usize>, usize)> {
+    let (&kind, rest) = bytes.get(at..)?.split_first()?;
+    let len = u32::from_le_bytes(*rest.first_chunk()?) as usize;
+    if len > RECORD_LEN_MAX {
+        return None;
+    }
+    let end = at + 5 + len;
+    let found = bytes.get(end..end + 4)?;
+    (check(&bytes[at..end]) == *found).then_some((kind, at + 5..end, end + 4))
+}
+
+fn check(bytes: &[u8]) -> [u8; 4] {
+    let hash = blake3::hash(bytes);
+    *hash
+        .as_bytes()
+        .first_chunk()
+        .expect("a hash is longer than four bytes")
+}
+
+const FORMAT: [u8; 8] = *b"batonop1";
+/// A piece's header, as on the wire.
+const HEADER: u8 = 1;
+/// Where a piece's blocks stand: `lane 2 | index 4 | first unit 4`.
+const PLACE: u8 = 2;
+/// Blocks that are here: `lane 2 | index 4 | mask 8`.
+const HAVE: u8 = 3;
+/// Blocks that are no longer here: the same.
+const GONE: u8 = 4;
+/// A head, as on the wire.
+const HEAD: u8 = 5;
+/// A longer record is none of ours: a head with all its lanes and slots is below it.
+const RECORD_LEN_MAX: usize = 64 << 10;
+/// What is read of a log at once: a log of 20,000 pieces has 45 MB and must not be in memory whole.
+const WINDOW_LEN: usize = 1 << 20;
+/// No place begins beyond 1 TiB: no stream is longer.
+const UNITS_END: u32 = 1 << 26;
+/// What `shrink` gives back, in units: 16 MiB, room for the logs of many films.
+const SHRINK_UNITS: u32 = (16 << 20) / BLOCK_LEN as u32;
+
+#[cfg(test)]
+mod tests;
