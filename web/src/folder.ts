@@ -28,11 +28,11 @@ export async function openFolder(name: string): Promise<Folder | undefined> {
   try {
     const create = { create: true };
     const all = await (await storage.getDirectory()).getDirectoryHandle('baton', create);
+    const room = await makeRoom(all, name);
     const folder = await all.getDirectoryHandle(name, create);
     const log = await access(folder, 'log');
     const blocks = await access(folder, 'blocks');
-    const { quota = 0, usage = 0 } = await storage.estimate();
-    return { log, blocks, room: Math.max(0, quota - usage), release };
+    return { log, blocks, room, release };
   } catch (error) {
     release();
     throw error;
@@ -50,4 +50,52 @@ async function access(folder: FileSystemDirectoryHandle, name: string): Promise<
       await new Promise((resolve) => setTimeout(resolve, ATTEMPT_MS));
     }
   }
+}
+
+/** What all streams together may keep: half of what the browser grants, and no more than this, bytes. */
+const KEPT_MAX = 20e9;
+
+/**
+ * Streams that nobody has open make room for the next one, those that were written to longest ago first.
+ *
+ * What the origin may take after that, bytes.
+ */
+async function makeRoom(all: FileSystemDirectoryHandle, name: string): Promise<number> {
+  const { quota = 0, usage: used = 0 } = await navigator.storage.estimate();
+  let usage = used;
+  const most = Math.min(quota / 2, KEPT_MAX);
+  const others = usage > most ? await list(all) : [];
+  for (const other of others) {
+    if (usage <= most || other.name === name) continue;
+    try {
+      await navigator.locks.request(`baton ${other.name}`, { ifAvailable: true }, async (lock) => {
+        if (!lock) return;
+        await all.removeEntry(other.name, { recursive: true });
+        usage -= other.size;
+      });
+    } catch {
+      // The worker of a page that was just left still has it: it goes another time.
+    }
+  }
+  return Math.max(0, quota - usage);
+}
+
+/** What is kept, the stream that was written to longest ago first. */
+async function list(all: FileSystemDirectoryHandle): Promise<{ name: string; size: number; at: number }[]> {
+  const found = [];
+  for await (const entry of (all as unknown as { values(): AsyncIterable<FileSystemHandle> }).values()) {
+    let size = 0;
+    let at = 0;
+    for (const part of ['log', 'blocks']) {
+      try {
+        const file = await (await (entry as FileSystemDirectoryHandle).getFileHandle(part)).getFile();
+        size += file.size;
+        at = Math.max(at, file.lastModified);
+      } catch {
+        // Never whole, or nothing of ours.
+      }
+    }
+    found.push({ name: entry.name, size, at });
+  }
+  return found.sort((a, b) => a.at - b.at);
 }
