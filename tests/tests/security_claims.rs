@@ -14,6 +14,7 @@ fn every_test_that_security_md_names_exists() {
         "swarm",
         "signal-protocol",
         "signal-server",
+        "client-wasm",
         "tests",
     ] {
         for folder in ["src", "tests"] {

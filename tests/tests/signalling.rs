@@ -350,7 +350,8 @@ async fn what_the_server_receives_holds_nothing_it_could_use() {
         b"198.51.100.77",
         &[198, 51, 100, 77],
         b"40777",
-        b"a=",
+        // Two bytes alone are in random ones now and then.
+        b"\r\na=",
         b"candidate",
     ];
     for secret in secrets {
