@@ -8,8 +8,8 @@ import { BUNNY, b3sum, film, noise, sha256 } from '../lib/media.ts';
 import { plays, shown } from '../lib/player.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 
-/** All of it is here, and on the disk. */
-const kept = (peer: Peer) => peer.until('view', (stats) => stats.complete && stats.bytes_stored >= stats.bytes_verified);
+/** All of it is here, and on the disk, the last manifest too, which has the hash. */
+const kept = (peer: Peer) => peer.until('view', (stats) => stats.complete && stats.blake3 !== null && stats.bytes_stored >= stats.bytes_verified);
 
 /** The files of everything that this browser keeps: name and size. */
 const files = (peer: Peer): Promise<Record<string, number>> =>
