@@ -4,8 +4,9 @@
 //! A record is written after the bytes it speaks of. What a crash tore off at the end is cut away when the index is opened;
 //! what the disk lost all the same is found when a block is verified on its way out: the index only claims.
 
+use baton_content::record::{Record, push_piece_record, push_record};
 use baton_content::{
-    BlockIndex, Header, Lane, Mask, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock,
+    BlockIndex, Header, Mask, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -89,9 +90,9 @@ impl Index {
             return Err(IndexError::OtherStream { path: path.into() });
         }
         let mut at = begin.len();
-        while let Some((kind, payload, next)) = record(&bytes, at) {
-            index.replay(kind, payload, publisher, swarm);
-            at = next;
+        while let Some(record) = Record::first(&bytes[at..], RECORD_MAX) {
+            index.replay(&record, publisher, swarm);
+            at += record.log_len();
         }
         index.file.set_len(at as u64).map_err(fault)?;
         index.end = at as u64;
@@ -139,7 +140,7 @@ impl Index {
 
     /// Notes a higher head.
     pub fn set_head(&mut self, head: SignedHead) {
-        self.push(HEAD, &[head.bytes()]);
+        push_record(&mut self.buffer, HEAD, &[head.bytes()]);
         self.head = Some(head);
     }
 
@@ -150,20 +151,25 @@ impl Index {
             .get(&header.id())
             .is_some_and(|(old, _)| old.same_core(header));
         if !known {
-            self.push(HEADER, &[header.bytes()]);
+            push_record(&mut self.buffer, HEADER, &[header.bytes()]);
             self.pieces
                 .insert(header.id(), (header.clone(), Mask::EMPTY));
         }
         let (_, mask) = self.pieces.get_mut(&header.id()).expect("inserted above");
         if !mask.contains(block) {
             mask.insert(block);
-            self.push_mask(MASK, header.id(), Mask::of(block));
+            push_piece_record(
+                &mut self.buffer,
+                MASK,
+                header.id(),
+                &Mask::of(block).0.to_le_bytes(),
+            );
         }
     }
 
     /// Keeps a header alone: what a publisher has signed.
     pub fn add_header(&mut self, header: &Header) {
-        self.push(HEADER, &[header.bytes()]);
+        push_record(&mut self.buffer, HEADER, &[header.bytes()]);
         self.pieces
             .entry(header.id())
             .or_insert((header.clone(), Mask::EMPTY));
@@ -179,7 +185,7 @@ impl Index {
             &[block.block().0],
         ]
         .concat();
-        self.push(BLOCK, &[&place, block.bytes()]);
+        push_record(&mut self.buffer, BLOCK, &[&place, block.bytes()]);
         self.small.insert((piece, block.block()), block);
     }
 
@@ -187,7 +193,7 @@ impl Index {
     pub fn remove(&mut self, piece: PieceId, gone: Mask) {
         if let Some((_, mask)) = self.pieces.get_mut(&piece) {
             *mask = mask.without(gone);
-            self.push_mask(GONE, piece, gone);
+            push_piece_record(&mut self.buffer, GONE, piece, &gone.0.to_le_bytes());
         }
     }
 
@@ -210,40 +216,18 @@ impl Index {
         Ok(())
     }
 
-    fn push_mask(&mut self, kind: u8, piece: PieceId, mask: Mask) {
-        self.push(
-            kind,
-            &[
-                &piece.lane.0.to_le_bytes(),
-                &piece.index.0.to_le_bytes(),
-                &mask.0.to_le_bytes(),
-            ],
-        );
-    }
-
-    fn push(&mut self, kind: u8, parts: &[&[u8]]) {
-        let start = self.buffer.len();
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        self.buffer.push(kind);
-        self.buffer.extend((len as u32).to_le_bytes());
-        for part in parts {
-            self.buffer.extend_from_slice(part);
-        }
-        let check = check(&self.buffer[start..]);
-        self.buffer.extend(check);
-    }
-
     /// A record that no longer makes sense (a later version's, a header that does not verify) is passed over.
-    fn replay(&mut self, kind: u8, payload: &[u8], publisher: &PublisherId, swarm: &SwarmId) {
-        match kind {
+    fn replay(&mut self, record: &Record, publisher: &PublisherId, swarm: &SwarmId) {
+        match record.kind {
             HEADER => {
-                if let Ok(header) = Header::parse(Bytes::copy_from_slice(payload), publisher, swarm)
+                if let Ok(header) =
+                    Header::parse(Bytes::copy_from_slice(record.payload), publisher, swarm)
                 {
                     self.pieces.insert(header.id(), (header, Mask::EMPTY));
                 }
             }
             MASK | GONE => {
-                let Some((piece, rest)) = read_piece(payload) else {
+                let Some((piece, rest)) = record.piece() else {
                     return;
                 };
                 let (Some((header, mask)), Ok(bits)) =
@@ -252,7 +236,7 @@ impl Index {
                     return;
                 };
                 let bits = Mask(u64::from_le_bytes(bits)).and(header.full_mask());
-                *mask = if kind == MASK {
+                *mask = if record.kind == MASK {
                     mask.or(bits)
                 } else {
                     mask.without(bits)
@@ -260,14 +244,14 @@ impl Index {
             }
             HEAD => {
                 if let Ok(head) =
-                    SignedHead::parse(Bytes::copy_from_slice(payload), publisher, swarm)
+                    SignedHead::parse(Bytes::copy_from_slice(record.payload), publisher, swarm)
                     && self.head.as_ref().is_none_or(|old| head.supersedes(old))
                 {
                     self.head = Some(head);
                 }
             }
             BLOCK => {
-                let Some((piece, [block, bytes @ ..])) = read_piece(payload) else {
+                let Some((piece, [block, bytes @ ..])) = record.piece() else {
                     return;
                 };
                 let (Some((header, _)), block) = (self.pieces.get(&piece), BlockIndex(*block))
@@ -290,33 +274,6 @@ impl Drop for Index {
     }
 }
 
-fn read_piece(payload: &[u8]) -> Option<(PieceId, &[u8])> {
-    let (lane, rest) = payload.split_first_chunk::<2>()?;
-    let (index, rest) = rest.split_first_chunk::<4>()?;
-    let lane = Lane(u16::from_le_bytes(*lane));
-    Some((PieceId::new(lane, u32::from_le_bytes(*index)), rest))
-}
-
-/// The record at `at` and where the next one begins; `None` where the log ends or is torn.
-fn record(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
-    let (head, rest) = bytes.get(at..)?.split_first_chunk::<5>()?;
-    let [kind, len @ ..] = *head;
-    let len = u32::from_le_bytes(len) as usize;
-    if len > RECORD_MAX {
-        return None;
-    }
-    let payload = rest.get(..len)?;
-    let end = at + 5 + len;
-    let stored = bytes.get(end..end + 4)?;
-    (check(&bytes[at..end]) == stored).then_some((kind, payload, end + 4))
-}
-
-fn check(bytes: &[u8]) -> [u8; 4] {
-    let hash = blake3::hash(bytes);
-    let [a, b, c, d, ..] = *hash.as_bytes();
-    [a, b, c, d]
-}
-
 const FORMAT: [u8; 8] = *b"batonix1";
 const HEADER: u8 = 1;
 const MASK: u8 = 2;
@@ -331,7 +288,7 @@ const RECORD_MAX: usize = 32 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use baton_content::{ContentKey, PieceFlags, PieceIndex, PieceMeta, PublisherKey, seal};
+    use baton_content::{ContentKey, Lane, PieceFlags, PieceIndex, PieceMeta, PublisherKey, seal};
 
     fn header(key: &PublisherKey, index: u32) -> Header {
         let lane = Lane(1);

@@ -27,6 +27,7 @@ pub mod link;
 pub mod manifest;
 pub mod path;
 mod read;
+pub mod record;
 pub mod seal;
 pub mod slot;
 mod text;

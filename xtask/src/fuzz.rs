@@ -47,16 +47,8 @@ pub fn fuzz(arguments: &[String]) -> Result<()> {
             "mutated_files"
         };
         run::run(
-            run::cargo()
-                .args([
-                    "test",
-                    "--quiet",
-                    "--package",
-                    "baton-media",
-                    "--test",
-                    "hostile",
-                    test,
-                ])
+            run::cargo_test("baton-media", "hostile")
+                .arg(test)
                 .env("FUZZ_ROUNDS", &rounds)
                 .env("FUZZ_SEED", &seed)
                 .env("FUZZ_ENDINGS", endings),

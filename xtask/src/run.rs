@@ -37,6 +37,13 @@ pub fn cargo() -> Command {
     cargo
 }
 
+/// Runs one file of integration tests; what follows chooses among them.
+pub fn cargo_test(package: &str, file: &str) -> Command {
+    let mut test = cargo();
+    test.args(["test", "--quiet", "--package", package, "--test", file]);
+    test
+}
+
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()

@@ -27,18 +27,13 @@ pub fn soak(arguments: &[String]) -> Result<()> {
 
 /// Runs the ignored tests of one file whose names contain `name`.
 fn ignored(file: &str, name: &str) -> Result<()> {
-    run::run(
-        run::cargo()
-            .args([
-                "test",
-                "--quiet",
-                "--package",
-                "baton-tests",
-                "--test",
-                file,
-            ])
-            .args(["--", "--ignored", "--nocapture", "--test-threads=1", name]),
-    )
+    run::run(run::cargo_test("baton-tests", file).args([
+        "--",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+        name,
+    ]))
 }
 
 /// What network namespaces with address translation and a TURN server need, and this machine has not.

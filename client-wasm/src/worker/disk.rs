@@ -7,9 +7,10 @@
 //! Pure: what it reads and writes is a [`Medium`], so that tests can break it at every write.
 
 use super::table::Table;
+use baton_content::record::{RECORD_HEAD_LEN, Record, push_piece_record, push_record, split_piece};
 use baton_content::{
-    BLOCK_LEN, BlockIndex, Header, Lane, Mask, PIECE_LEN, PieceId, PublisherId, SignedHead,
-    SwarmId, VerifiedBlock,
+    BLOCK_LEN, BlockIndex, Header, Mask, PIECE_LEN, PieceId, PublisherId, SignedHead, SwarmId,
+    VerifiedBlock,
 };
 use bytes::Bytes;
 
@@ -114,14 +115,12 @@ impl<M: Medium> Disk<M> {
         let mut window = Vec::new();
         let mut at = 0;
         loop {
-            while let Some((kind, payload, next)) = record(&window, at) {
-                let offset = self.log_end + (payload.start - at) as u64;
-                let payload = &window[payload];
-                match kind {
-                    HEADER => self.replay_header(offset, payload),
+            while let Some(record) = Record::first(&window[at..], RECORD_LEN_MAX) {
+                match record.kind {
+                    HEADER => self.replay_header(record.payload),
                     HEAD => {
                         if let Ok(head) = SignedHead::parse(
-                            Bytes::copy_from_slice(payload),
+                            Bytes::copy_from_slice(record.payload),
                             &self.publisher,
                             &self.swarm,
                         ) {
@@ -132,10 +131,10 @@ impl<M: Medium> Disk<M> {
                                 .or(self.head.take());
                         }
                     }
-                    _ => self.replay_piece(kind, payload),
+                    _ => self.replay_piece(&record),
                 }
-                self.log_end += (next - at) as u64;
-                at = next;
+                self.log_end += record.log_len() as u64;
+                at += record.log_len();
             }
             window.drain(..at);
             at = 0;
@@ -158,9 +157,10 @@ impl<M: Medium> Disk<M> {
         Ok(())
     }
 
-    fn replay_header(&mut self, offset: u64, payload: &[u8]) {
+    /// Of the record that the log ends with so far.
+    fn replay_header(&mut self, payload: &[u8]) {
         // Lane and index stand at bytes 10 to 15 of the core, the length after them (docs/protocol.md section 4).
-        let Some((piece, rest)) = payload.get(10..).and_then(read_piece) else {
+        let Some((piece, rest)) = payload.get(10..).and_then(split_piece) else {
             return;
         };
         let Some(len) = rest.first_chunk::<4>().map(|len| u32::from_le_bytes(*len)) else {
@@ -171,7 +171,7 @@ impl<M: Medium> Disk<M> {
         }
         self.pieces.remove(piece);
         self.pieces.get_or(piece, || Kept {
-            header_at: (offset, payload.len() as u32),
+            header_at: (self.log_end + RECORD_HEAD_LEN as u64, payload.len() as u32),
             header: None,
             start: None,
             units: len.div_ceil(BLOCK_LEN as u32),
@@ -179,8 +179,8 @@ impl<M: Medium> Disk<M> {
         });
     }
 
-    fn replay_piece(&mut self, kind: u8, payload: &[u8]) {
-        let Some((piece, rest)) = read_piece(payload) else {
+    fn replay_piece(&mut self, record: &Record) {
+        let Some((piece, rest)) = record.piece() else {
             return;
         };
         let Some(kept) = self.pieces.get_mut(piece) else {
@@ -190,7 +190,7 @@ impl<M: Medium> Disk<M> {
             rest.try_into()
                 .map_or(Mask::EMPTY, |b| Mask(u64::from_le_bytes(b)))
         };
-        match kind {
+        match record.kind {
             PLACE => {
                 let start = rest.try_into().ok().map(u32::from_le_bytes);
                 kept.start = start.filter(|start| *start < UNITS_END);
@@ -265,7 +265,7 @@ impl<M: Medium> Disk<M> {
     /// Keeps a head, unless a higher one is here.
     pub fn set_head(&mut self, head: &SignedHead) {
         if self.head.as_ref().is_none_or(|old| head.supersedes(old)) {
-            self.push(HEAD, &[head.bytes()]);
+            push_record(&mut self.buffer, HEAD, &[head.bytes()]);
             self.head = Some(head.clone());
         }
     }
@@ -360,10 +360,9 @@ impl<M: Medium> Disk<M> {
             }
             run.iter().for_each(|block| mask.insert(block.block()));
         }
-        // Kind and length stand before the payload.
-        let at = self.log_end + self.buffer.len() as u64 + 5;
+        let at = self.log_end + (self.buffer.len() + RECORD_HEAD_LEN) as u64;
         if self.pieces.get(piece).is_none() {
-            self.push(HEADER, &[header.bytes()]);
+            push_record(&mut self.buffer, HEADER, &[header.bytes()]);
         }
         self.pieces.get_or(piece, || Kept {
             header_at: (at, header.bytes().len() as u32),
@@ -373,10 +372,10 @@ impl<M: Medium> Disk<M> {
             have: Mask::EMPTY,
         });
         if start.is_none() {
-            self.push_piece(PLACE, piece, &place.to_le_bytes());
+            push_piece_record(&mut self.buffer, PLACE, piece, &place.to_le_bytes());
         }
         if !mask.is_empty() {
-            self.push_piece(HAVE, piece, &mask.0.to_le_bytes());
+            push_piece_record(&mut self.buffer, HAVE, piece, &mask.0.to_le_bytes());
         }
         let kept = self.pieces.get_mut(piece).expect("inserted above");
         kept.start = Some(place);
@@ -431,7 +430,7 @@ impl<M: Medium> Disk<M> {
             self.mark(start, units, false);
         }
         if !gone.is_empty() {
-            self.push_piece(GONE, piece, &gone.0.to_le_bytes());
+            push_piece_record(&mut self.buffer, GONE, piece, &gone.0.to_le_bytes());
         }
     }
 
@@ -485,50 +484,6 @@ impl<M: Medium> Disk<M> {
         self.mark(unit - units, units, true);
         Some(unit - units)
     }
-
-    fn push_piece(&mut self, kind: u8, piece: PieceId, rest: &[u8]) {
-        let (lane, index) = (piece.lane.0.to_le_bytes(), piece.index.0.to_le_bytes());
-        self.push(kind, &[&lane, &index, rest]);
-    }
-
-    fn push(&mut self, kind: u8, parts: &[&[u8]]) {
-        let start = self.buffer.len();
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        self.buffer.push(kind);
-        self.buffer.extend((len as u32).to_le_bytes());
-        for part in parts {
-            self.buffer.extend_from_slice(part);
-        }
-        let check = check(&self.buffer[start..]);
-        self.buffer.extend(check);
-    }
-}
-
-fn read_piece(payload: &[u8]) -> Option<(PieceId, &[u8])> {
-    let (lane, rest) = payload.split_first_chunk::<2>()?;
-    let (index, rest) = rest.split_first_chunk::<4>()?;
-    let lane = Lane(u16::from_le_bytes(*lane));
-    Some((PieceId::new(lane, u32::from_le_bytes(*index)), rest))
-}
-
-/// The record at `at`, if it is whole and what was written: kind, where its payload is, where the next begins.
-fn record(bytes: &[u8], at: usize) -> Option<(u8, std::ops::Range<usize>, usize)> {
-    let (&kind, rest) = bytes.get(at..)?.split_first()?;
-    let len = u32::from_le_bytes(*rest.first_chunk()?) as usize;
-    if len > RECORD_LEN_MAX {
-        return None;
-    }
-    let end = at + 5 + len;
-    let found = bytes.get(end..end + 4)?;
-    (check(&bytes[at..end]) == *found).then_some((kind, at + 5..end, end + 4))
-}
-
-fn check(bytes: &[u8]) -> [u8; 4] {
-    let hash = blake3::hash(bytes);
-    *hash
-        .as_bytes()
-        .first_chunk()
-        .expect("a hash is longer than four bytes")
 }
 
 const FORMAT: [u8; 8] = *b"batonop1";

@@ -129,8 +129,8 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        let waits = |peer: &Peer| peer.down.pending.get(&piece).cloned().unwrap_or_default();
-        if is_of_another_truth(peer, &header, waits(peer).into_iter()) {
+        let waits = peer.down.pending.get(&piece).into_iter().flatten();
+        if is_of_another_truth(peer, &header, waits.map(|(b, bytes)| (*b, bytes))) {
             return;
         }
         let waits = peer.down.pending.remove(&piece).unwrap_or_default();
@@ -467,8 +467,8 @@ impl Swarm {
 fn is_of_another_truth(
     peer: &Peer,
     header: &Header,
-    mut blocks: impl Iterator<Item = (u8, Bytes)>,
+    mut blocks: impl Iterator<Item = (u8, impl AsRef<[u8]>)>,
 ) -> bool {
     peer.down.unseen.contains(&header.id())
-        && blocks.any(|(block, bytes)| header.check(BlockIndex(block), &bytes).is_err())
+        && blocks.any(|(block, bytes)| header.check(BlockIndex(block), bytes.as_ref()).is_err())
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::worker::store::{Limits, Store};
 use baton_content::{
-    ContentKey, Head, LaneState, PieceFlags, PieceIndex, PieceMeta, PublisherKey, Sealed,
+    ContentKey, Head, Lane, LaneState, PieceFlags, PieceIndex, PieceMeta, PublisherKey, Sealed,
     seal_blocks,
 };
 use baton_swarm::Input;
