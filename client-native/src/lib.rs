@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! main.rs → command/*.rs (seed, get, keep, info) → session.rs (one Swarm and its doors)
-//!     rtc.rs, link.rs   peer connections        signalling.rs   the server's socket
+//!     rtc.rs, link.rs   peer connections, by ice.rs into inbox.rs        signalling.rs   the server's socket
 //!     worker.rs         one thread per session for the disk: publisher.rs | viewer.rs | keeper.rs, with index.rs
 //!     library.rs        what a download has, for reader.rs (--stdout) and serve.rs (--serve)
 //!     page.rs           what --serve shows      ahead.rs  reading ahead for the many
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Invariants: only `Header::verify` makes what is stored or sent; a `Store` is done before any `Load` that follows it, because
-//! one thread does both in order; nothing remote sizes a queue: messages wait in SCTP's window, sends for credit.
+//! one thread does both in order; nothing remote sizes a queue: messages wait for room in the inbox, sends for credit.
 
 mod ahead;
 pub mod args;
@@ -18,6 +18,8 @@ pub mod command;
 pub mod exit;
 mod feed;
 mod handles;
+mod ice;
+mod inbox;
 pub mod index;
 mod keeper;
 mod keyfile;

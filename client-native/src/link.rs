@@ -1,80 +1,31 @@
 //! One connection's task: makes the RTCPeerConnection, reads both channels, writes what it is told.
 //!
 //! Back-pressure both ways. Out: the `webrtc` crate's `send` queues without end, so the engine gets credit for what left
-//! `outstanding_bytes()` only. In: a message waits for the session's bounded inbox, and meanwhile the crate's own
-//! event queue and then SCTP's receive window fill, which slows the sender down.
+//! `outstanding_bytes()` only. In: everything is read at once into the session's inbox, which has its bounds (`inbox.rs`).
 
+use crate::ice::{self, Remote, Routes};
+use crate::inbox::{Entrance, Room};
 use baton_signal_protocol::{IceCandidate, IceServer};
-use baton_swarm::{Channel, ConnId, Path};
+use baton_swarm::{Channel, Path};
 use bytes::{Bytes, BytesMut};
-use rtc::ice::mdns::MulticastDnsMode;
-use rtc::peer_connection::transport::RTCDtlsRole;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceCandidateInit, RTCIceCandidateType, RTCIceServer, RTCIceTransportPolicy,
-    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+    PeerConnection, PeerConnectionEventHandler, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    RTCSessionDescription,
 };
-
-/// Which ways a connection may take.
-#[derive(Clone, Debug, Default)]
-pub struct Routes {
-    /// Local addresses to use, unspecified ones for every interface of their family.
-    pub bind: Vec<IpAddr>,
-    /// Which ports of these; any without it.
-    pub ports: Option<Ports>,
-    /// Addresses at which the same ports are reached from outside.
-    pub public: Vec<IpAddr>,
-    /// Through a TURN server and no other way: nobody but it learns our address.
-    pub relay_only: bool,
-}
-
-/// The ports that a firewall or a container passes on: each connection takes the next one that is free.
-#[derive(Clone, Debug)]
-pub struct Ports {
-    first: u16,
-    count: u32,
-    next: Arc<AtomicU32>,
-}
-
-impl Ports {
-    pub fn new(range: RangeInclusive<u16>) -> Ports {
-        let (first, last) = (*range.start(), *range.end());
-        Ports {
-            first,
-            count: u32::from(last.saturating_sub(first)) + 1,
-            next: Arc::default(),
-        }
-    }
-
-    /// One that is free at all of these addresses; the crate binds it a moment later.
-    fn take(&self, bind: &[IpAddr]) -> Option<u16> {
-        let free = |port: &u16| bind.iter().all(|ip| UdpSocket::bind((*ip, *port)).is_ok());
-        let one = |_| {
-            // No other connection of this process tries the same one meanwhile.
-            let place = self.next.fetch_add(1, Ordering::Relaxed) % self.count;
-            self.first + u16::try_from(place).unwrap_or(0)
-        };
-        (0..self.count).map(one).find(free)
-    }
-}
 
 /// What to make.
 pub struct Setup {
-    pub conn: ConnId,
     /// The SDP of the offer to answer; `None` to make one.
     pub offer: Option<String>,
     pub ice: Vec<IceServer>,
     pub routes: Routes,
     pub commands: mpsc::UnboundedReceiver<Command>,
-    pub events: mpsc::Sender<(ConnId, LinkEvent)>,
+    pub inbox: Entrance,
 }
 
 /// What to do.
@@ -97,7 +48,7 @@ pub enum LinkEvent {
     Candidate(String),
     /// Both channels are open.
     Opened(Path),
-    Received(Channel, Bytes),
+    Received(Channel, Bytes, Room),
     /// Bytes in all that may be sent, as `Input::Writable` counts them.
     Credit(u64),
     /// A channel closed, the transport failed, or the handshake took too long: the fault in words, if there was one.
@@ -107,15 +58,14 @@ pub enum LinkEvent {
 /// Starts the task.
 pub fn spawn(setup: Setup) {
     tokio::spawn(async move {
-        let (conn, events) = (setup.conn, setup.events.clone());
+        let inbox = setup.inbox.clone();
         let fault = run(setup).await.err().map(|fault| fault.to_string());
-        let _ = events.send((conn, LinkEvent::Gone(fault))).await;
+        inbox.tell(LinkEvent::Gone(fault));
     });
 }
 
 struct Handler {
-    conn: ConnId,
-    events: mpsc::Sender<(ConnId, LinkEvent)>,
+    inbox: Entrance,
     failed: std::sync::Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -123,13 +73,8 @@ struct Handler {
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         if let Ok(init) = event.candidate.to_json() {
-            let (conn, events) = (self.conn, self.events.clone());
-            // The crate's driver calls this: it must not wait for our inbox. A host has some ten candidates.
-            tokio::spawn(async move {
-                let _ = events
-                    .send((conn, LinkEvent::Candidate(init.candidate)))
-                    .await;
-            });
+            // A host has some ten candidates.
+            self.inbox.tell(LinkEvent::Candidate(init.candidate));
         }
     }
 
@@ -146,25 +91,23 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 /// Everything that `?` passes up ends the connection; whose fault it was cannot be told from here.
-type Ended = Box<dyn std::error::Error + Send + Sync>;
+pub type Ended = Box<dyn std::error::Error + Send + Sync>;
 
 async fn run(setup: Setup) -> Result<(), Ended> {
     let Setup {
-        conn,
         offer,
         ice,
         routes,
         mut commands,
-        events,
+        inbox,
     } = setup;
     let deadline = Instant::now() + HANDSHAKE;
     let (failed_tx, mut failed) = oneshot::channel();
     let handler = Handler {
-        conn,
-        events: events.clone(),
+        inbox: inbox.clone(),
         failed: std::sync::Mutex::new(Some(failed_tx)),
     };
-    let pc: Arc<dyn PeerConnection> = Arc::new(build(&ice, &routes, handler).await?);
+    let pc = ice::build(&ice, &routes, handler).await?;
     let closer = Closer(Some(pc.clone()));
     let control = channel(&*pc, "control", 0, true).await?;
     // What we send here is ordered, though the other side's is not (each side chooses for what it sends): the crate's SCTP sends
@@ -172,19 +115,19 @@ async fn run(setup: Setup) -> Result<(), Ended> {
     // third block twice.
     let data = channel(&*pc, "data", 1, true).await?;
 
-    let mut remote_known = offer.is_some();
+    let mut remote = Remote::default();
     // Our answers are passive, and a passive side speaks second: see `heard` below.
     let mut passive = offer.is_some();
     let local = match offer {
         Some(sdp) => {
-            pc.set_remote_description(RTCSessionDescription::offer(sdp)?)
-                .await?;
+            let offer = RTCSessionDescription::offer(sdp)?;
+            remote.describe(&*pc, offer).await?;
             pc.create_answer(None).await?
         }
         None => pc.create_offer(None).await?,
     };
     let sdp = local.sdp.clone();
-    events.send((conn, LinkEvent::Described(sdp))).await?;
+    inbox.tell(LinkEvent::Described(sdp));
     pc.set_local_description(local).await?;
 
     let (opened_tx, mut opened) = mpsc::channel(2);
@@ -194,30 +137,25 @@ async fn run(setup: Setup) -> Result<(), Ended> {
     let (announce, announced) = tokio::sync::watch::channel(false);
     for (kind, channel) in [(Channel::Control, &control), (Channel::Data, &data)] {
         readers.spawn(read(
-            conn,
             kind,
             channel.clone(),
             opened_tx.clone(),
             heard_tx.clone(),
             announced.clone(),
-            events.clone(),
+            inbox.clone(),
         ));
     }
     drop((opened_tx, heard_tx));
 
-    let mut early = Vec::new();
     let mut open_channels = 0;
     while open_channels < 2 {
         tokio::select! {
             command = timeout_at(deadline, commands.recv()) => match command? {
                 Some(Command::Answer(sdp)) => {
                     passive = sdp.contains("a=setup:active");
-                    pc.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
-                    remote_known = true;
-                    add_candidates(&*pc, std::mem::take(&mut early)).await;
+                    remote.describe(&*pc, RTCSessionDescription::answer(sdp)?).await?;
                 }
-                Some(Command::Candidates(more)) if remote_known => add_candidates(&*pc, more).await,
-                Some(Command::Candidates(more)) => early.extend(more),
+                Some(Command::Candidates(more)) => remote.add(&*pc, more).await,
                 Some(Command::Send(..)) => {}
                 Some(Command::Close) | None => return Ok(()),
             },
@@ -238,16 +176,15 @@ async fn run(setup: Setup) -> Result<(), Ended> {
     }
     let path = match routes.relay_only {
         true => Path::Relay,
-        false => find_path(&*pc).await,
+        false => remote.path(&*pc).await,
     };
-    events.send((conn, LinkEvent::Opened(path))).await?;
+    inbox.tell(LinkEvent::Opened(path));
     let _ = announce.send(true);
     let ended = pump(
-        conn,
         &mut commands,
-        &*pc,
+        (&*pc, &mut remote),
         &[control, data],
-        &events,
+        &inbox,
         &mut failed,
         &mut readers,
     )
@@ -258,20 +195,16 @@ async fn run(setup: Setup) -> Result<(), Ended> {
 
 /// Writes until it is told to stop, or somebody else did.
 async fn pump(
-    conn: ConnId,
     commands: &mut mpsc::UnboundedReceiver<Command>,
-    pc: &dyn PeerConnection,
+    (pc, remote): (&dyn PeerConnection, &mut Remote),
     channels: &[Arc<dyn DataChannel>; 2],
-    events: &mpsc::Sender<(ConnId, LinkEvent)>,
+    inbox: &Entrance,
     failed: &mut oneshot::Receiver<()>,
-    readers: &mut tokio::task::JoinSet<()>,
+    readers: &mut tokio::task::JoinSet<Result<(), Ended>>,
 ) -> Result<(), Ended> {
     let (mut sent, mut left, mut reported) = (0u64, 0u64, 0u64);
     let mut waiting = true;
     let mut look_again = Instant::now();
-    // A place in the session's inbox for the next report, and what to say there.
-    let mut place = None;
-    let mut credit = 0;
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -284,7 +217,7 @@ async fn pump(
                     }
                 }
                 Some(Command::Candidates(more)) => {
-                    add_candidates(pc, more).await;
+                    remote.add(pc, more).await;
                     continue;
                 }
                 Some(Command::Answer(_)) => continue,
@@ -293,15 +226,8 @@ async fn pump(
                     return Ok(());
                 }
             },
-            permit = async { place.as_mut().expect("guarded").await }, if place.is_some() => {
-                place = None;
-                reported = credit;
-                let permit: mpsc::OwnedPermit<_> = permit?;
-                permit.send((conn, LinkEvent::Credit(credit)));
-                continue;
-            }
             () = sleep_until(look_again), if waiting => {}
-            _ = readers.join_next() => return Ok(()),
+            ended = readers.join_next() => return ended.map_or(Ok(()), |ended| ended?),
             _ = &mut *failed => return Ok(()),
         }
         look_again = Instant::now() + CREDIT_INTERVAL;
@@ -312,31 +238,31 @@ async fn pump(
         left = sent.saturating_sub(outstanding);
         waiting = outstanding > 0;
         // Absolute: what was sent, less what still waits, plus the window. A later report says all that an earlier one did.
-        credit = credit.max(left + SEND_WINDOW);
-        if place.is_none() && credit >= reported + SEND_WINDOW / 8 {
-            // Waited for beside everything else: a full inbox must keep us neither from sending nor from reporting.
-            place = Some(Box::pin(events.clone().reserve_owned()));
+        let credit = left + SEND_WINDOW;
+        if credit >= reported + SEND_WINDOW / 8 {
+            reported = credit;
+            inbox.tell(LinkEvent::Credit(credit));
         }
     }
 }
 
+/// Takes what comes, as fast as it comes.
 async fn read(
-    conn: ConnId,
     kind: Channel,
     channel: Arc<dyn DataChannel>,
     opened: mpsc::Sender<()>,
     heard: mpsc::Sender<()>,
     mut announced: tokio::sync::watch::Receiver<bool>,
-    events: mpsc::Sender<(ConnId, LinkEvent)>,
-) {
+    inbox: Entrance,
+) -> Result<(), Ended> {
     while let Some(event) = channel.poll().await {
         match event {
-            DataChannelEvent::OnOpen if opened.send(()).await.is_err() => return,
+            DataChannelEvent::OnOpen if opened.send(()).await.is_err() => return Ok(()),
             DataChannelEvent::OnMessage(message) => {
                 // A second one need not be told.
                 let _ = heard.try_send(());
                 if announced.wait_for(|announced| *announced).await.is_err() {
-                    return;
+                    return Ok(());
                 }
                 // A text message is nothing that Baton speaks: as an empty one, the engine refuses it with the reason.
                 let bytes = if message.is_string {
@@ -344,55 +270,14 @@ async fn read(
                 } else {
                     message.data.freeze()
                 };
-                if events
-                    .send((conn, LinkEvent::Received(kind, bytes)))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
+                let room = inbox.room(bytes.len()).await?;
+                inbox.tell(LinkEvent::Received(kind, bytes, room));
             }
-            DataChannelEvent::OnClose | DataChannelEvent::OnClosing => return,
+            DataChannelEvent::OnClose | DataChannelEvent::OnClosing => return Ok(()),
             _ => {}
         }
     }
-}
-
-async fn build(
-    ice: &[IceServer],
-    routes: &Routes,
-    handler: Handler,
-) -> Result<impl PeerConnection + use<>, Ended> {
-    let servers = ice.iter().map(|server| RTCIceServer {
-        urls: server.urls.clone(),
-        username: server.username.clone().unwrap_or_default(),
-        credential: server.credential.clone().unwrap_or_default(),
-    });
-    let configuration = RTCConfigurationBuilder::new()
-        .with_ice_servers(servers.collect())
-        .with_ice_transport_policy(match routes.relay_only {
-            true => RTCIceTransportPolicy::Relay,
-            false => RTCIceTransportPolicy::All,
-        })
-        .build();
-    let bind = &routes.bind;
-    let port = match &routes.ports {
-        Some(ports) => ports.take(bind).ok_or("none of --udp-ports is free")?,
-        None => 0,
-    };
-    // Candidates are addresses, never mDNS names: a browser that hides its own still reaches ours.
-    let settings = SettingEngineBuilder::new()
-        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .with_answering_dtls_role(RTCDtlsRole::Server)
-        .with_ice_timeouts(Some(SILENT), Some(GONE), Some(KEEPALIVE))
-        .with_include_loopback_candidate(bind.iter().any(IpAddr::is_loopback));
-    Ok(PeerConnectionBuilder::new()
-        .with_configuration(configuration)
-        .with_setting_engine(settings.build())
-        .with_handler(Arc::new(handler))
-        .with_udp_addrs(bind.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
-        .build()
-        .await?)
+    Ok(())
 }
 
 async fn channel(
@@ -409,19 +294,6 @@ async fn channel(
     Ok(pc.create_data_channel(label, Some(init)).await?)
 }
 
-/// A candidate that cannot be used (a family that we lack, say) costs only itself.
-async fn add_candidates(pc: &dyn PeerConnection, candidates: Vec<IceCandidate>) {
-    for candidate in candidates {
-        let init = RTCIceCandidateInit {
-            candidate: candidate.to_line(),
-            sdp_mid: Some("0".into()),
-            sdp_mline_index: Some(0),
-            ..Default::default()
-        };
-        let _ = pc.add_ice_candidate(init).await;
-    }
-}
-
 async fn outstanding(channels: &[Arc<dyn DataChannel>; 2]) -> Result<u64, Ended> {
     let [control, data] = channels;
     Ok((control.outstanding_bytes().await? + data.outstanding_bytes().await?) as u64)
@@ -433,21 +305,6 @@ async fn drain(channels: &[Arc<dyn DataChannel>; 2]) {
     while Instant::now() < deadline && outstanding(channels).await.is_ok_and(|bytes| bytes > 0) {
         sleep_until(Instant::now() + CREDIT_INTERVAL).await;
     }
-}
-
-/// Whether the chosen pair is relayed, at either end. (The crate's statistics name candidates in pairs otherwise than alone.)
-async fn find_path(pc: &dyn PeerConnection) -> Path {
-    let Some(sctp) = pc.sctp().await else {
-        return Path::Direct;
-    };
-    let ice = sctp.transport().ice_transport();
-    let Ok(Some(pair)) = ice.get_selected_candidate_pair().await else {
-        return Path::Direct;
-    };
-    let relayed = [pair.local(), pair.remote()]
-        .into_iter()
-        .any(|candidate| candidate.typ == RTCIceCandidateType::Relay);
-    if relayed { Path::Relay } else { Path::Direct }
 }
 
 /// Closes the connection however its task ends.
@@ -479,37 +336,32 @@ const OUTSTANDING_MAX: u64 = 8 << 20;
 const CREDIT_INTERVAL: Duration = Duration::from_millis(4);
 /// How long a connection may take to open: as in the browser.
 const HANDSHAKE: Duration = Duration::from_secs(12);
-/// Nothing came for so long: browsers ask for consent about every five seconds (RFC 7675).
-const SILENT: Duration = Duration::from_secs(6);
-/// And then for so long again: the other side is gone, and what it was given is free for others.
-const GONE: Duration = Duration::from_secs(4);
-/// How often to say that we are here when nothing else is sent.
-const KEEPALIVE: Duration = Duration::from_secs(2);
 /// How long a closing connection may go on delivering.
 const LINGER: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inbox::Inbox;
+    use baton_swarm::ConnId;
+    use std::net::IpAddr;
 
     struct Side {
         commands: mpsc::UnboundedSender<Command>,
-        events: mpsc::Receiver<(ConnId, LinkEvent)>,
+        events: mpsc::UnboundedReceiver<(ConnId, LinkEvent)>,
     }
 
-    fn side(offer: Option<String>) -> Side {
-        let (commands, inbox) = mpsc::unbounded_channel();
-        let (out, events) = mpsc::channel(16);
+    fn side(offer: Option<String>, (inbox, events): InboxOfOne) -> Side {
+        let (commands, orders) = mpsc::unbounded_channel();
         spawn(Setup {
-            conn: ConnId(1),
             offer,
             ice: Vec::new(),
             routes: Routes {
                 bind: vec![IpAddr::from([127, 0, 0, 1])],
                 ..Routes::default()
             },
-            commands: inbox,
-            events: out,
+            commands: orders,
+            inbox: inbox.entrance(ConnId(1)),
         });
         Side { commands, events }
     }
@@ -523,9 +375,15 @@ mod tests {
         }
     }
 
+    type InboxOfOne = (Inbox, mpsc::UnboundedReceiver<(ConnId, LinkEvent)>);
+
     /// Two sides of which the first has sent a first message, and the second has it.
     async fn connected() -> (Side, Side) {
-        let mut offerer = side(None);
+        connected_to(Inbox::new()).await
+    }
+
+    async fn connected_to(answerers: InboxOfOne) -> (Side, Side) {
+        let mut offerer = side(None, Inbox::new());
         let (mut sdp, mut early) = (None, Vec::new());
         while sdp.is_none() {
             match offerer.events.recv().await.expect("it runs").1 {
@@ -533,7 +391,7 @@ mod tests {
                 event => early.push(event),
             }
         }
-        let mut answerer = side(sdp);
+        let mut answerer = side(sdp, answerers);
         early.iter().for_each(|event| pass_on(event, &answerer));
         loop {
             tokio::select! {
@@ -559,8 +417,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn who_takes_nothing_of_what_is_sent_is_let_go() {
-        // From here on nobody takes what the other side hears: its windows fill.
-        let (mut talker, _deaf) = connected().await;
+        // There is room for little, and nobody takes it: the other side's windows fill.
+        let (mut talker, _deaf) = connected_to(Inbox::with_room(100_000)).await;
         let message = Bytes::from(vec![7; 60_000]);
         for _ in 0..600 {
             let _ = talker
@@ -578,31 +436,64 @@ mod tests {
         );
     }
 
+    /// What `connected` has sent: "hello".
+    const HELLO: u64 = 5;
+
     #[tokio::test(flavor = "multi_thread")]
-    async fn credit_comes_though_the_inbox_was_full() {
+    async fn who_sends_more_than_anybody_asked_for_is_let_go() {
+        let (talker, mut busy) = connected().await;
+        let message = Bytes::from(vec![7; 60_000]);
+        let mut held = Vec::new();
+        let fault = loop {
+            let send = Command::Send(Channel::Data, message.clone());
+            let _ = talker.commands.send(send);
+            // It notes what comes, as an engine does that waits for its disk, and goes on to hold it.
+            match busy.events.recv().await.expect("it runs").1 {
+                LinkEvent::Gone(fault) => break fault,
+                event => held.push(event),
+            }
+        };
+        assert_eq!(
+            fault.as_deref(),
+            Some("it sends more than it was asked for")
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_receiver_slower_than_its_sender_gets_everything_and_holds_what_it_asked_for() {
         let (mut talker, mut listener) = connected().await;
         let message = Bytes::from(vec![7; 60_000]);
-        let mut sent = 5;
-        for _ in 0..10 {
-            let both = [&talker, &listener];
-            for side in both {
-                // Both ways: what comes fills the inbox that the credit must go through.
-                let _ = side
-                    .commands
-                    .send(Command::Send(Channel::Data, message.clone()));
+        let len = message.len() as u64;
+        let (mut sent, mut received, mut credit) = (HELLO, HELLO, SEND_WINDOW);
+        while received < 48 << 20 {
+            // As an engine does: no more than there is credit for, and no more than was asked for.
+            while sent + len <= credit && sent + len <= received + ASKED_FOR {
+                let send = Command::Send(Channel::Data, message.clone());
+                let _ = talker.commands.send(send);
+                sent += len;
             }
-            sent += message.len() as u64;
-        }
-        let drain = tokio::spawn(async move { while listener.events.recv().await.is_some() {} });
-        let mut credit = 0;
-        // Reports come in steps of an eighth of the window.
-        while credit + SEND_WINDOW / 8 <= sent + SEND_WINDOW {
-            match talker.events.recv().await.expect("it runs").1 {
-                LinkEvent::Credit(now) => credit = now,
-                LinkEvent::Gone(fault) => panic!("{fault:?}"),
-                _ => {}
+            // The other side takes something only when the talker has nothing to tell: it is always the slower one.
+            tokio::select! {
+                biased;
+                event = talker.events.recv() => match event.expect("it runs").1 {
+                    LinkEvent::Credit(now) => credit = now,
+                    LinkEvent::Gone(fault) => panic!("{fault:?}"),
+                    _ => {}
+                },
+                event = listener.events.recv() => match event.expect("it runs").1 {
+                    LinkEvent::Received(_, bytes, _room) => received += bytes.len() as u64,
+                    LinkEvent::Gone(fault) => panic!("{fault:?}"),
+                    _ => {}
+                },
             }
+            let queued = credit.saturating_sub(received);
+            assert!(
+                queued <= ASKED_FOR + 2 * SEND_WINDOW,
+                "{queued} at {received}"
+            );
         }
-        drain.abort();
     }
+
+    /// What an engine asks one peer for at most (`request_window_max_bytes`).
+    const ASKED_FOR: u64 = 8 << 20;
 }

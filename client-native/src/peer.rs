@@ -1,11 +1,11 @@
 //! The three kinds of peer, ready to run: what the commands and the tests start.
 
 use crate::exit::{self, Exit};
+use crate::ice::{Ports, Routes};
 use crate::index::{Index, IndexError};
 use crate::keeper::Keeper;
 use crate::keyfile::KeyError;
 use crate::library::Library;
-use crate::link::{Ports, Routes};
 use crate::output::{Place, Target};
 use crate::publisher::{Publisher, Source};
 use crate::session::{self, Handle, Setup};

@@ -3,7 +3,9 @@
 //! The same rules as in the browser (client-wasm/src/page/rtc.rs): a foreign SDP is never applied, glare is won by the smaller
 //! PeerId, and what belongs to another session is dropped. One task per connection (`link.rs`) owns what blocks.
 
-use crate::link::{self, Command, LinkEvent, Routes};
+use crate::ice::Routes;
+use crate::inbox::Inbox;
+use crate::link::{self, Command, LinkEvent};
 use baton_content::PeerId;
 use baton_signal_protocol::blob::{self, Route};
 use baton_signal_protocol::{
@@ -63,7 +65,7 @@ pub struct Rtc {
     next_conn: u64,
     connections_max: usize,
     offers: Offers,
-    events: mpsc::Sender<(ConnId, LinkEvent)>,
+    inbox: Inbox,
 }
 
 /// One connection from the first offer to its end.
@@ -93,12 +95,7 @@ impl Connection {
 
 impl Rtc {
     /// No connections yet.
-    pub fn new(
-        identity: Identity,
-        routes: Routes,
-        connections_max: usize,
-        events: mpsc::Sender<(ConnId, LinkEvent)>,
-    ) -> Rtc {
+    pub fn new(identity: Identity, routes: Routes, connections_max: usize, inbox: Inbox) -> Rtc {
         let (connections, by_peer) = (BTreeMap::new(), BTreeMap::new());
         Rtc {
             identity,
@@ -109,7 +106,7 @@ impl Rtc {
             next_conn: 1,
             connections_max,
             offers: Offers::default(),
-            events,
+            inbox,
         }
     }
 
@@ -285,12 +282,11 @@ impl Rtc {
         // An opened blob is valid, so its SDP can be made.
         let offer = remote.as_ref().and_then(|offer| offer.to_remote_sdp().ok());
         link::spawn(link::Setup {
-            conn,
             offer,
             ice: self.ice.clone(),
             routes: self.routes.clone(),
             commands: inbox,
-            events: self.events.clone(),
+            inbox: self.inbox.entrance(conn),
         });
         let connection = Connection {
             peer,

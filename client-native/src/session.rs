@@ -1,7 +1,9 @@
 //! One swarm engine and its doors: what happens goes in as `Input`, what it puts out is done here, in order.
 
+use crate::ice::Routes;
+use crate::inbox::Inbox;
 use crate::library::Library;
-use crate::link::{LinkEvent, Routes};
+use crate::link::LinkEvent;
 use crate::rtc::{Identity, Rtc, RtcNews, Way};
 use crate::signalling::{SignalCommand, SignalEvent, Signalling};
 use crate::uplink::{Budget, Share, Uplink};
@@ -105,7 +107,7 @@ struct Session {
     zero: Clock,
     worker: Worker,
     answers: mpsc::UnboundedReceiver<Answer>,
-    links: mpsc::Receiver<(ConnId, LinkEvent)>,
+    links: mpsc::UnboundedReceiver<(ConnId, LinkEvent)>,
     signals: mpsc::UnboundedReceiver<SignalEvent>,
     server: mpsc::UnboundedSender<SignalCommand>,
     library: Option<Arc<Library>>,
@@ -135,8 +137,8 @@ impl Session {
             peer: peer_key.id(),
         };
         let connections_max = usize::from(setup.config.peers_max) * 2;
-        let (link_events, links) = mpsc::channel(LINK_EVENTS_MAX);
-        let rtc = Rtc::new(identity, setup.routes, connections_max, link_events);
+        let (inbox, links) = Inbox::new();
+        let rtc = Rtc::new(identity, setup.routes, connections_max, inbox);
         let (server, commands) = mpsc::unbounded_channel();
         let (signal_events, signals) = mpsc::unbounded_channel();
         let signalling = Signalling::new(
@@ -251,7 +253,7 @@ impl Session {
 
     fn link_event(&mut self, conn: ConnId, event: LinkEvent) {
         match event {
-            LinkEvent::Received(channel, bytes) => self.input(Input::Received {
+            LinkEvent::Received(channel, bytes, _room) => self.input(Input::Received {
                 conn,
                 channel,
                 bytes,
@@ -487,8 +489,6 @@ impl Session {
     }
 }
 
-/// Messages of all connections that wait for the engine: a megabyte of full ones. Behind it SCTP's windows fill.
-const LINK_EVENTS_MAX: usize = 16;
 /// Messages taken in before the engine's outputs are done.
 const BATCH: usize = 8;
 /// How old numbers may be.

@@ -8,7 +8,7 @@ mod watch;
 
 use crate::args::{self, Cli, Command};
 use crate::exit::{self, Exit};
-use crate::link::Ports;
+use crate::ice::Ports;
 use crate::peer::Net;
 use crate::session::Snapshot;
 use crate::show::Show;
