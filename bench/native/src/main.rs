@@ -1,7 +1,8 @@
-//! `cargo xtask bench native [MEGABYTES] [--minutes N]`: native peers beside a bare `webrtc` channel, on loopback.
+//! `cargo xtask bench native [MEGABYTES] [--minutes N | --keeper VIEWERS]`: native peers beside a bare `webrtc` channel, on loopback.
 //!
 //! Prints MB/s and CPU-seconds per 100 MB, so that figures of a busy machine can be compared with each other, then what issue 7 asks
 //! for and whether it is so. With `--minutes`, one publisher and one viewer go on for so long, and memory is printed each minute.
+//! With `--keeper`, only that row is measured.
 
 mod bare;
 mod ceiling;
@@ -29,22 +30,29 @@ fn main() -> Result<()> {
     {
         return runtime.block_on(keeper::be_one(ticket, Path::new(folder)));
     }
-    let minutes = match words.iter().position(|word| word == "--minutes") {
-        Some(at) => {
-            let number = words.get(at + 1).context("--minutes N")?.parse()?;
-            words.drain(at..=at + 1);
-            Some(number)
-        }
-        None => None,
-    };
+    let minutes = take_number(&mut words, "--minutes")?;
+    let viewers = take_number(&mut words, "--keeper")?;
     let megabytes = match words.first() {
         Some(word) => word.parse().context("bench native [MEGABYTES]")?,
         None => 200,
     };
-    match minutes {
-        Some(minutes) => runtime.block_on(flat(megabytes, minutes)),
-        None => runtime.block_on(run(megabytes)),
-    }
+    runtime.block_on(async {
+        match (minutes, viewers) {
+            (Some(minutes), _) => flat(megabytes, minutes).await,
+            (None, Some(viewers)) => keeper_row(usize::try_from(viewers)?).await,
+            (None, None) => run(megabytes).await,
+        }
+    })
+}
+
+/// The number behind a flag, which is taken out of the words.
+fn take_number(words: &mut Vec<String>, flag: &'static str) -> Result<Option<u64>> {
+    let Some(at) = words.iter().position(|word| word == flag) else {
+        return Ok(None);
+    };
+    let number = words.get(at + 1).and_then(|word| word.parse().ok());
+    words.drain(at..(at + 2).min(words.len()));
+    Ok(Some(number.with_context(|| format!("{flag} NUMBER"))?))
 }
 
 async fn run(megabytes: u64) -> Result<()> {
@@ -64,14 +72,20 @@ async fn run(megabytes: u64) -> Result<()> {
     if let Err(error) = rival::webtorrent(megabytes * 1_000_000) {
         println!("webtorrent-cli: {error:#}");
     }
-    let peak = keeper::serves(100).await?;
+    keeper_row(100).await?;
     println!("\nload {}", load());
     verdict("native to native, of a bare channel", median(one), 0.9);
     verdict("20 at once in all, of a bare channel", median(twenty), 1.0);
+    Ok(())
+}
+
+/// What a keeper holds that serves so many.
+async fn keeper_row(viewers: usize) -> Result<()> {
+    let peak = keeper::serves(viewers).await?;
     let fits = if peak < KEEPER_BYTES_MAX { "yes" } else { "NO" };
     println!(
         "{:38} {:>9} MB  wanted below {} MB: {fits}",
-        "a keeper serving 100 viewers, VmHWM",
+        format!("a keeper serving {viewers} viewers, VmHWM"),
         peak / 1_000_000,
         KEEPER_BYTES_MAX / 1_000_000
     );
