@@ -240,6 +240,8 @@ impl Session {
         self.worker.send(Job::Stop);
         // Goodbyes are on their way; each connection's task takes no longer than this to see them off.
         tokio::time::sleep(GOODBYE).await;
+        // The disk's thread ends when it has written out what was only noted.
+        while self.answers.recv().await.is_some() {}
     }
 
     fn time(&self) -> Instant {
@@ -507,5 +509,5 @@ const READ_BYTES_PER_SECOND: u64 = 2_000_000;
 const DEMAND_BYTES: u64 = 64 * 1024;
 /// How long the goodbyes get.
 const GOODBYE: Duration = Duration::from_millis(400);
-/// How long leaving may take.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
+/// How long leaving may take, with a disk that is behind.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);

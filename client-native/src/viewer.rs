@@ -534,6 +534,16 @@ impl Side for Viewer {
     }
 }
 
+impl Drop for Viewer {
+    /// A log in which nothing was noted yet would only litter.
+    fn drop(&mut self) {
+        let index = &self.setup.index;
+        if index.head().is_none() && index.pieces().next().is_none() {
+            let _ = std::fs::remove_file(&self.setup.index_path);
+        }
+    }
+}
+
 /// What became of comparing files with the publisher's hashes.
 enum Checked {
     /// All that it named are right: these.

@@ -287,6 +287,12 @@ async fn each_way_to_fail_has_its_exit_code() {
         code(&["get", &nowhere, "-o", "4.bin", "--timeout", "1s"]),
         4
     );
+    // None of them left anything behind that is of no use to the next one.
+    let files = std::fs::read_dir(folder.path()).expect("a folder");
+    let mut names = files
+        .flatten()
+        .map(|file| file.file_name().to_string_lossy().into_owned());
+    assert_eq!(names.find(|name| name.ends_with(".index")), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use crate::peer;
 use crate::show::{self, Show};
 use crate::space::Space;
 use crate::worker::{News, Problem};
-use baton_content::Ticket;
+use baton_content::{LinkError, Ticket};
 use indicatif::HumanBytes;
 use serde_json::json;
 use std::sync::Arc;
@@ -130,10 +130,15 @@ fn tickets(texts: &[String]) -> Result<Vec<Ticket>, Exit> {
 }
 
 /// What was meant as a ticket; all of a real one stays untold.
-fn not_a_ticket(text: &str, error: &dyn std::fmt::Display) -> Exit {
+fn not_a_ticket(text: &str, error: &LinkError) -> Exit {
     let shown: String = text.chars().take(SHOWN_CHARS).collect();
-    let reason = format!("\"{shown}\" is no file of tickets and no ticket: {error}");
-    Exit::new(exit::USAGE, reason)
+    let reason = match error {
+        LinkError::IsALink => "is a link, not a ticket: `baton seed --ticket` prints both".into(),
+        LinkError::NotALink => "is no ticket, nor a file with tickets that can be read".into(),
+        LinkError::Mistyped => "is mistyped or incomplete: its checksum does not fit".into(),
+        error => format!("is no ticket that this baton knows: {error}"),
+    };
+    Exit::new(exit::USAGE, format!("\"{shown}\" {reason}"))
 }
 
 /// Of a ticket with a typing error: enough to know which.
