@@ -49,6 +49,8 @@ pub(crate) struct Goodput {
     busy_us: u64,
     last: Option<Instant>,
     per_second: Option<u64>,
+    /// The sample holds time in which there was nothing more to carry.
+    limited: bool,
 }
 
 /// A sample needs this much busy time.
@@ -56,7 +58,10 @@ const SAMPLE_US: u64 = 100_000;
 
 impl Goodput {
     /// Something was delivered; the connection has owed us something since the last news, or since `busy_since` if that is later.
-    pub(crate) fn add(&mut self, now: Instant, busy_since: Instant, bytes: u64) {
+    /// `limited`: nothing more is waiting to be carried, so that this measures what was asked for and not what the link carries; it
+    /// may raise the measure, not lower it (as BBR's application-limited samples, draft-ietf-ccwg-bbr).
+    pub(crate) fn add(&mut self, now: Instant, busy_since: Instant, bytes: u64, limited: bool) {
+        self.limited |= limited;
         let from = self.last.map_or(busy_since, |last| last.max(busy_since));
         self.busy_us += now.since(from);
         self.bytes += bytes;
@@ -67,12 +72,15 @@ impl Goodput {
             self.per_second = Some(self.per_second.map_or(sample, |old| {
                 if sample > old {
                     (old + sample) / 2
+                } else if self.limited {
+                    old
                 } else {
                     (old * 3 + sample) / 4
                 }
             }));
             self.bytes = 0;
             self.busy_us = 0;
+            self.limited = false;
         }
     }
 
@@ -148,10 +156,32 @@ mod tests {
         for second in 0..10 {
             let start = Instant(second * 1_000_000);
             for step in 1..=10 {
-                goodput.add(start.after(step * 10_000), start, 10_000);
+                goodput.add(start.after(step * 10_000), start, 10_000, false);
             }
         }
         assert_eq!(goodput.bytes_per_second(), Some(1_000_000));
+    }
+
+    #[test]
+    fn a_flow_that_runs_out_of_bytes_says_nothing_about_its_link() {
+        let mut goodput = Goodput::default();
+        let mut trickle = |from_s: u64, bytes, limited| {
+            for step in 1..=100 {
+                let at = Instant(from_s * 1_000_000).after(step * 10_000);
+                goodput.add(at, Instant(from_s * 1_000_000), bytes, limited);
+            }
+            goodput.bytes_per_second()
+        };
+        assert_eq!(trickle(0, 100_000, false), Some(10_000_000));
+        assert_eq!(trickle(1, 1_000, true), Some(10_000_000));
+        assert!(
+            trickle(2, 200_000, true) > Some(15_000_000),
+            "more is believed"
+        );
+        assert!(
+            trickle(3, 1_000, false) < Some(2_000_000),
+            "a slow link too"
+        );
     }
 
     #[test]

@@ -194,7 +194,8 @@ impl Swarm {
                         .peers
                         .get_mut(&conn)
                         .expect("it was there a moment ago");
-                    peer.down.goodput.add(self.now, busy_since, len);
+                    let limited = peer.down.owed_blocks == 0;
+                    peer.down.goodput.add(self.now, busy_since, len, limited);
                     peer.down.rate.add(self.now, len);
                     peer.down.received += len;
                     self.directory.proved(peer.id);
