@@ -3,6 +3,8 @@ import { begin, session, theVideo } from './session';
 
 /** Most films show their picture before this; what takes longer wants its words, milliseconds. */
 const PATIENCE_MS = 350;
+/** After the picture, milliseconds: the decoder, and whoever jumps at once, have the first moment (it took 0.07 s from such a jump). */
+const MOMENT_MS = 300;
 
 begin();
 if (session.link === '') showInterface();
@@ -14,15 +16,18 @@ function showInterface(): void {
 
 /**
  * Drawing the interface keeps the page's one thread for 40 ms and more, in which no socket and no channel is heard: it
- * waits for the first picture, or for a moment.
+ * waits for the first picture and a moment more, or for no longer than a person should.
  */
 function afterPicture(then: () => void): void {
   const video = theVideo();
   const once = (): void => {
     video.removeEventListener('loadeddata', once);
     clearTimeout(timer);
-    then();
+    setTimeout(then, MOMENT_MS);
   };
-  const timer = setTimeout(once, PATIENCE_MS);
+  const timer = setTimeout(() => {
+    video.removeEventListener('loadeddata', once);
+    then();
+  }, PATIENCE_MS);
   video.addEventListener('loadeddata', once);
 }

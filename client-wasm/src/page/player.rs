@@ -279,6 +279,11 @@ impl Player {
                 }
                 Vec::new()
             }
+            // One from before the jump, shown while it was made: the one that is waited for has yet to come.
+            VideoEvent::FirstPicture(_) if !self.has_picture_at(self.target_s()) => {
+                self.pictures.watch();
+                Vec::new()
+            }
             VideoEvent::FirstPicture(at_ms) => {
                 self.startup_ms.get_or_insert(at_ms - self.began_ms);
                 vec![PlayerNews::Shown]
@@ -449,12 +454,7 @@ impl Player {
     }
 
     fn seeking(&mut self) -> Vec<PlayerNews> {
-        // At the very end there is no picture: the last one is what is meant. (A length that is not known is no bound.)
-        let to_s = self
-            .video
-            .current_time()
-            .min(self.source.duration() - END_S)
-            .max(0.0);
+        let to_s = self.target_s();
         self.waiting = false;
         if self.buffers.is_empty() {
             return Vec::new();
@@ -481,6 +481,20 @@ impl Player {
         self.playhead_sent = (-1.0, -1.0);
         news.extend(self.playhead());
         news
+    }
+
+    /// Where a picture is wanted. At the very end there is none: the last one is what is meant. (A length that is not known is no bound.)
+    fn target_s(&self) -> f64 {
+        self.video
+            .current_time()
+            .min(self.source.duration() - END_S)
+            .max(0.0)
+    }
+
+    fn has_picture_at(&self, at_s: f64) -> bool {
+        self.buffers
+            .iter()
+            .all(|b| b.track.kind != TrackKind::Video || b.holds(at_s))
     }
 
     fn stalled(&mut self) -> Vec<PlayerNews> {

@@ -27,8 +27,7 @@ pub struct Film {
     missing: SortedMap<PieceId, Mask>,
     /// The page's number for what is produced now, and the media engine's number from which on it counts.
     generation: (u32, u32),
-    /// Until the picture is on the screen, or this time is past, only what it needs is fetched: more would compete with it.
-    hold_until: Option<Instant>,
+    pace: Pace,
     /// Whether the swarm knows of it.
     focus_told: bool,
     /// Something changed: ask the media engine again.
@@ -36,6 +35,48 @@ pub struct Film {
     /// How often in a row a turn ended before the media engine was content.
     turns: u32,
     over: bool,
+}
+
+/// How much may be fetched besides what the next picture needs. A transfer at full speed takes all of a small machine, and the page,
+/// the decoder and the next jump wait for it.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// A picture is waited for: until it is on the screen, or this time is past, only what it needs is fetched.
+    Picture { until: Instant },
+    /// It has just been shown: people jump again within a moment, and the page is being drawn. What is on its way then delays the next
+    /// picture, so the film is fetched only a few times as fast as it plays.
+    Settling { since: Instant },
+    /// Everything, in the end.
+    Free,
+}
+
+impl Pace {
+    fn picture() -> Pace {
+        Pace::Picture {
+            until: now().after(HOLD_US),
+        }
+    }
+
+    fn settling() -> Pace {
+        Pace::Settling { since: now() }
+    }
+
+    fn until(self) -> Option<Instant> {
+        match self {
+            Pace::Picture { until } => Some(until),
+            Pace::Settling { since } => Some(since.after(SETTLE_US)),
+            Pace::Free => None,
+        }
+    }
+
+    /// How far ahead of the playhead is fetched, microseconds.
+    fn ahead_us(self, at: Instant) -> u64 {
+        match self {
+            Pace::Picture { .. } => HOLD_AHEAD_US,
+            Pace::Settling { since } => SETTLE_AHEAD_US + SETTLE_SPEED * at.since(since),
+            Pace::Free => u64::MAX,
+        }
+    }
 }
 
 impl Film {
@@ -49,7 +90,7 @@ impl Film {
             duration_us: entry.duration_us,
             missing: SortedMap::new(),
             generation: (0, 0),
-            hold_until: Some(hold()),
+            pace: Pace::picture(),
             focus_told: false,
             stale: true,
             turns: 0,
@@ -61,14 +102,18 @@ impl Film {
     pub fn seek(&mut self, to_s: f64, generation: u32) {
         self.media.seek(micros(to_s));
         self.generation = (generation, self.media.generation());
-        self.hold_until = Some(hold());
+        self.pace = Pace::picture();
         self.focus_told = false;
         self.stale = true;
     }
 
-    /// The picture is on the screen: read on.
+    /// The picture is on the screen: read on, gently at first.
     pub fn shown(&mut self) {
-        self.hold_until = None;
+        self.set_pace(Pace::settling());
+    }
+
+    fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
         self.focus_told = false;
         self.stale = true;
     }
@@ -79,9 +124,11 @@ impl Film {
             self.turns = 0;
             self.stale = true;
         }
-        if self.hold_until.is_some_and(|until| now() >= until) {
-            self.shown();
+        // Whatever was waited for is not waited for any longer.
+        if self.pace.until().is_some_and(|until| now() >= until) {
+            self.set_pace(Pace::Free);
         }
+        self.stale |= matches!(self.pace, Pace::Settling { .. });
     }
 
     /// What was left to do when the last turn ended.
@@ -105,7 +152,7 @@ impl Film {
 
     /// Whether a picture is waited for, which nothing should compete with.
     pub fn is_waiting(&self) -> bool {
-        self.hold_until.is_some()
+        matches!(self.pace, Pace::Picture { .. })
     }
 
     /// A block came: worth a look if the player waits for it.
@@ -145,7 +192,7 @@ impl Film {
             fed = false;
             wanted.clear();
             for demand in &demands {
-                if self.hold_until.is_some() && demand.in_us > HOLD_AHEAD_US {
+                if demand.in_us > self.pace.ahead_us(at) {
                     continue;
                 }
                 let deadline = Instant(at.0 + demand.in_us);
@@ -177,7 +224,7 @@ impl Film {
         if !self.focus_told {
             self.focus_told = true;
             inputs.push(Input::Focus {
-                until: self.hold_until.unwrap_or(at),
+                until: self.pace.until().unwrap_or(at),
             });
         }
         inputs.push(Input::Demanded(wanted));
@@ -379,11 +426,6 @@ fn bridged(info: baton_media::Info) -> bridge::Info {
     }
 }
 
-/// When a picture that has not been shown is no longer waited for.
-fn hold() -> Instant {
-    Instant(now().0 + HOLD_US)
-}
-
 fn micros(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1e6) as u64
 }
@@ -402,6 +444,12 @@ const HOLD_US: u64 = 2_500_000;
 /// How much of the film is fetched before its picture is on the screen, microseconds: each piece more is decrypted, verified and appended
 /// while the picture is being decoded. It must outlast the round trip that brings what follows.
 const HOLD_AHEAD_US: u64 = 500_000;
+/// How long the pace stays gentle after a picture, microseconds.
+const SETTLE_US: u64 = 1_000_000;
+/// How much of the film is fetched as soon as the picture is there, microseconds: it must outlast a tick and the longest round trip.
+const SETTLE_AHEAD_US: u64 = 1_000_000;
+/// And how much more with each second, seconds.
+const SETTLE_SPEED: u64 = 3;
 /// Times that the media engine is fed in one turn. A film of short fragments without an index takes one for each fragment on
 /// the way to a jump.
 const ROUNDS_MAX: usize = 32;
