@@ -282,7 +282,8 @@ export const messages = {
     here: 'here and verified',
     sent: 'passed on',
     copies: (n: number) => `${n.toFixed(1)} times its size`,
-    watching: (n: number) => (n === 0 ? 'nobody connected yet' : plural(n, 'person connected', 'people connected')),
+    watching: (n: number, before: boolean) =>
+      (n === 0 ? (before ? 'nobody connected right now' : 'nobody connected yet') : plural(n, 'person connected', 'people connected')),
     rejected: (n: number) => `${plural(n, 'block was', 'blocks were')} wrong and thrown away.`,
     role: (peer: PeerStats): string => ROLES[peer.role],
     peerFacts: (peer: PeerStats): string[] => {

@@ -93,7 +93,7 @@ function Peers({ stats, share }: { stats: ViewStats | ShareStats; share: boolean
           </span>
         </p>
       </header>
-      {stats.peers.length === 0 && <p class="hint">{share ? words.nobodyYet : words.nobody}</p>}
+      {stats.peers.length === 0 && <p class="hint">{share && stats.bytes_sent === 0 ? words.nobodyYet : words.nobody}</p>}
       <ul data-testid="peer-list">
         {shown.map((peer) => (
           <Peer key={peer.id} peer={peer} />

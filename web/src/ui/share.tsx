@@ -104,7 +104,7 @@ function Sharing() {
           <h1 class="name">{words.files(what.name, what.count)}</h1>
           <p class="facts" data-testid="status" role="status">
             {bytes(what.size)}
-            {stats && ` · ${messages.panels.watching(stats.peers.length)}`}
+            {stats && ` · ${messages.panels.watching(stats.peers.length, stats.bytes_sent > 0)}`}
           </p>
         </div>
         <div class="page-actions">
