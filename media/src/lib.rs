@@ -36,6 +36,7 @@ mod media;
 mod mkv;
 mod mp4;
 mod mux;
+mod order;
 mod probe;
 mod producer;
 mod shape;

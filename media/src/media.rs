@@ -419,13 +419,13 @@ impl Media {
                             None => continue,
                         }
                     }
-                    self.outputs.extend(producer.flush(generation));
+                    self.outputs.extend(producer.finish(generation));
                     producer.ended = true;
                     self.outputs.push_back(Output::EndOfTrack { track: producer.track(), generation });
                     return Ok(true);
                 }
                 Err(Stop::Broken(error)) => {
-                    self.outputs.extend(producer.flush(generation));
+                    self.outputs.extend(producer.finish(generation));
                     return Err(error);
                 }
                 Err(stop) => {

@@ -3,6 +3,7 @@
 use crate::codec::{Codec, Packing, silence, silence_beside};
 use crate::demux::{Sample, Stream, rescale, ticks, us};
 use crate::mux::{OutSample, fmp4, webm};
+use crate::order::{Known, Whole, last_until_next, whole};
 use crate::shape::Shape;
 use crate::{Kind, Output, TrackId};
 use bytes::{Bytes, BytesMut};
@@ -11,6 +12,10 @@ use bytes::{Bytes, BytesMut};
 const SEGMENT_US: i64 = 500_000;
 /// And at this size: one append should not block the page.
 const SEGMENT_BYTES: usize = 1 << 20;
+/// Pictures wait for those that are shown between them (`order`), but not when this many times as much has gathered.
+const PATIENCE: usize = 4;
+/// So far decode times may fall behind; then the first picture after the hole lasts for it. (Composition offsets have 32 bits.)
+const HOLE_US: i64 = 1_000_000;
 /// And at this many samples, which cost memory even when a file claims that they are empty.
 const SEGMENT_SAMPLES: usize = 1024;
 /// A picture that can be started from begins a new segment if the one before is at least this long.
@@ -50,6 +55,10 @@ pub(crate) struct Producer {
     silent: bool,
     /// Nothing was put out in this generation yet.
     fresh: bool,
+    /// Pictures came that are shown before ones that came earlier.
+    reorders: bool,
+    /// How much later the first picture of this generation is decoded than shown, in ticks.
+    lead: Option<i64>,
 }
 
 impl Producer {
@@ -70,6 +79,8 @@ impl Producer {
             ended: false,
             silent: false,
             fresh: true,
+            reorders: false,
+            lead: None,
         }
     }
 
@@ -90,7 +101,7 @@ impl Producer {
     pub(crate) fn restart(&mut self, time_us: u64) {
         self.batch.clear();
         self.batch_bytes = 0;
-        self.next_dts = None;
+        (self.next_dts, self.lead) = (None, None);
         self.reached_us = time_us as i64;
         (self.ended, self.silent, self.fresh) = (false, false, true);
     }
@@ -168,34 +179,93 @@ impl Producer {
     }
 
     fn push(&mut self, mut sample: OutSample, generation: u32) -> Option<Output> {
+        if self.is_video() {
+            return self.push_picture(sample, generation);
+        }
         self.join(&mut sample);
-        let scale = self.stream.timescale;
-        let long = us(sample.dts as i64, scale) - self.start_us();
-        let split = self.stream.kind == Kind::Video && sample.sync && long >= SPLIT_US;
         let full = !self.batch.is_empty()
-            && (split
-                || long >= SEGMENT_US
+            && (us(sample.dts as i64, self.stream.timescale) - self.start_us() >= SEGMENT_US
                 || self.batch.len() >= SEGMENT_SAMPLES
                 || self.batch_bytes + sample.data.len() > SEGMENT_BYTES);
         let out = if full { self.flush(generation) } else { None };
-        self.reached_us = us((sample.dts + u64::from(sample.duration)) as i64, scale);
-        self.batch_bytes += sample.data.len();
-        self.batch.push(sample);
+        self.gather(sample);
         out
     }
 
-    /// Lets decode times follow each other without jumps: MediaSource would wait for the next sync sample after one.
+    fn gather(&mut self, sample: OutSample) {
+        self.reached_us = us((sample.dts + u64::from(sample.duration)) as i64, self.stream.timescale);
+        self.batch_bytes += sample.data.len();
+        self.batch.push(sample);
+    }
+
+    fn push_picture(&mut self, picture: OutSample, generation: u32) -> Option<Output> {
+        self.reorders |= self.batch.last().is_some_and(|last| picture.pts < last.pts);
+        self.gather(picture);
+        let parts = |long: i64, bytes: usize| long >= SEGMENT_US || bytes > SEGMENT_BYTES;
+        let long = self.reached_us - self.start_us();
+        if !parts(long, self.batch_bytes) && self.batch.len() < SEGMENT_SAMPLES && self.split().is_none() {
+            return None;
+        }
+        let patience = PATIENCE as i64;
+        let hopeless = parts(long / patience, self.batch_bytes / PATIENCE) || self.batch.len() >= SEGMENT_SAMPLES;
+        match self.whole(false) {
+            Some(whole) => self.put_pictures(whole, generation),
+            None if hopeless => self.put_batch(generation),
+            None => None,
+        }
+    }
+
+    /// The next picture at hand that can be started from, if what is before it is enough for a segment.
+    fn split(&self) -> Option<usize> {
+        let start = self.start_us();
+        let long = |at: &OutSample| us(at.dts as i64, self.stream.timescale) - start >= SPLIT_US;
+        (1..self.batch.len()).find(|at| self.batch[*at].sync && long(&self.batch[*at]))
+    }
+
+    /// The pictures that may go out, up to one that can be started from.
+    fn whole(&self, over: bool) -> Option<Whole> {
+        let whole = whole(&self.batch, Known { reorders: self.reorders, over })?;
+        let Some(count) = self.split().filter(|at| *at < whole.count) else { return Some(whole) };
+        let end = self.batch[count..].iter().map(|it| it.pts).min()?;
+        let before = self.batch[..count].iter().all(|it| it.pts < end);
+        Some(if before { Whole { count, end } } else { whole })
+    }
+
+    fn put_pictures(&mut self, whole: Whole, generation: u32) -> Option<Output> {
+        let rest = self.batch.split_off(whole.count);
+        last_until_next(&mut self.batch, whole.end);
+        let out = self.put_batch(generation);
+        self.batch_bytes = rest.iter().map(|it| it.data.len()).sum();
+        self.batch = rest;
+        out
+    }
+
+    /// Gives pictures their decode times, which follow each other without jumps: MediaSource would wait for the next sync sample after one.
+    fn chain(&mut self) {
+        let shown = self.batch.iter().map(|it| it.pts).min().unwrap_or(0) as i64;
+        let Some(first) = self.batch.first_mut() else { return };
+        let lead = *self.lead.get_or_insert(first.dts as i64 - shown);
+        let mut dts = self.next_dts.unwrap_or(first.dts);
+        let hole = shown.saturating_add(lead).saturating_sub(dts as i64);
+        if us(hole, self.stream.timescale) > HOLE_US {
+            first.duration = first.duration.saturating_add(u32::try_from(hole).unwrap_or(u32::MAX));
+        }
+        for picture in &mut self.batch {
+            picture.dts = dts;
+            dts += u64::from(picture.duration);
+        }
+        self.next_dts = Some(dts);
+    }
+
+    /// Lets sound frames follow each other: what is late comes at once.
     fn join(&mut self, sample: &mut OutSample) {
         let end = sample.dts + u64::from(sample.duration);
         if let Some(next) = self.next_dts {
-            let late = sample.dts < next;
-            if late || self.stream.kind == Kind::Video {
+            if sample.dts < next {
                 sample.duration = u32::try_from(end.saturating_sub(next)).unwrap_or(u32::MAX).max(1);
                 sample.dts = next;
             }
-            if self.stream.kind == Kind::Audio {
-                sample.pts = sample.dts;
-            }
+            sample.pts = sample.dts;
         }
         self.next_dts = Some(sample.dts + u64::from(sample.duration));
     }
@@ -211,7 +281,31 @@ impl Producer {
         !self.batch.is_empty() && (self.fresh || long >= TRICKLE_US || dry)
     }
 
+    /// What is gathered, as far as it can be shown; of a new generation the first picture, whatever follows.
     pub(crate) fn flush(&mut self, generation: u32) -> Option<Output> {
+        if !self.is_video() {
+            return self.put_batch(generation);
+        }
+        let first = self.batch.first()?;
+        let alone = Whole { count: 1, end: first.pts + u64::from(first.duration) };
+        let whole = self.whole(false).or(self.fresh.then_some(alone))?;
+        self.put_pictures(whole, generation)
+    }
+
+    /// All that is gathered: nothing will follow.
+    pub(crate) fn finish(&mut self, generation: u32) -> Option<Output> {
+        if let Some(whole) =
+            whole(&self.batch, Known { reorders: self.reorders, over: true }).filter(|_| self.is_video())
+        {
+            last_until_next(&mut self.batch, whole.end);
+        }
+        self.put_batch(generation)
+    }
+
+    fn put_batch(&mut self, generation: u32) -> Option<Output> {
+        if self.is_video() {
+            self.chain();
+        }
         let samples = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         let random_access = samples.first()?.sync;

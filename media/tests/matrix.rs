@@ -110,10 +110,27 @@ fn compare(
         assert!(!stretched || is < 0.05, "{name} {stream} #{i}: at {is}");
     }
     assert_eq!(due.count(), 0, "{name} {stream} ends too early");
+    if !sound && !mime.contains("webm") {
+        lasts_until_next(&name, &mp4_times(&played.inits[&track], segments));
+    }
     if sound && !mime.contains("webm") && !mime.contains("c-3") {
         let lasts = mp4_times(&played.inits[&track], segments).into_iter().map(|(_, duration)| duration);
         let (shortest, longest) = lasts.skip(1).fold((1.0, 0.0), |(a, b): (f64, f64), d| (a.min(d), b.max(d)));
         assert!(longest < 0.1 || longest < 1.6 * shortest, "{name}: one frame lasts {longest} s");
+    }
+}
+
+/// Each picture lasts until the next one is shown, whatever the order of decoding: browsers look for the one that is due by that.
+fn lasts_until_next(name: &str, pictures: &[(f64, f64)]) {
+    let mut shown = pictures.to_vec();
+    shown.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for pair in shown.windows(2) {
+        let (at, lasts) = pair[0];
+        assert!(
+            (pair[1].0 - at - lasts).abs() < 0.0015,
+            "{name}: the picture at {at} lasts {lasts} s, the next is at {}",
+            pair[1].0
+        );
     }
 }
 
