@@ -1,6 +1,7 @@
 //! What every container becomes: streams of samples with exact times.
 
 use crate::codec::Codec;
+use crate::codec::pcm::{FlacWriter, Pcm};
 use crate::source::{Source, Stop};
 use crate::text::Format;
 use crate::{Chapter, Container, Kind};
@@ -34,6 +35,8 @@ pub(crate) struct Stream {
     pub forced: bool,
     /// Subtitles that we can read.
     pub text: Option<Format>,
+    /// Raw sound: what its samples become on the way out.
+    pub pcm: Option<FlacWriter>,
     /// Ticks per second of the samples' times.
     pub timescale: u32,
     pub timeline: Timeline,
@@ -58,8 +61,19 @@ impl Stream {
             default: true,
             forced: false,
             text: None,
+            pcm: None,
             timescale,
             timeline: Timeline::default(),
+        }
+    }
+
+    /// Raw sound leaves as FLAC, where that has room for it.
+    #[inline(never)]
+    pub(crate) fn set_pcm(&mut self, pcm: Pcm) {
+        self.pcm = FlacWriter::new(pcm);
+        if let Some(writer) = &self.pcm {
+            self.codec = Some(Codec::Flac { config: writer.config() });
+            self.sample_bits = writer.bits();
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Known {
 }
 
 /// The longest one that is certain, if any.
+#[inline(never)]
 pub(crate) fn whole(pictures: &[OutSample], known: Known) -> Option<Whole> {
     let start = pictures.iter().map(|it| it.pts).min()?;
     let mut lasting: u64 = pictures.iter().map(|it| u64::from(it.duration)).sum();
@@ -63,12 +64,12 @@ pub(crate) fn whole(pictures: &[OutSample], known: Known) -> Option<Whole> {
 
 /// Lets each picture last until the next one is shown, the last one until `end`.
 pub(crate) fn last_until_next(pictures: &mut [OutSample], end: u64) {
-    let mut times: Vec<u64> = pictures.iter().map(|it| it.pts).collect();
-    baton_sorted::sort_by_key(&mut times, |it| (*it, 0));
-    times.push(end);
-    for picture in pictures {
-        let next = times.iter().find(|it| **it > picture.pts).copied().unwrap_or(picture.pts + 1);
-        picture.duration = u32::try_from(next - picture.pts).unwrap_or(u32::MAX);
+    // Some dozen: looking through all of them costs less than sorting, in WASM too.
+    for at in 0..pictures.len() {
+        let shown = pictures[at].pts;
+        let later = pictures.iter().map(|it| it.pts).filter(|it| *it > shown).min();
+        let next = later.unwrap_or(end.max(shown + 1));
+        pictures[at].duration = u32::try_from(next - shown).unwrap_or(u32::MAX);
     }
 }
 

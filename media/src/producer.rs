@@ -192,6 +192,7 @@ impl Producer {
         out
     }
 
+    #[inline(never)]
     fn gather(&mut self, sample: OutSample) {
         self.reached_us = us((sample.dts + u64::from(sample.duration)) as i64, self.stream.timescale);
         self.batch_bytes += sample.data.len();
@@ -231,6 +232,7 @@ impl Producer {
         Some(if before { Whole { count, end } } else { whole })
     }
 
+    #[inline(never)]
     fn put_pictures(&mut self, whole: Whole, generation: u32) -> Option<Output> {
         let rest = self.batch.split_off(whole.count);
         last_until_next(&mut self.batch, whole.end);
@@ -302,6 +304,7 @@ impl Producer {
         self.put_batch(generation)
     }
 
+    #[inline(never)]
     fn put_batch(&mut self, generation: u32) -> Option<Output> {
         if self.is_video() {
             self.chain();

@@ -39,6 +39,8 @@ fn seeds() -> Vec<(&'static str, Bytes)> {
         ("tiny.flac", "-f lavfi -i sine=d=1:r=8000 -c:a flac".into()),
         ("tiny.opus", "-f lavfi -i sine=d=2 -c:a libopus -b:a 16k".into()),
         ("tiny.ogg", "-f lavfi -i sine=d=2 -c:a libvorbis".into()),
+        ("tiny-raw.mov", "-f lavfi -i sine=d=1:r=8000 -c:a pcm_s16le".into()),
+        ("tiny-raw.mka", "-f lavfi -i sine=d=1:r=8000 -c:a pcm_s16le".into()),
         ("tiny.wav", "-f lavfi -i sine=d=1:r=8000 -c:a pcm_s16le".into()),
     ];
     recipes.into_iter().map(|(name, args)| (name, read(&clip(name, &args)))).collect()

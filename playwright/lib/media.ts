@@ -155,6 +155,25 @@ export async function coded(name: string, recipe: Recipe, sources: Map<string, s
   });
 }
 
+/**
+ * By ffprobe: how much later the first picture of a film is due than the film begins, seconds. It begins with whatever comes first, seen or heard;
+ * muxers that write no edit list leave the priming of sound and the reordering of pictures in.
+ */
+export async function firstPicture(path: string): Promise<number> {
+  const [pictures, sounds] = [await packets(path, 'v:0'), await packets(path, 'a:0')];
+  const seen = Math.min(...pictures.map((it) => it.at_s));
+  const heard = sounds.find((it) => it.at_s + Math.max(it.lasts_s, 0.001) > 0.0005);
+  return heard ? Math.max(0, seen - Math.max(0, heard.at_s)) : 0;
+}
+
+async function packets(path: string, stream: string): Promise<{ at_s: number; lasts_s: number }[]> {
+  const entries = ['-show_entries', 'packet=pts_time,duration_time,flags', '-of', 'compact=p=0'];
+  const { stdout } = await promisify(execFile)('ffprobe', ['-v', 'error', '-select_streams', stream, ...entries, path], { maxBuffer: 1 << 26 });
+  const lines = stdout.split('\n').filter((line) => /pts_time=[-\d]/.test(line) && !/flags=.?D/.test(line));
+  const number = (line: string, key: string): number => Number(new RegExp(`${key}=([-\\d.]+)`).exec(line)?.[1] ?? 0);
+  return lines.map((line) => ({ at_s: number(line, 'pts_time'), lasts_s: number(line, 'duration_time') }));
+}
+
 /** A file of bytes that look random and are the same in every run. */
 export async function noise(name: string, length: number, seed = 1): Promise<string> {
   return made(name, [String(length), String(seed)], async (path) => {

@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SampleFormat {
     U8,
+    S8,
     S16,
     S24,
     S32,
@@ -23,7 +24,7 @@ pub(crate) struct Pcm {
 impl Pcm {
     fn sample_bytes(self) -> u32 {
         match self.format {
-            SampleFormat::U8 => 1,
+            SampleFormat::U8 | SampleFormat::S8 => 1,
             SampleFormat::S16 => 2,
             SampleFormat::S24 => 3,
             SampleFormat::S32 | SampleFormat::F32 => 4,
@@ -39,7 +40,7 @@ impl Pcm {
     /// What FLAC holds of it: 24 bits of wider ones, which is more than anybody hears.
     fn bits(self) -> u32 {
         match self.format {
-            SampleFormat::U8 => 8,
+            SampleFormat::U8 | SampleFormat::S8 => 8,
             SampleFormat::S16 => 16,
             _ => 24,
         }
@@ -55,6 +56,7 @@ impl Pcm {
         let full = |v: f64| (v.clamp(-1.0, 1.0) * 8_388_607.0) as i32;
         match self.format {
             SampleFormat::U8 => i32::from(le[0]) - 128,
+            SampleFormat::S8 => i32::from(le[0] as i8),
             SampleFormat::S16 => i32::from(low as i16),
             SampleFormat::S24 => low << 8 >> 8,
             SampleFormat::S32 => low >> 8,
@@ -64,7 +66,8 @@ impl Pcm {
     }
 }
 
-/// Writes frames of [`FlacWriter::BLOCK`] samples; the last may be shorter.
+/// Writes frames of [`FlacWriter::BLOCK`] samples at most.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct FlacWriter {
     pcm: Pcm,
 }
@@ -77,11 +80,16 @@ impl FlacWriter {
         ((1..=8).contains(&pcm.channels) && (1..=655_350).contains(&pcm.sample_rate)).then_some(FlacWriter { pcm })
     }
 
+    pub(crate) fn frame_bytes(&self) -> u32 {
+        self.pcm.frame_bytes()
+    }
+
     pub(crate) fn bits(&self) -> u32 {
         self.pcm.bits()
     }
 
     /// STREAMINFO as the last metadata block (§8.2); length and checksum unknown.
+    #[inline(never)]
     pub(crate) fn config(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(38);
         out.put_slice(&[0x80, 0, 0, 34]);
@@ -95,6 +103,7 @@ impl FlacWriter {
     }
 
     /// One frame (§9) with the given number; `raw` holds whole samples of all channels.
+    #[inline(never)]
     pub(crate) fn frame(&self, raw: &[u8], number: u64) -> Bytes {
         let unit = self.pcm.frame_bytes() as usize;
         let samples = raw.len() / unit;
@@ -129,6 +138,12 @@ impl FlacWriter {
         out.put_u16(crc);
         out.freeze()
     }
+}
+
+/// How many samples a frame of ours holds: those have their length in 16 bits and a number below 128.
+pub(super) fn own_samples(frame: &[u8]) -> Option<u32> {
+    let &[0xff, 0xf8, 0x70, _, 0..0x80, high, low, ..] = frame else { return None };
+    Some(u32::from(u16::from_be_bytes([high, low])) + 1)
 }
 
 /// A frame of constant subframes (§9.2.1) for a stream with this configuration, as long as its blocks. Its number is

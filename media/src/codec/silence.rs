@@ -2,7 +2,7 @@
 //! for more, and Chromium plays what comes after a hole too early.
 
 use super::opus::packet_samples;
-use super::pcm::silent_frame;
+use super::pcm::{own_samples, silent_frame};
 use super::{AacConfig, Codec, mp3_header};
 use bytes::Bytes;
 
@@ -29,7 +29,11 @@ pub(crate) fn silence_beside(codec: &Codec, channels: u32, frame: &Bytes) -> Opt
         return silent_mp3(frame);
     }
     let (silent, samples) = silence(codec, channels)?;
-    let own = if let Codec::Opus { .. } = codec { packet_samples(frame) } else { samples };
+    let own = match codec {
+        Codec::Opus { .. } => packet_samples(frame),
+        Codec::Flac { .. } => own_samples(frame).unwrap_or(samples),
+        _ => samples,
+    };
     (own > 0).then_some((silent, samples, own))
 }
 

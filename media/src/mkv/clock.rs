@@ -48,6 +48,8 @@ pub(super) enum Style {
     Pictures(u32),
     /// Frames whose stored times are this much off at most, in ticks, follow each other without gaps.
     Sound(i64),
+    /// The same of frames that say exactly how long they last.
+    Samples(i64),
     /// Each is due at its own time; they may overlap.
     Texts,
 }
@@ -85,7 +87,7 @@ impl Clock {
                 }
                 self.shown.push(Reverse(frame.pts));
             }
-            Style::Sound(_) | Style::Texts => {}
+            Style::Sound(_) | Style::Samples(_) | Style::Texts => {}
         }
         self.waiting.push_back(frame);
     }
@@ -99,7 +101,7 @@ impl Clock {
         }
         let (next, stored) = match self.kind {
             Style::Pictures(reorder) => self.next_picture(frame, reorder, ended)?,
-            Style::Sound(slack) => (self.next_sound(frame, slack, ended)?, false),
+            Style::Sound(slack) | Style::Samples(slack) => (self.next_sound(frame, slack, ended)?, false),
             Style::Texts => return None,
         };
         let dts = self.dts?;
@@ -150,7 +152,11 @@ impl Clock {
 
     fn next_sound(&mut self, frame: Frame, slack: i64, ended: bool) -> Option<i64> {
         let dts = *self.dts.get_or_insert(frame.pts);
-        let counted = (self.usual > 0).then_some(dts + self.usual);
+        let lasts = match self.kind {
+            Style::Samples(_) => frame.duration.unwrap_or(0),
+            _ => self.usual,
+        };
+        let counted = (lasts > 0).then_some(dts.saturating_add(lasts));
         match (self.waiting.get(1), counted) {
             // Rounded times of frames that follow each other.
             (Some(next), Some(counted)) if (next.pts - counted).abs() <= slack => Some(counted),

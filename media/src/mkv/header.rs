@@ -2,6 +2,7 @@
 
 use super::ebml::{Body, element};
 use super::ids::*;
+use crate::codec::pcm::{Pcm, SampleFormat};
 use crate::codec::{AacConfig, AvcConfig, Codec, HevcConfig, dops_from_head, flac_info};
 use crate::demux::{About, Stream};
 use crate::error::{Fault, Path};
@@ -252,6 +253,7 @@ fn track(mut entry: Body, encrypted: &mut bool) -> Result<Option<TrackEntry>, Me
         frame_samples: None,
         wants_frame: None,
     };
+    let mut bits = 16;
     let (mut codec_id, mut private, mut readable) = (String::new(), Bytes::new(), true);
     out.stream.language = Some("eng".into());
     while let Some((id, value)) = entry.child()? {
@@ -277,7 +279,7 @@ fn track(mut entry: Body, encrypted: &mut bool) -> Result<Option<TrackEntry>, Me
             CODEC_PRIVATE => private = value.bytes(),
             CODEC_DELAY => out.codec_delay_ns = value.number()?.min(10_000_000_000),
             VIDEO => video(value, stream)?,
-            AUDIO => audio(value, stream)?,
+            AUDIO => audio(value, stream, &mut bits)?,
             CONTENT_ENCODINGS => readable = encodings(value, &mut out.packing, encrypted)?,
             _ => {}
         }
@@ -286,6 +288,11 @@ fn track(mut entry: Body, encrypted: &mut bool) -> Result<Option<TrackEntry>, Me
     if readable {
         out.stream.text = text(&codec_id).filter(|_| out.stream.kind == Kind::Text);
         codec(&codec_id, private, &mut out);
+        // What is packed cannot be cut into frames before it is here.
+        if let Some((format, big_endian)) = raw(&codec_id, bits).filter(|_| matches!(out.packing, Packing::None)) {
+            let Stream { channels, sample_rate, .. } = out.stream;
+            out.stream.set_pcm(Pcm { format, big_endian, channels, sample_rate });
+        }
     }
     if out.stream.kind == Kind::Audio {
         out.stream.timescale = out.stream.sample_rate.max(1);
@@ -326,13 +333,14 @@ fn divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { divisor(b, a % b) }
 }
 
-fn audio(mut body: Body, stream: &mut Stream) -> Result<(), MediaError> {
+fn audio(mut body: Body, stream: &mut Stream, bits: &mut u64) -> Result<(), MediaError> {
     let (mut rate, mut output) = (8000.0, None);
     stream.channels = 1;
     while let Some((id, value)) = body.child()? {
         match id {
             SAMPLING_FREQUENCY => rate = value.float()?,
             OUTPUT_SAMPLING_FREQUENCY => output = Some(value.float()?),
+            BIT_DEPTH => *bits = value.number()?,
             CHANNELS => stream.channels = value.number()?.min(255) as u32,
             _ => {}
         }
@@ -459,6 +467,19 @@ fn codec(id: &str, private: Bytes, out: &mut TrackEntry) {
         _ => None,
     };
     out.stream.codec = codec;
+}
+
+/// Raw sound, and whether its bytes come highest first.
+fn raw(id: &str, bits: u64) -> Option<(SampleFormat, bool)> {
+    Some(match (id, bits) {
+        ("A_PCM/INT/LIT" | "A_PCM/INT/BIG", 8) => (SampleFormat::U8, false),
+        ("A_PCM/INT/LIT" | "A_PCM/INT/BIG", 16) => (SampleFormat::S16, id.ends_with('G')),
+        ("A_PCM/INT/LIT" | "A_PCM/INT/BIG", 24) => (SampleFormat::S24, id.ends_with('G')),
+        ("A_PCM/INT/LIT" | "A_PCM/INT/BIG", 32) => (SampleFormat::S32, id.ends_with('G')),
+        ("A_PCM/FLOAT/IEEE", 32) => (SampleFormat::F32, false),
+        ("A_PCM/FLOAT/IEEE", 64) => (SampleFormat::F64, false),
+        _ => return None,
+    })
 }
 
 fn flac(private: &Bytes, out: &mut TrackEntry) -> Option<Codec> {

@@ -34,6 +34,7 @@ pub(super) const AUDIO: u32 = 0xe1;
 pub(super) const SAMPLING_FREQUENCY: u32 = 0xb5;
 pub(super) const OUTPUT_SAMPLING_FREQUENCY: u32 = 0x78b5;
 pub(super) const CHANNELS: u32 = 0x9f;
+pub(super) const BIT_DEPTH: u32 = 0x6264;
 pub(super) const CONTENT_ENCODINGS: u32 = 0x6d80;
 pub(super) const CONTENT_ENCODING: u32 = 0x6240;
 pub(super) const CONTENT_ENCODING_SCOPE: u32 = 0x5032;

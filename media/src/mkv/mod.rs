@@ -8,6 +8,7 @@ mod ids;
 mod seek;
 
 use crate::cache::merged;
+use crate::codec::pcm::FlacWriter;
 use crate::codec::{Codec, ac3_config, eac3_config, opus_packet_samples, vpcc_from_frame};
 use crate::demux::{About, Ahead, Demuxer, Horizon, Sample, Stream, cost, rescale, sort_by_time, ticks, us};
 use crate::error::{Fault, Path};
@@ -170,6 +171,10 @@ impl Matroska {
                 let start = track.ticks(block.time_ns(scale));
                 let duration = block.duration.map(|d| track.span(d.saturating_mul(scale)));
                 let each = duration.map(|d| d / frames.len().max(1) as i64);
+                if let Some(unit) = track.entry.stream.pcm.map(|pcm| pcm.frame_bytes()) {
+                    track.push_raw(start, unit, &frames);
+                    return Ok(true);
+                }
                 for (i, (offset, size)) in frames.into_iter().enumerate() {
                     let pts = start.saturating_add(step.saturating_mul(i as i64));
                     track.push(Frame { offset, size, pts, sync: block.sync || i > 0, duration: each });
@@ -200,7 +205,10 @@ impl Matroska {
     fn frame_data(&self, source: &Source, slot: usize, frame: &Frame) -> Result<Bytes, Stop> {
         let path = Path::root().child(ids::SEGMENT).child(ids::CLUSTER);
         let data = source.get(frame.offset..frame.offset + u64::from(frame.size), path)?;
-        Ok(self.tracks[slot].entry.unpack(data))
+        Ok(match &self.streams[slot].pcm {
+            Some(pcm) => pcm.frame(&data, 0),
+            None => self.tracks[slot].entry.unpack(data),
+        })
     }
 
     fn read_chapters(&mut self, source: &Source) -> Result<(), Stop> {
@@ -233,6 +241,7 @@ impl Track {
         let rate = i64::from(entry.stream.timescale);
         let (style, usual) = match entry.stream.kind {
             // Blocks are timed to the millisecond, and some writers round twice.
+            Kind::Audio if entry.stream.pcm.is_some() => (Style::Samples(rate * 25 / 10_000), None),
             Kind::Audio => (Style::Sound(rate * 25 / 10_000), entry.frame_samples.map(i64::from)),
             Kind::Text => (Style::Texts, Some(TEXT_US)),
             _ => (Style::Pictures(entry.reorder), None),
@@ -287,6 +296,21 @@ impl Track {
         self.clock.push(frame);
         if self.entry.stream.kind == Kind::Text && self.clock.len() > TEXTS_MAX {
             self.clock.drop_front();
+        }
+    }
+
+    /// Raw sound: cut into frames of the length that goes out, so that it needs no memory of its own.
+    #[inline(never)]
+    fn push_raw(&mut self, start: i64, unit: u32, frames: &[(u64, u32)]) {
+        let mut pts = start;
+        for &(offset, size) in frames {
+            let samples = size / unit;
+            for first in (0..samples).step_by(FlacWriter::BLOCK as usize) {
+                let count = (samples - first).min(FlacWriter::BLOCK);
+                let offset = offset + u64::from(first * unit);
+                self.push(Frame { offset, size: count * unit, pts, sync: true, duration: Some(i64::from(count)) });
+                pts = pts.saturating_add(i64::from(count));
+            }
         }
     }
 

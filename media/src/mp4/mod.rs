@@ -65,11 +65,16 @@ fn open_movie(source: &Source, moov: TopBox) -> Result<Box<dyn Demuxer>, Stop> {
         return Err(path.error(Fault::TooLarge, moov.start).into());
     }
     let data = source.get(moov.body..moov.end, path)?;
-    let movie = Movie::parse(Body::new(data, moov.body, path))?;
+    let mut movie = Movie::parse(Body::new(data, moov.body, path))?;
+    let in_fragments = movie.fragmented && movie.tracks.iter().all(|t| t.table.count == 0);
+    if in_fragments {
+        // Raw sound in fragments, sample by sample, is not read.
+        movie.tracks.iter_mut().filter(|t| t.stream.pcm.is_some()).for_each(|t| t.stream.codec = None);
+    }
     if !movie.tracks.iter().any(|t| t.stream.codec.is_some()) {
         return Err(Stop::Refuse(if movie.encrypted { Reason::Encrypted } else { Reason::NoPlayableTrack }));
     }
-    if movie.fragmented && movie.tracks.iter().all(|t| t.table.count == 0) {
+    if in_fragments {
         return Ok(Box::new(Fragmented::open(source, movie, moov.end)?));
     }
     Ok(Box::new(Progressive::new(movie, path, moov.start)?))

@@ -133,7 +133,7 @@ fn track(trak: &Body, movie_timescale: u32) -> Result<Option<TrackBox>, MediaErr
     stsd::describe(&mut stbl.need(id(b"stsd"))?, &mut stream)?;
     Ok(Some(TrackBox {
         number,
-        table: SampleTable::parse(&stbl)?,
+        table: SampleTable::parse(&stbl, stream.pcm.map(|pcm| pcm.frame_bytes()))?,
         edit: edit(trak, movie_timescale, timescale)?,
         stream,
         defaults: Defaults::default(),

@@ -231,7 +231,10 @@ impl Demuxer for Progressive {
             track.walk = walk;
             return Ok(None);
         };
-        let data = source.get(entry.offset..entry.offset + u64::from(entry.size), track.path)?;
+        let mut data = source.get(entry.offset..entry.offset + u64::from(entry.size), track.path)?;
+        if let Some(pcm) = &self.streams[slot].pcm {
+            data = pcm.frame(&data, 0);
+        }
         track.walk = walk;
         Ok(Some(Sample {
             dts: entry.dts,

@@ -1,6 +1,7 @@
 //! Sample descriptions (ISO/IEC 14496-12 §8.5.2, 14496-14, 14496-15, QuickTime sound): what codec, what size.
 
 use super::boxes::{Body, id};
+use crate::codec::pcm::{Pcm, SampleFormat};
 use crate::codec::{AacConfig, Codec, flac_info};
 use crate::demux::Stream;
 use crate::error::Fault;
@@ -96,7 +97,9 @@ fn audio(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaEr
     let version = entry.u16()?;
     entry.skip(6)?;
     stream.channels = u32::from(entry.u16()?);
-    entry.skip(6)?;
+    let mut bits = u32::from(entry.u16()?);
+    let mut lpcm_flags = 0;
+    entry.skip(4)?;
     stream.sample_rate = entry.u32()? >> 16;
     let plain = entry.clone();
     // QuickTime's longer descriptions; ISO files may say version 1 without the extra fields.
@@ -107,7 +110,9 @@ fn audio(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaEr
             let rate = f64::from_bits(entry.u64()?);
             stream.sample_rate = if rate.is_finite() { rate as u32 } else { 0 };
             stream.channels = entry.u32()?;
-            entry.skip(20)?;
+            entry.skip(4)?;
+            (bits, lpcm_flags) = (entry.u32()?, entry.u32()?);
+            entry.skip(8)?;
         }
         _ => {}
     }
@@ -139,6 +144,14 @@ fn audio(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaEr
             }
         }
         Some(Codec::Opus { .. }) => stream.sample_rate = 48_000,
+        None => {
+            let little = config(b"enda").and_then(|mut enda| enda.u16().ok()) == Some(1);
+            let iso = config(b"pcmC").and_then(|mut pcm| pcm.full().ok().and(pcm.u16().ok()));
+            if let Some((format, big_endian)) = raw(&kind.to_be_bytes(), bits, lpcm_flags, little, iso) {
+                let (channels, sample_rate) = (stream.channels, stream.sample_rate);
+                stream.set_pcm(Pcm { format, big_endian, channels, sample_rate });
+            }
+        }
         Some(Codec::Flac { config }) => {
             if let Some(info) = config.get(4..).and_then(flac_info) {
                 (stream.sample_rate, stream.channels) = (info.sample_rate, info.channels);
@@ -148,6 +161,41 @@ fn audio(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaEr
         _ => {}
     }
     Ok(())
+}
+
+/// Raw sound, and whether its bytes come highest first: QuickTime's codes ("Sound Sample Descriptions"), the flags of its `lpcm`, and
+/// ISO/IEC 23003-5's `pcmC` (flags and bits).
+fn raw(kind: &[u8; 4], bits: u32, lpcm: u32, little: bool, iso: Option<u16>) -> Option<(SampleFormat, bool)> {
+    use SampleFormat::{F32, F64, S8, S16, S24, S32, U8};
+    let signed = |bits| match bits {
+        8 => Some(S8),
+        16 => Some(S16),
+        24 => Some(S24),
+        32 => Some(S32),
+        _ => None,
+    };
+    let float = |bits| match bits {
+        32 => Some(F32),
+        64 => Some(F64),
+        _ => None,
+    };
+    let iso_bits = u32::from(iso.unwrap_or(0) & 0xff);
+    let iso_big = iso.unwrap_or(0) & 0x100 == 0;
+    Some(match kind {
+        b"raw " => (U8, true),
+        b"NONE" if bits == 8 => (U8, true),
+        b"NONE" | b"twos" => (signed(bits)?, true),
+        b"sowt" => (signed(bits)?, false),
+        b"in24" => (S24, !little),
+        b"in32" => (S32, !little),
+        b"fl32" => (F32, !little),
+        b"fl64" => (F64, !little),
+        b"lpcm" if lpcm & 1 != 0 => (float(bits)?, lpcm & 2 != 0),
+        b"lpcm" => (if lpcm & 4 == 0 && bits == 8 { U8 } else { signed(bits)? }, lpcm & 2 != 0),
+        b"ipcm" => (signed(iso_bits)?, iso_big),
+        b"fpcm" => (float(iso_bits)?, iso_big),
+        _ => return None,
+    })
 }
 
 /// The configuration box, also inside QuickTime's `wave`.

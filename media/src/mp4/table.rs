@@ -3,6 +3,7 @@
 
 use super::boxes::{Body, id};
 use crate::MediaError;
+use crate::codec::pcm::FlacWriter;
 use crate::error::Fault;
 use bytes::Bytes;
 
@@ -24,6 +25,8 @@ pub(crate) struct SampleTable {
     wide_offsets: bool,
     /// stss; `None` when every sample is a sync sample.
     sync: Option<Bytes>,
+    /// Of raw sound, whose samples are single ones: how many bytes each has. As many of a chunk as make a frame come at once.
+    raw: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,8 +50,9 @@ pub(crate) struct Entry {
 }
 
 impl SampleTable {
-    /// From `stbl`. An empty table (of a fragmented file) has no samples.
-    pub(crate) fn parse(stbl: &Body) -> Result<SampleTable, MediaError> {
+    /// From `stbl`. An empty table (of a fragmented file) has no samples. `raw`: how many bytes a sample of raw sound has, whatever the
+    /// table says (QuickTime's may say 1).
+    pub(crate) fn parse(stbl: &Body, raw: Option<u32>) -> Result<SampleTable, MediaError> {
         let mut stts = stbl.need(id(b"stts"))?;
         let times = entries(&mut stts, 8)?;
         let shown = match stbl.find(id(b"ctts"))? {
@@ -65,10 +69,11 @@ impl SampleTable {
             Some(mut stss) => Some(entries(&mut stss, 4)?),
             None => None,
         };
-        if count > SAMPLES_MAX {
+        // Raw ones are as few as the chunks that they lie in, and those are entries in the file.
+        if count > SAMPLES_MAX && raw.is_none() {
             return Err(stbl.error(Fault::TooMany));
         }
-        Ok(SampleTable { count, times, shown, sizes, chunks, chunk_offsets, wide_offsets, sync })
+        Ok(SampleTable { count, times, shown, sizes, chunks, chunk_offsets, wide_offsets, sync, raw })
     }
 
     pub(crate) fn walk(&self) -> Walk {
@@ -134,6 +139,11 @@ impl Walk {
             self.offset = table.chunk_offset(self.chunk)?;
         }
         let per_chunk = self.per_chunk(table)?;
+        if let Some(bytes) = table.raw {
+            let count =
+                per_chunk.saturating_sub(self.in_chunk).min(table.count - self.index).clamp(1, FlacWriter::BLOCK);
+            return Some(self.raw(bytes, count, duration, per_chunk));
+        }
         let size = table.size(self.index);
         let entry = Entry {
             index: self.index,
@@ -153,6 +163,23 @@ impl Walk {
             self.chunk += 1;
         }
         Some(entry)
+    }
+
+    /// So many samples of raw sound at once. `duration`: of one of them.
+    fn raw(&mut self, bytes: u32, count: u32, duration: u32, per_chunk: u32) -> Entry {
+        let (size, duration) = (bytes.saturating_mul(count), duration.saturating_mul(count));
+        let entry =
+            Entry { index: self.index, offset: self.offset, size, dts: self.dts, pts: self.dts, duration, sync: true };
+        self.index += count;
+        self.dts = self.dts.saturating_add(i64::from(duration));
+        self.offset = self.offset.saturating_add(u64::from(size));
+        self.times_used = self.times_used.saturating_add(count - 1);
+        self.in_chunk += count;
+        if self.in_chunk >= per_chunk {
+            self.in_chunk = 0;
+            self.chunk += 1;
+        }
+        entry
     }
 
     fn duration(&mut self, table: &SampleTable) -> Option<u32> {
@@ -248,7 +275,7 @@ mod tests {
     }
 
     fn table(boxes: &[Vec<u8>]) -> Result<SampleTable, MediaError> {
-        SampleTable::parse(&Body::new(boxes.concat().into(), 0, Path::root()))
+        SampleTable::parse(&Body::new(boxes.concat().into(), 0, Path::root()), None)
     }
 
     #[test]
