@@ -8,6 +8,7 @@ use std::time::Duration;
 use baton_signal_protocol::IceServer;
 use clap::Parser;
 
+use crate::log::Log;
 use crate::proxy::Network;
 
 /// Baton's signalling server. It brings viewers together, serves the web app, and cannot read what they share.
@@ -95,6 +96,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub turn: Turn,
+
+    #[command(flatten)]
+    pub log: Log,
 
     #[command(flatten)]
     pub limits: Limits,

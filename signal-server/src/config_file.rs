@@ -200,6 +200,33 @@ mod tests {
     }
 
     #[test]
+    fn every_option_is_in_the_documentation_with_its_default_and_nothing_else_is() {
+        let row = |line: &str| {
+            let mut cells = line.strip_prefix("| `--")?.split('|').map(str::trim);
+            let name = cells.next()?.strip_suffix('`')?;
+            Some((name.to_owned(), cells.next()?.to_owned()))
+        };
+        let docs = include_str!("../../docs/signalling.md");
+        let mut documented: Vec<_> = docs.lines().filter_map(row).collect();
+        let mut command = Config::command();
+        command.build();
+        let option = |option: &Arg| {
+            let name = option.get_long().unwrap().to_owned();
+            let variable = format!("BATON_{}", name.to_uppercase().replace('-', "_"));
+            assert_eq!(option.get_env().unwrap(), &*variable);
+            let default = option.get_default_values().first();
+            (
+                name,
+                default.map_or("".into(), |it| it.to_string_lossy().into_owned()),
+            )
+        };
+        let mut real: Vec<_> = options(&command).map(option).collect();
+        documented.sort();
+        real.sort();
+        assert_eq!(documented, real);
+    }
+
+    #[test]
     fn every_option_is_in_the_printed_file_with_its_default() {
         let (_, printed) = loaded(&[]).unwrap();
         let command = Config::command();

@@ -13,6 +13,7 @@ pub mod config_file;
 mod headers;
 mod http;
 mod limits;
+pub mod log;
 mod metrics;
 mod proxy;
 mod queue;

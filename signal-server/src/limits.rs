@@ -13,6 +13,12 @@ pub const HTTP_HEADER_TIMEOUT_S: u64 = 15;
 pub const HTTP_LIFETIME_S: u64 = 300;
 /// Requests have no bodies that matter here.
 pub const HTTP_HEADERS_MAX: usize = 64;
+/// Bytes of a request's head.
+pub const HTTP_HEAD_MAX: usize = 16 * 1024;
+/// Requests at one time on an HTTP/2 connection; the app has a dozen files.
+pub const HTTP2_STREAMS_MAX: u32 = 32;
+/// Bytes that wait on one HTTP/2 stream for a client that reads slowly; the assets themselves are in memory once.
+pub const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 /// A session's tungstenite buffer: grows for longer messages, up to CLIENT_MESSAGE_MAX, and idle sockets hold this.
 pub const READ_BUFFER: usize = 2048;
 /// Refused connections of one address that we go on reading for a while. A page and its retries are a few; beyond, a refused one is closed at once.

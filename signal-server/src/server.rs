@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -23,12 +23,13 @@ use crate::bus::Bus;
 use crate::config::Config;
 use crate::http::{self, TcpPeer};
 use crate::limits::{
-    Account, Addresses, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S, Place,
+    Account, Addresses, HTTP_HEAD_MAX, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S,
+    HTTP2_SEND_BUFFER, HTTP2_STREAMS_MAX, Place,
 };
 use crate::metrics::Metrics;
 use crate::proxy::is_trusted;
 use crate::rooms::Rooms;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 use crate::turn::credential::Secret;
 use crate::turn::{Ices, Turn};
 
@@ -276,12 +277,14 @@ async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>,
         let (router, tls, closing) = (router.clone(), tls.clone(), app.sessions.watch());
         tokio::spawn(async move {
             match tls {
-                None => serve(stream, peer, router, closing).await,
+                None => serve(stream, peer, http1(), router, closing).await,
                 Some(tls) => {
                     let patience = Duration::from_secs(HTTP_HEADER_TIMEOUT_S);
                     let handshake = tokio::time::timeout(patience, tls.accept(stream));
                     if let Ok(Ok(stream)) = handshake.await {
-                        serve(stream, peer, router, closing).await;
+                        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
+                        let protocol = if is_h2 { http2() } else { http1() };
+                        serve(stream, peer, protocol, router, closing).await;
                     }
                 }
             }
@@ -321,10 +324,38 @@ impl Drop for HttpPlace {
     }
 }
 
+type Protocol = auto::Builder<TokioExecutor>;
+
+fn http1() -> Protocol {
+    let mut protocol = Protocol::new(TokioExecutor::new()).http1_only();
+    protocol
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HTTP_HEADER_TIMEOUT_S))
+        .max_headers(HTTP_HEADERS_MAX)
+        .max_buf_size(HTTP_HEAD_MAX);
+    protocol
+}
+
+/// For pages and assets. WebSockets stay with HTTP/1.1 (no RFC 8441): a session must not share a connection, and its end, with others.
+fn http2() -> Protocol {
+    let mut protocol = Protocol::new(TokioExecutor::new()).http2_only();
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(HTTP_HEADER_TIMEOUT_S))
+        .keep_alive_timeout(Duration::from_secs(HTTP_HEADER_TIMEOUT_S))
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .max_header_list_size(HTTP_HEAD_MAX as u32);
+    protocol
+}
+
 /// One TCP connection, until it ends or becomes a WebSocket.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
+    protocol: Protocol,
     router: Router,
     mut closing: watch::Receiver<bool>,
 ) {
@@ -333,13 +364,7 @@ async fn serve(
         request.extensions_mut().insert(TcpPeer(peer.ip()));
         router.call(request)
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(HTTP_HEADER_TIMEOUT_S))
-        .max_headers(HTTP_HEADERS_MAX)
-        .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    let connection = protocol.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let lifetime = tokio::time::sleep(Duration::from_secs(HTTP_LIFETIME_S));
     tokio::pin!(lifetime);

@@ -39,8 +39,15 @@ pub async fn serve(socket: WebSocket, app: Arc<App>, guest: Guest) {
     app.metrics.connections.add(1);
     let _counted = Counted(app.clone());
     let limits = &app.config.limits;
+    let connection = app.next_connection();
+    tracing::debug!(
+        connection,
+        address = app.config.log.address(guest.address),
+        "connected"
+    );
     let mut session = Session {
         socket,
+        connection,
         bucket: Bucket::full(limits.messages_burst, Instant::now()),
         heard: Instant::now(),
         hangup: Arc::default(),
@@ -69,6 +76,8 @@ pub async fn serve(socket: WebSocket, app: Arc<App>, guest: Guest) {
 
 struct Session {
     socket: WebSocket,
+    /// What names the session in the log, and its member in the room.
+    connection: u64,
     app: Arc<App>,
     bucket: Bucket,
     /// When the client last showed that it is there.
@@ -162,7 +171,7 @@ impl Session {
             limits.queue_messages,
             limits.queue_messages_per_sender,
         ));
-        let connection = self.app.next_connection();
+        let connection = self.connection;
         let member = Member {
             peer: join.peer,
             place: ranking::Place::of(guest.address),
@@ -196,6 +205,14 @@ impl Session {
         })
         .await?;
         self.app.metrics.joined(began.elapsed());
+        let log = &self.app.config.log;
+        tracing::debug!(
+            connection,
+            address = log.address(guest.address),
+            swarm = log.id(&join.swarm),
+            peer = log.id(&join.peer),
+            "joined"
+        );
         Ok((membership, queue))
     }
 
@@ -324,12 +341,14 @@ impl Session {
         let limits = self.app.config.limits.clone();
         let (last_words, code, why, linger) = match end {
             End::Closed => {
+                tracing::debug!(connection = self.connection, "closed");
                 let _ = timeout(linger, self.socket.close()).await;
                 return;
             }
             End::Refused(reason) | End::Unreadable(reason) => {
                 self.app.metrics.refused(reason);
                 let name = refusal_name(reason);
+                tracing::debug!(connection = self.connection, reason = name, "refused");
                 (refused(reason), close_code_for(reason), name, linger)
             }
             End::GoingAway => {

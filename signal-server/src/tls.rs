@@ -55,7 +55,7 @@ impl Tls {
             .expect("ring has what the versions need")
             .with_no_client_auth()
             .with_cert_resolver(self.current.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
         TlsAcceptor::from(Arc::new(config))
     }
 
@@ -67,8 +67,10 @@ impl Tls {
             tick.tick().await;
             match self.reload() {
                 Ok(false) => {}
-                Ok(true) => eprintln!("the new certificate is in use"),
-                Err(error) => eprintln!("the old certificate stays: {error:#}"),
+                Ok(true) => tracing::info!("the new certificate is in use"),
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "the old certificate stays")
+                }
             }
         }
     }
@@ -85,6 +87,9 @@ impl Tls {
         Ok(true)
     }
 }
+
+/// HTTP/2's name in ALPN (RFC 9113 §3.2).
+pub const H2: &[u8] = b"h2";
 
 /// The one implementation of cryptography that TLS uses here.
 pub fn provider() -> Arc<CryptoProvider> {

@@ -70,9 +70,26 @@ impl Lab {
 
     /// A signalling server that names these STUN and TURN servers; its origin.
     pub fn server(&self, ice: &[&str]) -> String {
+        let flags: Vec<&str> = ice.iter().flat_map(|url| ["--ice", url]).collect();
+        self.server_with(&flags)
+    }
+
+    /// A signalling server that is STUN and TURN server itself, on the usual port; its origin.
+    pub fn server_that_relays(&self) -> String {
+        let turn = format!("{MIDDLE}:3478");
+        // This lab's open internet is a range that the real one has for documentation only.
+        self.server_with(&[
+            "--turn-listen",
+            &turn,
+            "--turn-allow-peer",
+            "198.51.100.0/24",
+        ])
+    }
+
+    fn server_with(&self, flags: &[&str]) -> String {
         let listen = format!("{MIDDLE}:0");
         let mut words = vec!["baton-server", "--listen", &listen, "--turn-secret", SECRET];
-        ice.iter().for_each(|url| words.extend(["--ice", url]));
+        words.extend(flags);
         let config = Config::parse_from(words);
         let (said, address) = std::sync::mpsc::channel::<SocketAddr>();
         let space = format!("/run/netns/{}", self.middle());

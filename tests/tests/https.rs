@@ -39,14 +39,24 @@ async fn connect(
     server: &Running,
     trusted: &CertificateDer<'static>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_speaking(server, trusted, &[]).await
+}
+
+/// The same that knows these protocols (ALPN).
+async fn connect_speaking(
+    server: &Running,
+    trusted: &CertificateDer<'static>,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
     let name = ServerName::try_from("localhost").expect("a name");
     let stream = TcpStream::connect(server.address()).await?;
     TlsConnector::from(Arc::new(config))
@@ -88,6 +98,48 @@ async fn pages_and_signalling_work_over_https() {
     let heard = socket.next().await.expect("an answer").expect("a frame");
     let welcome = ServerMessage::decode(&heard.into_data()).expect("a message");
     assert!(matches!(welcome, ServerMessage::Welcome { .. }));
+}
+
+#[tokio::test]
+async fn who_knows_http2_gets_pages_by_it_and_signalling_stays_with_http1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = renew(folder.path());
+    let server = https(folder.path()).await;
+    let chosen =
+        |stream: &TlsStream<TcpStream>| stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    let both: [&[u8]; 2] = [b"h2", b"http/1.1"];
+    let stream = connect_speaking(&server, &certificate, &both).await;
+    let stream = stream.expect("TLS");
+    assert_eq!(chosen(&stream).as_deref(), Some(&b"h2"[..]));
+    let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut get = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = http::Request::get(format!("https://localhost{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).expect("a request");
+        let (answer, _) = client.send_request(request, true).expect("sent");
+        answer.await.expect("an answer")
+    };
+    let health = get("/healthz", &[]).await;
+    assert_eq!(health.status(), 200);
+    assert_eq!(health.version(), http::Version::HTTP_2);
+    let page = get("/", &[("accept-encoding", "br")]).await;
+    assert!(page.headers().contains_key("content-security-policy"));
+    let refused = get("/ws", &[("sec-websocket-version", "13")]).await;
+    assert!(refused.status().is_client_error(), "{}", refused.status());
+
+    let only: [&[u8]; 1] = [b"http/1.1"];
+    let stream = connect_speaking(&server, &certificate, &only).await;
+    let stream = stream.expect("TLS");
+    assert_eq!(chosen(&stream).as_deref(), Some(&b"http/1.1"[..]));
+    let request = "wss://localhost/ws".into_client_request().expect("a URL");
+    assert!(
+        tokio_tungstenite::client_async(request, stream)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]

@@ -55,6 +55,15 @@ fn two_behind_the_worst_routers_meet_at_a_coturn() {
 
 #[test]
 #[ignore = "needs root, iproute2 and nftables"]
+fn two_behind_the_worst_routers_meet_at_the_servers_own_relay() {
+    let mut lab = Lab::new("own");
+    let origin = lab.server_that_relays();
+    let (one, two) = (lab.network(Nat::Symmetric), lab.network(Nat::Symmetric));
+    assert_eq!(carried(&origin, (&one, &[]), (&two, &[])), "relay");
+}
+
+#[test]
+#[ignore = "needs root, iproute2 and nftables"]
 fn a_container_is_reached_at_its_hosts_address_without_stun() {
     let mut lab = Lab::new("docker");
     let origin = lab.server(&[]);

@@ -163,9 +163,14 @@ async fn what_is_no_message_is_refused_with_its_reason_and_disturbs_nobody() {
 
 /// A WebSocket as raw bytes, after its upgrade.
 async fn raw_socket(address: SocketAddr) -> TcpStream {
+    upgraded(address, "").await.0
+}
+
+/// A WebSocket whose frames are written by hand, asked for with these headers too; and the answer.
+async fn upgraded(address: SocketAddr, headers: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let upgrade = format!(
-        "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n"
     );
     stream.write_all(upgrade.as_bytes()).await.unwrap();
     let mut head = Vec::new();
@@ -173,7 +178,7 @@ async fn raw_socket(address: SocketAddr) -> TcpStream {
         head.push(stream.read_u8().await.unwrap());
     }
     assert!(head.starts_with(b"HTTP/1.1 101"));
-    stream
+    (stream, String::from_utf8(head).unwrap())
 }
 
 /// Reads to the end of a raw socket: the refusal and the close code, if they came.
@@ -235,6 +240,14 @@ async fn frames_that_break_the_websocket_protocol_are_refused_and_disturb_nobody
         connection.await.unwrap();
     }
     bystanders.are_undisturbed().await;
+}
+
+#[tokio::test]
+async fn no_compression_is_agreed_however_much_it_is_asked_for() {
+    let server = server(|_| ()).await;
+    let asked = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+    let (_socket, head) = upgraded(server.address(), asked).await;
+    assert!(!head.to_lowercase().contains("extensions"), "{head}");
 }
 
 #[tokio::test]

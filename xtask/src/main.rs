@@ -1,10 +1,11 @@
-//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | media-matrix | fuzz | sim`.
+//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | media-matrix | fuzz | sim | deny`.
 //!
 //! It finds or installs what a command needs, does nothing that is already done, and says how long each stage took.
 
 mod bench;
 mod browsers;
 mod build;
+mod deny;
 mod fuzz;
 mod npm;
 mod report;
@@ -32,6 +33,7 @@ usage: cargo xtask COMMAND
                               --help lists the names
   media-matrix                48 kinds of film, each with its pictures numbered and its sound timed, in both browsers
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
+  deny                        licences of all dependencies, and with cargo-deny their sources and advisories, as deny.toml has it
   sim [SCENARIO...]           whole swarms on event queues from one seed; without a name every scenario; --help lists options
 
 CHROMIUM and FIREFOX name other browsers than the system's. BATON_WASM=simd builds only that WASM (quicker turns).
@@ -71,6 +73,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "media-matrix" => return test::media_matrix(rest),
         "fuzz" => fuzz::fuzz(rest)?,
         "sim" => return sim::sim(rest),
+        "deny" => deny::deny()?,
         "help" | "--help" | "-h" => print!("{USAGE}"),
         other => bail!("no such command: {other}\n\n{USAGE}"),
     }

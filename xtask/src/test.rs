@@ -1,7 +1,7 @@
 //! `cargo xtask test`: set-up, then the stages, then one line with the sum.
 
 use crate::report::Totals;
-use crate::{browsers, build, npm, run, wasm};
+use crate::{browsers, build, deny, npm, run, wasm};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -161,6 +161,13 @@ fn lint() -> Result<Totals> {
         wasm::TARGET,
     ];
     check("clippy", &[&client[..], &["--", "-D", "warnings"]].concat())?;
+    totals += match deny::licences() {
+        Ok(()) => Totals::PASSED,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Totals::FAILED
+        }
+    };
     Ok(totals)
 }
 

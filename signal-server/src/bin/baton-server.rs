@@ -30,6 +30,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    tracing::subscriber::set_global_default(config.log.subscriber(std::io::stderr))
+        .context("somebody else logs in this process")?;
     // Listened for before anybody is told that we are here.
     let stop = stop_signal()?;
     let server = Server::bind(config).await?;
@@ -43,9 +45,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
         writeln!(stdout, "STUN and TURN on {address}, UDP and TCP")?;
     }
     stdout.flush()?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     let running = server.start();
     stop.await;
-    eprintln!("stopping: clients are told to come back");
+    tracing::info!("stopping: clients are told to come back");
     running.shut_down().await;
     Ok(())
 }

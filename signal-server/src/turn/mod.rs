@@ -2,6 +2,7 @@
 //!
 //! `relay` decides, this file has the sockets: one task owns the state and hears from all of them.
 
+mod accounts;
 mod allocation;
 pub mod credential;
 mod filter;
@@ -79,6 +80,7 @@ impl Turn {
                 allocations_max: options.turn_allocations_max,
                 user_bytes_per_second: options.turn_user_rate,
                 bytes_per_second: options.turn_rate,
+                log: config.log,
             },
         }))
     }

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::accounts::Accounts;
 use super::allocation::{AGE_MAX, Allocation, CHANNEL_LIFETIME, PERMISSION_LIFETIME, lifetime};
 use super::credential::{self, Secret};
 use super::filter;
 use super::stun::{self, Class, Message, Writer, attribute, method};
-use crate::limits::{AddressKey, Bucket};
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::proxy::Network;
 
@@ -31,6 +32,7 @@ pub struct Settings {
     /// Bytes per second of one user and in all, both directions together.
     pub user_bytes_per_second: u32,
     pub bytes_per_second: u32,
+    pub log: Log,
 }
 
 /// Who speaks to us, and how.
@@ -77,21 +79,13 @@ pub struct Relays {
     allocations: BTreeMap<RelayId, Allocation>,
     by_client: BTreeMap<Client, RelayId>,
     by_relayed: BTreeMap<SocketAddr, RelayId>,
-    users: BTreeMap<String, User>,
-    addresses: BTreeMap<AddressKey, usize>,
-    strangers: BTreeMap<AddressKey, Bucket>,
-    in_all: Bucket,
+    accounts: Accounts,
     next: u64,
     outputs: Vec<Output>,
 }
 
-struct User {
-    allocations: usize,
-    bucket: Bucket,
-}
-
 /// A request that was refused: code and words.
-type Refused = (u16, &'static str);
+pub type Refused = (u16, &'static str);
 /// What answers a proven request: with a message, with nothing yet, or with an error.
 type Work =
     fn(&mut Relays, Instant, Client, &Message<'_>, &Proven) -> Result<Option<Writer>, Refused>;
@@ -99,18 +93,14 @@ type Work =
 impl Relays {
     /// `now` is `unix_s` seconds after 1970.
     pub fn new(settings: Settings, metrics: Arc<Metrics>, now: Instant, unix_s: u64) -> Self {
-        let burst = settings.bytes_per_second.saturating_mul(BURST_S);
         Self {
+            accounts: Accounts::new(&settings, now),
             settings,
             metrics,
             zero: (now, unix_s),
             allocations: BTreeMap::new(),
             by_client: BTreeMap::new(),
             by_relayed: BTreeMap::new(),
-            users: BTreeMap::new(),
-            addresses: BTreeMap::new(),
-            strangers: BTreeMap::new(),
-            in_all: Bucket::full(burst, now),
             next: 1,
             outputs: Vec::new(),
         }
@@ -132,8 +122,7 @@ impl Relays {
         self.allocations.is_empty()
             && self.by_client.is_empty()
             && self.by_relayed.is_empty()
-            && self.users.is_empty()
-            && self.addresses.is_empty()
+            && self.accounts.is_empty()
     }
 
     /// What is to be done, in order.
@@ -150,7 +139,9 @@ impl Relays {
             return;
         };
         match (message.class, message.method) {
-            (Class::Request, method::BINDING) if self.may_answer(now, from) => {
+            (Class::Request, method::BINDING)
+                if self.accounts.may_answer(now, from.address.ip()) =>
+            {
                 let writer = self.success(&message);
                 let writer = writer.address(attribute::XOR_MAPPED_ADDRESS, from.address);
                 self.answer(from, writer.finish());
@@ -188,6 +179,8 @@ impl Relays {
         let bytes = allocation.welcome(relayed);
         self.by_relayed.insert(relayed, relay);
         self.metrics.turn_allocations_total.add(1);
+        let client = self.settings.log.address(to.address.ip());
+        tracing::debug!(relay = relay.0, client, "relay opened");
         self.answer(to, bytes);
     }
 
@@ -230,9 +223,7 @@ impl Relays {
         for relay in over.map(|(relay, _)| *relay).collect::<Vec<_>>() {
             self.remove(relay);
         }
-        // A bucket that had this long is full again.
-        self.strangers
-            .retain(|_, bucket| !bucket.is_idle(Duration::from_secs(60), now));
+        self.accounts.forget(now);
     }
 
     /// Answers a request with what `work` makes of it, once its credential was checked.
@@ -241,7 +232,7 @@ impl Relays {
             Ok(proven) => proven,
             Err((code, reason)) => {
                 // So far it may be anybody, under whatever address.
-                if self.may_answer(now, from) {
+                if self.accounts.may_answer(now, from.address.ip()) {
                     let nonce = self.nonce(from, self.unix_s(now) + NONCE_LIFETIME_S);
                     let writer = Writer::new(Class::Error, message.method, &message.transaction())
                         .error(code, reason)
@@ -261,6 +252,8 @@ impl Relays {
             Ok(Some(writer)) => writer,
             Err((code, reason)) => {
                 self.metrics.turn_refusals_total.add(1);
+                let client = self.settings.log.address(from.address.ip());
+                tracing::debug!(code, reason, client, "relay refused");
                 let writer = Writer::new(Class::Error, message.method, &message.transaction());
                 writer.error(code, reason)
             }
@@ -340,23 +333,13 @@ impl Relays {
         if (family == 2) != self.settings.public.is_ipv6() {
             return Err((440, "no relays of this family"));
         }
-        self.check_quotas(from, proven)?;
+        let (user, address) = (&proven.user, from.address.ip());
+        let in_all = self.allocations.len();
+        self.accounts
+            .open(&self.settings, now, user, address, in_all)?;
         let lifetime = lifetime(message);
         let relay = RelayId(self.next);
         self.next += 1;
-        let burst = self.settings.user_bytes_per_second.saturating_mul(BURST_S);
-        let user = self
-            .users
-            .entry(proven.user.clone())
-            .or_insert_with(|| User {
-                allocations: 0,
-                bucket: Bucket::full(burst, now),
-            });
-        user.allocations += 1;
-        *self
-            .addresses
-            .entry(AddressKey::of(from.address.ip()))
-            .or_default() += 1;
         self.metrics.turn_allocations.add(1);
         self.by_client.insert(from, relay);
         let allocation = Allocation {
@@ -382,24 +365,6 @@ impl Relays {
         if let Some(relay) = there.filter(|relay| !self.allocations[relay].is_live(now)) {
             self.remove(relay);
         }
-    }
-
-    fn check_quotas(&self, from: Client, proven: &Proven) -> Result<(), Refused> {
-        let of_user = self
-            .users
-            .get(&proven.user)
-            .map_or(0, |user| user.allocations);
-        let address = AddressKey::of(from.address.ip());
-        let of_address = self.addresses.get(&address).copied().unwrap_or(0);
-        if of_user >= self.settings.allocations_per_user
-            || of_address >= self.settings.allocations_per_address
-        {
-            return Err((486, "allocation quota reached"));
-        }
-        if self.allocations.len() >= self.settings.allocations_max {
-            return Err((508, "all relays are taken"));
-        }
-        Ok(())
     }
 
     fn refresh(
@@ -524,17 +489,9 @@ impl Relays {
 
     /// Takes bytes from the user's account and the server's.
     fn pays(&mut self, now: Instant, relay: RelayId, bytes: usize) -> bool {
-        let settings = &self.settings;
-        let cost = bytes as u32 + OVERHEAD;
-        let user = self
-            .allocations
-            .get(&relay)
-            .and_then(|it| self.users.get_mut(&it.user));
-        let take = |bucket: &mut Bucket, rate: u32| {
-            bucket.take_many(cost, rate, rate.saturating_mul(BURST_S), now)
-        };
-        let pays = user.is_some_and(|it| take(&mut it.bucket, settings.user_bytes_per_second))
-            && take(&mut self.in_all, settings.bytes_per_second);
+        let allocation = self.allocations.get(&relay);
+        let pays =
+            allocation.is_some_and(|it| self.accounts.pay(&self.settings, now, &it.user, bytes));
         let counter = if pays {
             &self.metrics.turn_bytes_total
         } else {
@@ -592,25 +549,11 @@ impl Relays {
         if let Some(relayed) = allocation.relayed {
             self.by_relayed.remove(&relayed);
         }
-        release(&mut self.users, &allocation.user, |user| {
-            &mut user.allocations
-        });
-        let address = AddressKey::of(allocation.client.address.ip());
-        release(&mut self.addresses, &address, |count| count);
+        self.accounts
+            .close(&allocation.user, allocation.client.address.ip());
         self.metrics.turn_allocations.add(-1);
+        tracing::debug!(relay = relay.0, "relay closed");
         self.outputs.push(Output::Close(relay));
-    }
-
-    /// Whether an unproven client gets an answer: under a false address it would hit somebody else.
-    fn may_answer(&mut self, now: Instant, from: Client) -> bool {
-        if self.strangers.len() >= STRANGERS_MAX {
-            self.strangers.clear();
-        }
-        let bucket = self
-            .strangers
-            .entry(AddressKey::of(from.address.ip()))
-            .or_insert_with(|| Bucket::full(STRANGER_BURST, now));
-        bucket.take(STRANGER_PER_SECOND, STRANGER_BURST, now)
     }
 
     fn nonce(&self, from: Client, until_unix_s: u64) -> String {
@@ -654,28 +597,9 @@ struct Proven {
     key: [u8; 16],
 }
 
-/// Takes one from a count, and the entry away with the last.
-fn release<K: Ord, V>(counts: &mut BTreeMap<K, V>, key: &K, count: fn(&mut V) -> &mut usize) {
-    if let Some(value) = counts.get_mut(key) {
-        *count(value) -= 1;
-        if *count(value) == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
 /// What clients say their credential is for.
 pub const REALM: &str = "baton";
 const UDP: u8 = 17;
 const NONCE_LIFETIME_S: u64 = 3600;
 /// Permissions, and channels, of one allocation: a peer connection has one peer of at most 64 candidates.
 const PEERS_MAX: usize = 64;
-/// Seconds of its rate that an account holds.
-const BURST_S: u32 = 2;
-/// Bytes of IP, UDP and channel headers, which the line carries too.
-const OVERHEAD: u32 = 32;
-/// Answers to whoever did not prove itself, per address: two hundred viewers of one school begin in the same ten seconds.
-const STRANGER_PER_SECOND: u32 = 200;
-const STRANGER_BURST: u32 = 1000;
-/// Addresses whose answers are counted, about 100 bytes each. When there are more, all begin anew.
-const STRANGERS_MAX: usize = 65_536;

@@ -36,6 +36,7 @@ fn world(change: impl FnOnce(&mut Settings)) -> World {
         allocations_max: 4,
         user_bytes_per_second: 10_000,
         bytes_per_second: 50_000,
+        log: crate::Config::local().log,
     };
     change(&mut settings);
     let zero = Instant::now();
