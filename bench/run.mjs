@@ -1,7 +1,7 @@
 // node run.mjs [NAME …] [--runs N] [--only SYSTEM,…] [--megabytes N] [--storage memory]
 // Measures, prints progress on stderr and one table on stdout.
 import { bulk } from './cases/bulk.mjs';
-import { eight, four } from './cases/crowd.mjs';
+import { eight, four, six } from './cases/crowd.mjs';
 import { gone } from './cases/gone.mjs';
 import { link } from './cases/link.mjs';
 import { seek, seekShaped } from './cases/seek.mjs';
@@ -19,6 +19,7 @@ const CASES = {
   gone,
   bulk,
   four,
+  six,
   eight,
   weight,
   link,

@@ -1,26 +1,28 @@
-// Several viewers open the link at the same moment, play, and stay until all have everything.
+// Several viewers open the link, at the same moment or one after the other, play, and stay until all have everything.
 // Both systems' bytes are the browsers' own count of what the data channels carried.
 import { channelBytes, firstPicture } from '../lib/browser.mjs';
 import { film } from '../lib/media.mjs';
 import { median, met, percent, time, times } from '../lib/numbers.mjs';
-import { alternate, progress } from '../lib/rounds.mjs';
+import { alternate, pause, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
 import { baton, untilComplete, webtorrent } from '../lib/systems.mjs';
 
-export const four = { about: 'four viewers at once of one seeder', run: (options) => crowd(4, options, 1.5) };
-export const eight = { about: 'eight viewers at once of one seeder', run: (options) => crowd(8, options, null) };
+export const four = { about: 'four viewers at once of one seeder', run: (options) => crowd(4, 0, options, 1.5) };
+export const six = { about: 'six viewers of one seeder, five seconds apart', run: (options) => crowd(6, 5, options, 1.3) };
+export const eight = { about: 'eight viewers at once of one seeder', run: (options) => crowd(8, 0, options, 1.5) };
 
-async function crowd(viewers, { runs, systems }, bar) {
+async function crowd(viewers, apart_s, { runs, systems }, bar) {
+  const who = `${viewers} viewers ${apart_s > 0 ? `${apart_s} s apart` : 'at once'}`;
   const { path, bytes } = await film('start');
   const stage = await Stage.loopback();
   const others = { baton: [], webtorrent: [] };
   try {
-    progress(`${viewers} viewers at once`);
+    progress(who);
     const contenders = [baton, webtorrent].filter((it) => systems.has(it.key));
     const entrants = contenders.map((system) => ({
       key: system.key,
       run: async () => {
-        const { copies, ...rest } = await once(stage, system, path, bytes, viewers);
+        const { copies, ...rest } = await once(stage, system, path, bytes, viewers, apart_s);
         others[system.key].push(rest);
         return copies;
       },
@@ -34,12 +36,12 @@ async function crowd(viewers, { runs, systems }, bar) {
     };
     return [
       {
-        figure: `${viewers} viewers at once: copies sent by the seeder, share from viewers, until all have all, stalls`,
+        figure: `${who}: copies sent by the seeder, share from viewers, until all have all, stalls`,
         ours: shown(ours, others.baton),
         rivals: `WebTorrent ${shown(rival, others.webtorrent)}`,
         ratio: times(ours, rival, 'WebTorrent'),
-        bar: bar === null ? '–' : `≤ ${bar} copies`,
-        met: bar === null ? null : met(ours, ours <= bar),
+        bar: `≤ ${bar} copies`,
+        met: met(ours, ours <= bar),
       },
     ];
   } finally {
@@ -47,7 +49,7 @@ async function crowd(viewers, { runs, systems }, bar) {
   }
 }
 
-async function once(stage, system, path, bytes, viewers) {
+async function once(stage, system, path, bytes, viewers, apart_s) {
   const { tab: seeder, memory } = await system.publish(stage, path);
   const tabs = [];
   try {
@@ -58,6 +60,7 @@ async function once(stage, system, path, bytes, viewers) {
     const began = performance.now();
     await Promise.all(
       tabs.map(async (tab, at) => {
+        await pause(1000 * apart_s * at);
         const ms = await firstPicture(tab, memory, `${system.name}: viewer ${at + 1}`);
         await channelBytes(tab);
         await untilComplete(system, tab);
