@@ -14,6 +14,7 @@ mod headers;
 mod http;
 mod limits;
 mod metrics;
+mod names;
 mod proxy;
 mod queue;
 mod ranking;

@@ -26,6 +26,7 @@ use crate::limits::{
     Account, Addresses, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S, Place,
 };
 use crate::metrics::Metrics;
+use crate::names::Names;
 use crate::proxy::is_trusted;
 use crate::rooms::Rooms;
 use crate::tls::Tls;
@@ -36,6 +37,7 @@ use crate::turn::{Ices, Turn};
 pub struct App {
     pub config: Config,
     pub bus: Bus,
+    pub names: Names,
     pub addresses: Addresses,
     pub metrics: Arc<Metrics>,
     pub assets: Assets,
@@ -106,6 +108,7 @@ impl Server {
         let app = App {
             ices: Ices::new(config.ice.clone(), turn.as_ref(), secret),
             bus: Bus::Memory(Rooms::new(metrics.clone(), config.limits.swarm_peers_max)),
+            names: Names::new(metrics.clone()),
             addresses: Addresses::default(),
             metrics,
             assets,
