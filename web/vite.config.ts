@@ -27,6 +27,7 @@ export default defineConfig(({ mode }) => {
         input: {
           index: here('index.html'),
           embed: here('embed.html'),
+          tv: here('tv.html'),
           client: here('src/client.ts'),
         },
         preserveEntrySignatures: 'allow-extension',

@@ -54,6 +54,15 @@ pub struct ShareSpec {
     pub size: u64,
 }
 
+/// What a viewer may use of this machine.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Means {
+    /// Whether what comes is kept on disk where that is possible.
+    pub keep: bool,
+    /// Whether there is little of everything: a television.
+    pub small: bool,
+}
+
 /// News for the worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToWorker {
@@ -68,8 +77,7 @@ pub enum ToWorker {
         stream: StreamNumber,
         peer_seed: [u8; 32],
         fragment: String,
-        /// Whether what comes is kept on disk where that is possible.
-        keep: bool,
+        means: Means,
     },
     /// Somebody wants to look at it: start the media engine.
     Attach {

@@ -2,6 +2,7 @@
 import { test as base, expect, type Browser, type TestInfo } from '@playwright/test';
 import { rmSync } from 'node:fs';
 import { FIREFOX_DOWNLOADS, launchBrowser, type BrowserName } from './browsers.ts';
+import { OldEngine, type Tv, type Version } from './old_engine.ts';
 import { Peer, type PeerOptions } from './peer.ts';
 import { Proxy } from './proxy.ts';
 import { Server } from './server.ts';
@@ -13,12 +14,20 @@ export { NETWORK_MESSAGES, Peer, type Stats } from './peer.ts';
 interface TestFixtures {
   /** A fresh profile with one page; see `PeerOptions` for another browser or another process. */
   newPeer(options?: PeerOptions): Promise<Peer>;
+  /** A television: a page in a real Chromium of 2019 or 2020. */
+  newTv(version: Version, options?: TvOptions): Promise<Tv>;
   /** A server of the test's own, which it may stop. */
   newServer(args?: string[]): Promise<Server>;
   /** A wire tap before a server: it hears all that browsers send there, and may cut the line. */
   newProxy(server: Server): Promise<Proxy>;
   /** A web site of another origin. */
   newSite(): Promise<Site>;
+}
+
+export interface TvOptions {
+  /** As `PeerOptions.base`. */
+  base?: string;
+  size?: { width: number; height: number };
 }
 
 interface WorkerFixtures {
@@ -84,6 +93,28 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
       return site;
     });
     for (const site of sites) await site.stop();
+  },
+
+  newTv: async ({ server, newServer: _, newProxy: _p }, use, info) => {
+    const tvs: Tv[] = [];
+    await use(async (version, options = {}) => {
+      // A process for each: Chromium 79 now and then crashes a page when another one of its process is closed.
+      const engine = await OldEngine.launch(version);
+      const tv = await engine.newTv(options.base ?? server.url, options.size);
+      tvs.push(tv);
+      return tv;
+    });
+    const problems = tvs.flatMap((tv) => tv.unexpected().map(({ kind, text, where }) => `Chromium ${tv.engine.version}, ${kind}: ${text}\n  ${where}`));
+    for (const [index, tv] of tvs.entries()) {
+      if (failed(info) || problems.length > 0) {
+        const name = `tv-${index}-${tv.engine.version}`;
+        const picture = await tv.picture().catch(() => null);
+        if (picture) await info.attach(`${name}.png`, { body: picture, contentType: 'image/png' });
+        console.log(`── ${name}\n${await tv.described().catch(String)}`);
+      }
+      await tv.close();
+    }
+    expect(problems, 'televisions complain').toEqual([]);
   },
 
   // It depends on the other three so that pages close before what they talk to.

@@ -26,7 +26,8 @@ pub use description::{
 };
 pub use join::{Join, JoinError, join_bytes};
 pub use message::{
-    Candidate, ClientMessage, DecodeError, IceServer, Refusal, Report, ServerMessage, Signature,
+    Candidate, ClientMessage, DecodeError, Finding, IceServer, Refusal, Report, ServerMessage,
+    Signature, Ticket,
 };
 pub use offers::Offers;
 
@@ -50,3 +51,5 @@ pub const BLOB_MAX: usize = 4096;
 /// How far a Join's time may be from the server's, either way. Long enough for clocks nobody sets, short enough that a Join read off
 /// a plain-HTTP network soon opens nothing.
 pub const JOIN_CLOCK_TOLERANCE_S: u64 = 600;
+/// Short names are below this: three characters of five bits.
+pub const NAMES: u16 = 1 << 15;

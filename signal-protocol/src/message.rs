@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{BLOB_MAX, CLIENT_MESSAGE_MAX, Join, PeerId, SERVER_MESSAGE_MAX, VERSION};
 
-/// From a client to the server. Kinds 0–4, in this order.
+/// From a client to the server. Kinds 0–6, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientMessage {
     /// The first message, and never a later one.
@@ -26,9 +26,13 @@ pub enum ClientMessage {
     Report(Report),
     /// Goodbye. The server forgets the peer at once and closes.
     Leave,
+    /// Give me a short name under which [`Find`](Self::Find) finds this ticket for a while. A later one takes the place of an earlier one.
+    Name { ticket: Ticket },
+    /// Which ticket has this name? The only message that may come before Join.
+    Find { name: u16 },
 }
 
-/// From the server to a client. Kinds 0–6, in this order.
+/// From the server to a client. Kinds 0–8, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerMessage {
     /// The answer to a good Join, in the same turn.
@@ -62,6 +66,23 @@ pub enum ServerMessage {
     GoingAway { retry_ms: u32 },
     /// Nothing new; shows that the server is there.
     Alive,
+    /// The answer to Name: below 32,768; `None` if there is none to give at the moment.
+    Named { name: Option<u16>, lasts_s: u16 },
+    /// The answer to Find.
+    Found(Finding),
+}
+
+/// What a short name leads to: enough to join the room in which two devices meet to pair (docs/remote.md), and no secret of theirs.
+pub type Ticket = [u8; 32];
+
+/// What became of a Find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finding {
+    Here(Ticket),
+    /// No such name; or it has expired, or was found as often as it may be.
+    Nobody,
+    /// This address asked for too many names.
+    TooMany,
 }
 
 /// A STUN or TURN server, in the words of RTCIceServer.
@@ -154,7 +175,7 @@ pub enum DecodeError {
 }
 
 impl ClientMessage {
-    const KINDS: u8 = 5;
+    const KINDS: u8 = 7;
 
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
@@ -171,14 +192,19 @@ impl ClientMessage {
             .0;
         match &message {
             Self::Relay { blob, .. } => blob_len(blob)?,
-            Self::Join(_) | Self::More | Self::Report(_) | Self::Leave => {}
+            Self::Join(_)
+            | Self::More
+            | Self::Report(_)
+            | Self::Leave
+            | Self::Name { .. }
+            | Self::Find { .. } => {}
         }
         Ok(message)
     }
 }
 
 impl ServerMessage {
-    const KINDS: u8 = 7;
+    const KINDS: u8 = 9;
 
     pub fn encode(&self) -> Vec<u8> {
         encode(self)

@@ -67,6 +67,15 @@ fn client_messages_have_golden_bytes() {
         "03f40303a09c01"
     );
     assert_eq!(hex(&ClientMessage::Leave.encode()), "04");
+    let ticket = [0xee; 32];
+    assert_eq!(
+        hex(&ClientMessage::Name { ticket }.encode()),
+        format!("05{}", "ee".repeat(32))
+    );
+    assert_eq!(
+        hex(&ClientMessage::Find { name: 32_767 }.encode()),
+        "06ffff01"
+    );
 }
 
 #[test]
@@ -119,6 +128,24 @@ fn server_messages_have_golden_bytes() {
         "05e807"
     );
     assert_eq!(hex(&ServerMessage::Alive.encode()), "06");
+    let named = |name| hex(&ServerMessage::Named { name, lasts_s: 120 }.encode());
+    assert_eq!(
+        [named(None), named(Some(300))],
+        ["070078".to_owned(), "0701ac0278".to_owned()]
+    );
+    let found = |finding| hex(&ServerMessage::Found(finding).encode());
+    assert_eq!(
+        [
+            found(Finding::Here([1; 32])),
+            found(Finding::Nobody),
+            found(Finding::TooMany)
+        ],
+        [
+            format!("0800{}", "01".repeat(32)),
+            "0801".to_owned(),
+            "0802".to_owned()
+        ]
+    );
 }
 
 #[test]
@@ -228,12 +255,12 @@ fn another_version_is_told_apart_from_garbage() {
 fn broken_messages_say_what_is_wrong_with_them() {
     assert_eq!(ClientMessage::decode(&[]), Err(DecodeError::Empty));
     assert_eq!(
-        ClientMessage::decode(&[5]),
-        Err(DecodeError::UnknownKind(5))
+        ClientMessage::decode(&[7]),
+        Err(DecodeError::UnknownKind(7))
     );
     assert_eq!(
-        ServerMessage::decode(&[7, 1, 2]),
-        Err(DecodeError::UnknownKind(7))
+        ServerMessage::decode(&[9, 1, 2]),
+        Err(DecodeError::UnknownKind(9))
     );
     assert_eq!(ClientMessage::decode(&[1; 20]), Err(DecodeError::Fields(1)));
     // A length of 2^64 - 1 with three bytes behind it.

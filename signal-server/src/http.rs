@@ -158,6 +158,7 @@ fn find(app: &App, path: &str, request: &HeaderMap) -> (Kind, Response<Body>) {
     let (kind, name) = match name {
         "" | "index.html" => (Kind::Page, "index.html"),
         "embed" | "embed/" | "embed.html" => (Kind::Embed, "embed.html"),
+        "tv" | "tv/" | "tv.html" => (Kind::Page, "tv.html"),
         "client.js" | "client.d.ts" => (Kind::Shared, name),
         _ if name.starts_with("assets/") => (Kind::Shared, name),
         _ if app.assets.get(name).is_some() => (Kind::Plain, name),

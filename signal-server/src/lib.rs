@@ -15,6 +15,7 @@ mod http;
 mod limits;
 pub mod log;
 mod metrics;
+mod names;
 mod proxy;
 mod queue;
 mod ranking;

@@ -96,6 +96,11 @@ metrics! {
     turn_refusals_total: Counter, "baton_turn_refusals_total" / 1, "Requests for relays refused: quotas, filtered addresses, expired credentials.";
     turn_bytes_total: Counter, "baton_turn_bytes_total" / 1, "Bytes relayed, either way.";
     turn_dropped_bytes_total: Counter, "baton_turn_dropped_bytes_total" / 1, "Bytes not relayed: over a user's rate or the server's.";
+    names: Gauge, "baton_names" / 1, "Short names of devices that wait to be paired.";
+    names_total: Counter, "baton_names_total" / 1, "Short names given.";
+    names_found_total: Counter, "baton_names_found_total" / 1, "Short names that somebody asked for, and that led to a device.";
+    names_unknown_total: Counter, "baton_names_unknown_total" / 1, "Short names that somebody asked for, and that nobody has.";
+    names_refused_total: Counter, "baton_names_refused_total" / 1, "Questions about short names not answered: too many from one address, or none free.";
     origins_refused_total: Counter, "baton_origins_refused_total" / 1, "WebSockets refused for their Origin.";
 }
 

@@ -27,6 +27,7 @@ use crate::limits::{
     HTTP2_SEND_BUFFER, HTTP2_STREAMS_MAX, Place,
 };
 use crate::metrics::Metrics;
+use crate::names::Names;
 use crate::proxy::is_trusted;
 use crate::rooms::Rooms;
 use crate::tls::{self, Tls};
@@ -37,6 +38,7 @@ use crate::turn::{Ices, Turn};
 pub struct App {
     pub config: Config,
     pub bus: Bus,
+    pub names: Names,
     pub addresses: Addresses,
     pub metrics: Arc<Metrics>,
     pub assets: Assets,
@@ -107,6 +109,7 @@ impl Server {
         let app = App {
             ices: Ices::new(config.ice.clone(), turn.as_ref(), secret),
             bus: Bus::Memory(Rooms::new(metrics.clone(), config.limits.swarm_peers_max)),
+            names: Names::new(metrics.clone()),
             addresses: Addresses::default(),
             metrics,
             assets,

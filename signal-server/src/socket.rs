@@ -20,6 +20,7 @@ use tungstenite::error::Error as WebSocketError;
 
 use crate::limits::{Account, Bucket, LINGERING_PER_ADDRESS, Place};
 use crate::metrics::{refusal_name, unix_s};
+use crate::names;
 use crate::queue::Queue;
 use crate::ranking;
 use crate::rooms::{Delivery, Hangup, Line, Member};
@@ -125,7 +126,8 @@ impl Session {
         );
         let mut closing = self.app.sessions.watch();
         let join = tokio::select! {
-            join = self.await_join(limits.join_timeout) => join?,
+            join = timeout(limits.join_timeout, self.await_join(guest.address)) =>
+                join.unwrap_or(Err(End::Refused(Refusal::Idle)))?,
             () = closed(&mut closing) => return Err(End::GoingAway),
         };
         let (membership, queue) = self.join(join, guest, place).await?;
@@ -135,7 +137,7 @@ impl Session {
         loop {
             let hangup = self.hangup.clone();
             tokio::select! {
-                message = self.receive() => self.handle(message?, &membership).await?,
+                message = self.receive() => self.handle(message?, &membership, guest.address).await?,
                 frames = queue.frames() => self.send_all(frames).await?,
                 _ = keepalive.tick() => self.keep_alive(limits.keepalive).await?,
                 reason = hangup.wait() => return Err(End::Refused(reason)),
@@ -144,14 +146,21 @@ impl Session {
         }
     }
 
-    async fn await_join(&mut self, patience: Duration) -> Result<Join, End> {
-        match timeout(patience, self.receive()).await {
-            Ok(Ok(ClientMessage::Join(join))) => Ok(join),
-            Ok(Ok(ClientMessage::Leave)) => Err(End::Closed),
-            Ok(Ok(_)) => Err(End::Refused(Refusal::Order)),
-            Ok(Err(end)) => Err(end),
-            Err(_) => Err(End::Refused(Refusal::Idle)),
+    async fn await_join(&mut self, address: IpAddr) -> Result<Join, End> {
+        loop {
+            match self.receive().await? {
+                ClientMessage::Join(join) => return Ok(join),
+                ClientMessage::Leave => return Err(End::Closed),
+                // Who it joins depends on what is found.
+                ClientMessage::Find { name } => self.find(name, address).await?,
+                _ => return Err(End::Refused(Refusal::Order)),
+            }
         }
+    }
+
+    async fn find(&mut self, name: u16, address: IpAddr) -> Result<(), End> {
+        let found = self.app.names.find(name, address, Instant::now()).await;
+        self.say(&ServerMessage::Found(found)).await
     }
 
     /// Checks the Join, enters the room and says Welcome, all in one turn.
@@ -250,8 +259,18 @@ impl Session {
         }
     }
 
-    async fn handle(&mut self, message: ClientMessage, membership: &Membership) -> Result<(), End> {
-        let Membership { swarm, peer, .. } = membership;
+    async fn handle(
+        &mut self,
+        message: ClientMessage,
+        membership: &Membership,
+        address: IpAddr,
+    ) -> Result<(), End> {
+        let Membership {
+            swarm,
+            peer,
+            connection,
+            ..
+        } = membership;
         match message {
             ClientMessage::Relay { to, blob } => {
                 let frame = Bytes::from(ServerMessage::Relay { from: *peer, blob }.encode());
@@ -274,6 +293,15 @@ impl Session {
                 self.say(&ServerMessage::Candidates(candidates)).await?;
             }
             ClientMessage::Report(report) => self.app.bus.report(swarm, peer, report).await,
+            ClientMessage::Name { ticket } => {
+                let names = &self.app.names;
+                let name = names
+                    .name(ticket, *connection, address, Instant::now())
+                    .await;
+                let lasts_s = names::LASTS.as_secs() as u16;
+                self.say(&ServerMessage::Named { name, lasts_s }).await?;
+            }
+            ClientMessage::Find { name } => self.find(name, address).await?,
             ClientMessage::Leave => return Err(End::Closed),
             ClientMessage::Join(_) => return Err(End::Refused(Refusal::Order)),
         }
@@ -490,6 +518,7 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.app.bus.leave(&self.swarm, &self.peer, self.connection);
+        self.app.names.forget(self.connection);
     }
 }
 

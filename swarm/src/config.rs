@@ -48,6 +48,20 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// For a television: a slow processor, little memory, nothing kept. It fetches what it plays and passes that on, to few and not fast: each
+    /// megabyte costs a tenth of a second of a desktop's core, and a television has a third of one.
+    pub fn television() -> Self {
+        Config {
+            background: false,
+            peers_max: 8,
+            peers_wanted: 6,
+            upload_bytes_per_second: Some(512 * 1024),
+            ..Config::default()
+        }
+    }
+}
+
 /// Pieces of one stream: 1 TiB. The head is signed by the publisher, but tables must not grow to what it dreams of.
 pub(crate) const PIECES_MAX: u32 = 1 << 20;
 /// Pieces of lane 0: a hundred versions of the longest manifest. They are looked through at every turn.

@@ -4,5 +4,6 @@ pub mod http;
 pub mod lab;
 pub mod middle;
 pub mod native;
+pub mod remote;
 pub mod signalling;
 pub mod tap;

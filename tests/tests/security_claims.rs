@@ -13,6 +13,7 @@ fn every_test_that_security_md_names_exists() {
         "content",
         "swarm",
         "signal-protocol",
+        "remote",
         "signal-server",
         "client-wasm",
         "tests",

@@ -149,6 +149,7 @@ export const htmlWords: Record<string, string> = {
   card: 'Drop a film, pass the link, watch at once.',
   stage: 'Stage',
   noscript: 'Baton runs in the browser and needs JavaScript.',
+  old: 'This browser is too old for Baton: it needs one of 2020 or later, on a TV webOS 6 or Tizen 6.5.',
 };
 
 export const messages = {
@@ -230,6 +231,7 @@ export const messages = {
     reload: 'Reload',
     pasteAgain: 'Paste the link again',
     shareOwn: 'Share a film of your own',
+    playOnTv: 'Play on TV',
   },
 
   player: {

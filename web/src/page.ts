@@ -1,4 +1,4 @@
-/** Entry of both pages. First the engine, then the user interface: neither waits for the other. */
+/** Entry of all pages. First the engine, then the user interface: neither waits for the other. */
 import { begin, session, theVideo } from './session';
 
 /** Most films show their picture before this; what takes longer wants its words, milliseconds. */
@@ -6,12 +6,19 @@ const PATIENCE_MS = 350;
 /** After the picture, milliseconds: the decoder, and whoever jumps at once, have the first moment (it took 0.07 s from such a jump). */
 const MOMENT_MS = 300;
 
-begin();
-if (session.link === '') showInterface();
-else afterPicture(showInterface);
+if (session.tv && location.hash.length > 1) {
+  // A telephone's camera read what the television shows: nothing is watched here.
+  document.getElementById('too-old')?.remove();
+  void import('./remote/page').then(({ draw }) => draw());
+} else {
+  begin();
+  if (session.tv) void import('./tv/main').then(({ draw }) => draw());
+  else if (session.link === '') showInterface();
+  else afterPicture(showInterface);
+}
 
 function showInterface(): void {
-  void import('./ui/app');
+  void import('./ui/app').then(({ draw }) => draw());
 }
 
 /**

@@ -35,6 +35,8 @@ export const session = {
   /** The engine did not start. */
   problem: null as Problem | null,
   embedded: document.documentElement.hasAttribute('data-embed'),
+  /** This is a television's page: what it shows is not in its address. */
+  tv: document.documentElement.hasAttribute('data-tv'),
 };
 
 let watcher: () => void = () => undefined;
@@ -50,7 +52,9 @@ export function onSessionChange(listener: () => void): void {
 
 export function begin(): void {
   window.baton = baton;
-  warmUp(location.hash.length > 1);
+  // Whatever comes now can speak for itself.
+  document.getElementById('too-old')?.remove();
+  warmUp(location.hash.length > 1 && !session.tv);
   followAddress();
   addEventListener('hashchange', followAddress);
   addEventListener('error', (event) => engineStopped(event.error));
@@ -113,7 +117,7 @@ export function linkIn(text: string): { origin: string; fragment: string } | nul
 
 async function startEngine(): Promise<void> {
   try {
-    baton.client = await startClient();
+    baton.client = await startClient(session.tv ? { storage: 'memory', means: 'tv' } : {});
     session.problem = broken;
   } catch (error) {
     session.problem = bootProblem(error);
@@ -136,11 +140,16 @@ function bootProblem(error: unknown): Problem {
 }
 
 function followAddress(): void {
-  const fragment = location.hash.slice(1);
+  const fragment = session.tv ? '' : location.hash.slice(1);
+  openLink(fragment === '' ? '' : `${location.origin}/#${fragment}`);
+}
+
+/** Watches this link instead of what was watched; '': nothing. */
+export function openLink(link: string): void {
   baton.view?.close();
   baton.view = null;
   if (baton.client) session.problem = broken;
-  session.link = fragment === '' ? '' : `${location.origin}/#${fragment}`;
+  session.link = link;
   // The style sheet shows the stage by this, before any other script is here.
   document.documentElement.dataset.view = session.link === '' ? 'share' : 'watch';
   openView();
@@ -150,7 +159,7 @@ function followAddress(): void {
 function openView(): void {
   if (!baton.client || session.link === '' || baton.view) return;
   try {
-    baton.view = baton.client.open(location.href);
+    baton.view = baton.client.open(session.link);
     baton.view.attach(theVideo());
   } catch (error) {
     session.problem = { code: 'bad-link', detail: String(error) };

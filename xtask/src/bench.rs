@@ -1,6 +1,6 @@
 //! `cargo xtask bench [NAME …]`: a release build, then bench/run.mjs, which measures and prints.
 
-use crate::{browsers, build, npm, run};
+use crate::{browsers, build, engines, npm, run};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -14,6 +14,9 @@ pub fn bench(arguments: &[String]) -> Result<()> {
     }
     if arguments == ["media"] {
         return media();
+    }
+    if arguments == ["tv"] {
+        return tv();
     }
     let folder = run::root().join("bench");
     let script = folder.join("run.mjs");
@@ -56,6 +59,22 @@ pub fn native(arguments: &[String]) -> Result<()> {
                 "--",
             ])
             .args(arguments),
+    )
+}
+
+/// What a 1080p film of 8 Mbit/s costs Chromium 79, by thread (docs/tv.md).
+fn tv() -> Result<()> {
+    build::everything(build::Profile::Release)?;
+    engines::ensure()?;
+    let folder = run::root().join("playwright");
+    npm::install(&folder)?;
+    run::run(
+        browsers::ensure()?
+            .to(run::command("node"))
+            .args(["node_modules/@playwright/test/cli.js", "test"])
+            .args(["tests/tv_bench.spec.ts", "--project=chromium"])
+            .env("BATON_BENCH_TV", "1")
+            .current_dir(folder),
     )
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: WASM twice, the web app, its compressed copies, the server around it.
+//! `cargo xtask build`: WASM, the web app, its compressed copies, the server around it.
 
 use crate::stamp::Inputs;
 use crate::{npm, run, wasm};
@@ -22,12 +22,14 @@ impl Profile {
 ///
 /// Build, tests and clippy name the same set, so that dependencies get the same features and are compiled once. The web
 /// app is embedded in dev builds too (`debug-embed`): the server works wherever it is put.
-pub const NATIVE: [&str; 7] = [
+pub const NATIVE: [&str; 9] = [
     "--workspace",
     "--exclude",
     "xtask",
     "--exclude",
     "baton-client-wasm",
+    "--exclude",
+    "baton-remote-wasm",
     "--features",
     "rust-embed/debug-embed",
 ];

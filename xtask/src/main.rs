@@ -6,6 +6,7 @@ mod bench;
 mod browsers;
 mod build;
 mod deny;
+mod engines;
 mod fuzz;
 mod npm;
 mod report;
@@ -29,7 +30,7 @@ usage: cargo xtask COMMAND
                               lint native wasm web browsers
   soak [--minutes N]          what takes too long, or root, for every run: 30 native peers, one killed each second, and the publisher too;
                               address translation with a real coturn; N minutes of one to one with the memory held (10)
-  bench [NAME...]             measure, us and the rivals in turn; without a name everything; `media` is the remuxer alone;
+  bench [NAME...]             measure, us and the rivals in turn; without a name everything; `media` is the remuxer alone, `tv` a film in Chromium 79;
                               --help lists the names
   media-matrix                48 kinds of film, each with its pictures numbered and its sound timed, in both browsers
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles

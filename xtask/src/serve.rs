@@ -19,9 +19,13 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         Ipv4Addr::LOCALHOST
     };
     if options.lan {
-        println!("On a phone, a TV or another computer in this network type one of these:");
-        for address in lan_addresses() {
+        println!("On a phone or another computer in this network type one of these:");
+        let addresses = lan_addresses();
+        for address in &addresses {
             println!("  http://{address}:{}", options.port);
+        }
+        if let Some(address) = addresses.first() {
+            println!("On a TV: http://{address}:{}/tv", options.port);
         }
     }
     let mut server = run::command(&server.to_string_lossy());

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: set-up, then the stages, then one line with the sum.
 
 use crate::report::Totals;
-use crate::{browsers, build, deny, npm, run, wasm};
+use crate::{browsers, build, deny, engines, npm, run, wasm};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -157,6 +157,8 @@ fn lint() -> Result<Totals> {
         "--quiet",
         "--package",
         "baton-client-wasm",
+        "--package",
+        "baton-remote-wasm",
         "--target",
         wasm::TARGET,
     ];
@@ -263,6 +265,7 @@ fn in_browsers(arguments: &[String]) -> Result<Totals> {
 fn in_browsers_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<Totals> {
     let folder = run::root().join("playwright");
     let browsers = browsers::ensure()?;
+    engines::ensure()?;
     npm::install(&folder)?;
     let (_, success) = tee(&mut npm::script(&folder, "check"))?;
     let mut totals = if success {

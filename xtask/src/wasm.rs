@@ -1,4 +1,5 @@
-//! The client as WebAssembly, twice: `mvp` for TV engines of 2021 (WebAssembly 1.0) and `simd` for today's browsers.
+//! The client as WebAssembly, twice: `mvp` for TV engines of 2021 (WebAssembly 1.0) and `simd` for today's browsers; and the
+//! remote control, once, as `mvp` for all.
 //!
 //! rustc's precompiled standard library uses instructions that Chromium 79 lacks, whatever flags our own code gets.
 //! So the mvp build lowers them with wasm-opt before wasm-bindgen looks at the module, and a validator that knows
@@ -13,8 +14,23 @@ use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{Parser, Payload, ValType, Validator, WasmFeatures};
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
-const PACKAGE: &str = "baton-client-wasm";
-const CRATE: &str = "baton_client_wasm";
+
+/// A crate that becomes a module of its own.
+struct Module {
+    package: &'static str,
+    /// Of the files that it becomes, and of the folder for what there is once only.
+    name: &'static str,
+}
+
+const CLIENT: Module = Module {
+    package: "baton-client-wasm",
+    name: "baton",
+};
+
+const REMOTE: Module = Module {
+    package: "baton-remote-wasm",
+    name: "remote",
+};
 
 /// One of the two builds; the page chooses when it starts.
 #[derive(Clone, Copy, PartialEq)]
@@ -80,9 +96,9 @@ impl Flavour {
     }
 }
 
-/// Where the web app imports the builds from: `web/src/wasm/{mvp,simd}/`.
-fn out_dir(flavour: Flavour) -> PathBuf {
-    run::root().join("web/src/wasm").join(flavour.recipe().name)
+/// Where the web app imports the builds from: `web/src/wasm/{mvp,simd,remote}/`.
+fn out_dir(folder: &str) -> PathBuf {
+    run::root().join("web/src/wasm").join(folder)
 }
 
 /// Both builds side by side: linking is one thread's work. Returns whether anything changed.
@@ -96,18 +112,24 @@ pub fn build() -> Result<bool> {
         let only = std::env::var("BATON_WASM").unwrap_or_default();
         let named = only.is_empty() || only == flavour.recipe().name;
         // The web app imports both, so an old one has to do, but not none.
-        named || !out_dir(flavour).join("baton_bg.wasm").is_file()
+        named
+            || !out_dir(flavour.recipe().name)
+                .join("baton_bg.wasm")
+                .is_file()
     };
     let one = |flavour| {
         if wanted(flavour) {
-            build_one(flavour)
+            let recipe = flavour.recipe();
+            build_one(&CLIENT, recipe, recipe.name)
         } else {
             Ok(false)
         }
     };
     std::thread::scope(|scope| {
         let simd = scope.spawn(|| one(Flavour::Simd));
-        let mvp = one(Flavour::Mvp);
+        // Behind the client's, in whose folder its dependencies are compiled already.
+        let mvp = one(Flavour::Mvp)
+            .and_then(|client| Ok(build_one(&REMOTE, &MVP, REMOTE.name)? | client));
         let simd = simd
             .join()
             .map_err(|_| anyhow!("the simd build panicked"))?;
@@ -145,12 +167,11 @@ fn check_bindgen_version() -> Result<()> {
     Ok(())
 }
 
-fn build_one(flavour: Flavour) -> Result<bool> {
-    let recipe = flavour.recipe();
-    let built = compile(recipe)?;
-    let out = out_dir(flavour);
-    let glue = out.join("baton.js");
-    let module = out.join("baton_bg.wasm");
+fn build_one(module: &Module, recipe: &Recipe, folder: &str) -> Result<bool> {
+    let built = compile(module, recipe)?;
+    let out = out_dir(folder);
+    let glue = out.join(format!("{}.js", module.name));
+    let binary = out.join(format!("{}_bg.wasm", module.name));
     let words = format!(
         "3 {:?} {:?} {:?}",
         recipe.lower, recipe.optimise, recipe.allowed
@@ -158,13 +179,13 @@ fn build_one(flavour: Flavour) -> Result<bool> {
     Inputs::new(&words)
         .file(&built)?
         .file(&run::root().join("xtask/npm/package-lock.json"))?
-        .unless_done(&format!("wasm-{}", recipe.name), &[&glue, &module], || {
-            finish(recipe, &built, &out)
+        .unless_done(&format!("wasm-{folder}"), &[&glue, &binary], || {
+            finish(module, recipe, &built, &out)
         })
 }
 
 /// rustc, in a target folder of its own: RUSTFLAGS of the two never meet.
-fn compile(recipe: &Recipe) -> Result<PathBuf> {
+fn compile(module: &Module, recipe: &Recipe) -> Result<PathBuf> {
     let target = run::target().join(format!("wasm-{}", recipe.name));
     let mut cargo = run::cargo();
     cargo
@@ -172,7 +193,7 @@ fn compile(recipe: &Recipe) -> Result<PathBuf> {
             "build",
             "--quiet",
             "--package",
-            PACKAGE,
+            module.package,
             "--lib",
             "--profile",
             "wasm",
@@ -187,11 +208,12 @@ fn compile(recipe: &Recipe) -> Result<PathBuf> {
     Ok(target
         .join(TARGET)
         .join("wasm")
-        .join(format!("{CRATE}.wasm")))
+        .join(format!("{}.wasm", module.package.replace('-', "_"))))
 }
 
-fn finish(recipe: &Recipe, built: &Path, out: &Path) -> Result<()> {
-    let work = run::root().join("target/wasm").join(recipe.name);
+fn finish(module: &Module, recipe: &Recipe, built: &Path, out: &Path) -> Result<()> {
+    let folder = out.file_name().expect("a folder below web/src/wasm");
+    let work = run::root().join("target/wasm").join(folder);
     std::fs::create_dir_all(&work)?;
     let mut input = built.to_owned();
     if !recipe.lower.is_empty() {
@@ -203,7 +225,7 @@ fn finish(recipe: &Recipe, built: &Path, out: &Path) -> Result<()> {
     }
     Bindgen::new()
         .input_path(&input)
-        .out_name("baton")
+        .out_name(module.name)
         .web(true)?
         .typescript(true)
         // The page names the module itself: Vite gives it a hashed address, and page and worker share one compilation.
@@ -211,12 +233,13 @@ fn finish(recipe: &Recipe, built: &Path, out: &Path) -> Result<()> {
         .remove_producers_section(true)
         .generate(&work)
         .context("wasm-bindgen")?;
-    let module = work.join("baton_bg.wasm");
-    wasm_opt(&module, &module, recipe.optimise)?;
-    check(&std::fs::read(&module)?, recipe)?;
+    let binary = work.join(format!("{}_bg.wasm", module.name));
+    wasm_opt(&binary, &binary, recipe.optimise)?;
+    check(&std::fs::read(&binary)?, recipe)?;
     std::fs::create_dir_all(out)?;
-    for name in ["baton_bg.wasm", "baton.d.ts", "baton.js"] {
-        std::fs::copy(work.join(name), out.join(name)).with_context(|| name.to_owned())?;
+    for ending in ["_bg.wasm", ".d.ts", ".js"] {
+        let name = format!("{}{ending}", module.name);
+        std::fs::copy(work.join(&name), out.join(&name)).with_context(|| name)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::stream::{Opening, PageStream, Side};
 use super::{Emitter, Page, PageEvent, stats, tell, tell_with};
-use crate::bridge::{Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker};
+use crate::bridge::{Means, Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker};
 use crate::door::{self, Handler};
 use crate::inbox::Inbox;
 use baton_content::Secret;
@@ -25,8 +25,7 @@ pub struct Client {
     views: Cell<u32>,
     /// Opened by the page's script while the WASM was still loading; the first stream takes it.
     socket: Cell<Option<WebSocket>>,
-    /// Whether what comes is kept on disk where that is possible.
-    keep: bool,
+    means: Means,
 }
 
 /// Lives in the page's core and not in [`Client`]: an embedder may keep a View only, and what JavaScript refers to no longer is collected.
@@ -37,7 +36,7 @@ pub struct Running {
 
 #[wasm_bindgen]
 impl Client {
-    /// `{worker, server, socket?, storage?}`: a worker that runs (or is about to run) `worker_main` of the same build, an `http(s)` origin,
+    /// `{worker, server, socket?, storage?, means?}`: a worker that runs (or is about to run) `worker_main` of the same build, an `http(s)` origin,
     /// and perhaps a WebSocket to that origin's `/ws` that is open or opening.
     pub fn start(options: JsValue) -> Result<Client, JsValue> {
         let get = |key: &str| js_sys::Reflect::get(&options, &key.into());
@@ -49,10 +48,11 @@ impl Client {
             .ok_or_else(|| js_sys::TypeError::new("no server"))?;
         let socket = get("socket")?.dyn_into().ok();
         let keep = get("storage")?.as_string().as_deref() != Some("memory");
-        Ok(Client::over(worker, server, socket, keep))
+        let small = get("means")?.as_string().as_deref() == Some("tv");
+        Ok(Client::over(worker, server, socket, Means { keep, small }))
     }
 
-    fn over(worker: Worker, server: String, socket: Option<WebSocket>, keep: bool) -> Client {
+    fn over(worker: Worker, server: String, socket: Option<WebSocket>, means: Means) -> Client {
         let inbox = Page::start(server.trim_end_matches('/').to_string());
         let messages = inbox.clone();
         let on_message = Handler::new(&worker, "message", move |event| {
@@ -94,7 +94,7 @@ impl Client {
             worker,
             views: Cell::new(0),
             socket: Cell::new(socket),
-            keep,
+            means,
         }
     }
 
@@ -192,7 +192,7 @@ impl Client {
                             stream: number,
                             peer_seed,
                             fragment,
-                            keep: self.keep,
+                            means: self.means,
                         },
                     );
                     let opening = Opening {

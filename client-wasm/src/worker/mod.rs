@@ -233,10 +233,10 @@ impl Worker {
                 stream,
                 peer_seed,
                 fragment,
-                keep,
+                means,
             } => {
                 let door = self.door.clone();
-                let made = WorkerStream::open(stream, door, peer_seed, &fragment, keep, now());
+                let made = WorkerStream::open(stream, door, peer_seed, &fragment, means, now());
                 self.streams.insert(stream, made);
             }
             ToWorker::Close { stream } => {

@@ -55,6 +55,16 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// For a page that may have 150 MB in all beside its decoder (docs/tv.md): forty seconds at 12 Mbit/s, to pass on and to step back to.
+    pub fn television() -> Limits {
+        Limits {
+            memory: 60 << 20,
+            ..Limits::default()
+        }
+    }
+}
+
 /// One piece in memory.
 struct Held {
     header: Header,

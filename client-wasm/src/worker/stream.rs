@@ -3,11 +3,12 @@
 use super::carrier::Carriers;
 use super::opfs::{self, Folder};
 use super::publisher::{Publisher, PublisherEvent};
+use super::store::Limits;
 use super::viewer::Viewer;
 use super::{Door, WorkerEvent, now};
 use crate::bridge::{
-    HOT_SEND, PeerRole, PeerStats, Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage,
-    ToWorker,
+    HOT_SEND, Means, PeerRole, PeerStats, Problem, ProblemCode, ShareSpec, Stats, StreamNumber,
+    ToPage, ToWorker,
 };
 use crate::door;
 use crate::flow::FlowNews;
@@ -70,8 +71,9 @@ impl WorkerStream {
             swarm: publisher.swarm_id(),
             head: Some(publisher.head().clone()),
         };
-        let side = Side::Publisher(Box::new(publisher));
-        WorkerStream::new(number, door, stream, Role::Publisher, side, peer_seed, now)
+        let side = (Role::Publisher, Side::Publisher(Box::new(publisher)));
+        let config = Config::default();
+        WorkerStream::new(number, door, stream, side, config, peer_seed, now)
     }
 
     /// Fetches what a link names. The page has checked the link already.
@@ -80,7 +82,7 @@ impl WorkerStream {
         door: Door,
         peer_seed: [u8; 32],
         fragment: &str,
-        keep: bool,
+        means: Means,
         now: Instant,
     ) -> WorkerStream {
         let link = Link::parse(fragment).expect("the page parsed this very link");
@@ -91,10 +93,15 @@ impl WorkerStream {
             head: None,
         };
         let ids = (link.publisher, keys.swarm.id());
-        let viewer = Viewer::new(number, door.clone(), ids, keys.link_slot);
-        let side = Side::Viewer(Box::new(viewer));
-        let mut made = WorkerStream::new(number, door, stream, Role::Viewer, side, peer_seed, now);
-        if keep {
+        let (limits, config) = if means.small {
+            (Limits::television(), Config::television())
+        } else {
+            (Limits::default(), Config::default())
+        };
+        let viewer = Viewer::new(number, door.clone(), ids, keys.link_slot, limits);
+        let side = (Role::Viewer, Side::Viewer(Box::new(viewer)));
+        let mut made = WorkerStream::new(number, door, stream, side, config, peer_seed, now);
+        if means.keep {
             made.open_folder(ids.1);
         }
         made
@@ -104,8 +111,8 @@ impl WorkerStream {
         number: StreamNumber,
         door: Door,
         stream: Stream,
-        role: Role,
-        side: Side,
+        (role, side): (Role, Side),
+        config: Config,
         peer_seed: [u8; 32],
         now: Instant,
     ) -> WorkerStream {
@@ -115,7 +122,7 @@ impl WorkerStream {
             stream,
             Vec::new(),
             role,
-            Config::default(),
+            config,
             key,
             seed,
             now,

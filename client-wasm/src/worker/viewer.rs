@@ -27,6 +27,7 @@ pub struct Viewer {
     slot_key: SlotKey,
     keys: Keys,
     store: ViewerStore,
+    limits: Limits,
     /// The right to the store's folder; dropped after its files.
     lock: Option<Lock>,
     /// Whether the engine was told that nothing but what is needed has room here.
@@ -85,6 +86,7 @@ impl Viewer {
         door: Door,
         ids: (PublisherId, SwarmId),
         slot_key: SlotKey,
+        limits: Limits,
     ) -> Viewer {
         Viewer {
             number,
@@ -96,7 +98,8 @@ impl Viewer {
                 content: SortedMap::new(),
                 lanes: SortedMap::new(),
             },
-            store: Store::new(Limits::default()),
+            store: Store::new(limits),
+            limits,
             lock: None,
             full_told: false,
             manifest_pieces: SortedMap::new(),
@@ -229,7 +232,7 @@ impl Viewer {
     /// The stream ends here: what waits is written, and whoever opens it next may have the folder at once.
     pub fn close(&mut self) {
         self.store.write_out();
-        self.store = Store::new(Limits::default());
+        self.store = Store::new(self.limits);
         self.lock = None;
     }
 

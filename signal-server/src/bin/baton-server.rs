@@ -1,7 +1,7 @@
 //! `baton-server`: flags and variables in, a server until SIGTERM or SIGINT.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .context("somebody else logs in this process")?;
     // Listened for before anybody is told that we are here.
     let stop = stop_signal()?;
+    let host = config.hosts.first().cloned();
     let server = Server::bind(config).await?;
     let mut stdout = std::io::stdout();
     let (scheme, address) = (server.scheme(), server.address());
@@ -44,6 +45,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(address) = server.turn_address() {
         writeln!(stdout, "STUN and TURN on {address}, UDP and TCP")?;
     }
+    if let Some(tv) = tv_address(scheme, address, host.as_deref()) {
+        writeln!(stdout, "on a TV open {tv}")?;
+    }
     stdout.flush()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     let running = server.start();
@@ -51,6 +55,22 @@ async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopping: clients are told to come back");
     running.shut_down().await;
     Ok(())
+}
+
+/// What to type into a television; `None` where no other device gets to this one.
+fn tv_address(scheme: &str, address: SocketAddr, host: Option<&str>) -> Option<String> {
+    if let Some(host) = host {
+        return Some(format!("https://{host}/tv"));
+    }
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        // The address from which the default route would be taken; nothing is sent (192.0.2.1 is for documentation, RFC 5737).
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+        address.set_ip(socket.local_addr().ok()?.ip());
+    }
+    let reachable = !address.ip().is_loopback() && !address.ip().is_unspecified();
+    reachable.then(|| format!("{scheme}://{address}/tv"))
 }
 
 fn check_health(config: &Config) -> anyhow::Result<()> {
@@ -157,4 +177,21 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_television_is_told_an_address_that_it_can_reach_or_none() {
+        let at = |text: &str, host| tv_address("http", text.parse().unwrap(), host);
+        assert_eq!(at("127.0.0.1:8080", None), None);
+        let lan = at("192.168.1.5:8080", None);
+        assert_eq!(lan.as_deref(), Some("http://192.168.1.5:8080/tv"));
+        let named = at("0.0.0.0:8080", Some("baton.example"));
+        assert_eq!(named.as_deref(), Some("https://baton.example/tv"));
+        // Where this machine has a route at all.
+        assert!(at("0.0.0.0:80", None).is_none_or(|it| !it.contains("0.0.0.0")));
+    }
 }

@@ -46,12 +46,15 @@ function useTitle(): void {
   }, [name]);
 }
 
-startState();
-const at = (id: string): HTMLElement => document.getElementById(id)!;
-render(<Deck />, at('deck'));
-if (session.embedded) {
-  render(<EmbedTitle />, at('app'));
-} else {
-  render(<TopRight />, at('top'));
-  render(<App />, at('app'));
+/** Called once. (The televisions' page has this file too, and draws something else.) */
+export function draw(): void {
+  startState();
+  const at = (id: string): HTMLElement => document.getElementById(id)!;
+  render(<Deck />, at('deck'));
+  if (session.embedded) {
+    render(<EmbedTitle />, at('app'));
+  } else {
+    render(<TopRight />, at('top'));
+    render(<App />, at('app'));
+  }
 }

@@ -5,6 +5,7 @@ import type { ShareStats } from '../api';
 import { bytes, percent } from '../format';
 import { FINAL, messages } from '../messages';
 import { baton, goToLink, linkIn, refuse, shareFiles, stopSharing } from '../session';
+import { PlayOnTv } from './cast';
 import { CopyButton } from './copy';
 import { CheckIcon, SendIcon } from './icons';
 import { lazy } from './lazy';
@@ -153,6 +154,7 @@ function LinkCard() {
         )}
         <div class="row">
           {url !== '' && <CopyButton text={url} primary field={() => field.current} />}
+          {url !== '' && <PlayOnTv link={url} />}
           {url !== '' && typeof navigator.share === 'function' && (
             <button class="button" onClick={() => void navigator.share({ url, title: messages.brand }).catch(() => undefined)}>
               <SendIcon />

@@ -73,7 +73,7 @@ function Choice({ kind, title }: { kind: Kind; title: string }) {
     <fieldset class="tracks-group">
       <legend>{title}</legend>
       {kind === 'subtitles' && option(null, words.noSubtitles, !chosen)}
-      {tracks.map((it, i) => option(it.id, name(it, i), it === chosen))}
+      {tracks.map((it, i) => option(it.id, trackName(it, i), it === chosen))}
     </fieldset>
   );
 }
@@ -95,7 +95,7 @@ function toggleSubtitles(): void {
   choose('subtitles', chosen ? null : (tracks.find((it) => it.id === last) ?? tracks[0])?.id ?? null);
 }
 
-function name(track: Track, index: number): string {
+export function trackName(track: Track, index: number): string {
   const parts = [language(track.language), track.title, surround(track.channels), track.forced ? words.forced : ''];
   return [...new Set(parts.filter((part) => part))].join(', ') || words.track(index + 1);
 }
@@ -110,9 +110,15 @@ function language(code: string | null): string {
     const names = new Intl.DisplayNames(undefined, { type: 'language' });
     return names.of(OLD[code] ?? code) ?? code;
   } catch {
-    return code;
+    // Chromium before 81, as televisions have it.
+    return COMMON[code] ?? code;
   }
 }
+
+const COMMON: Record<string, string> = {
+  eng: 'English', deu: 'German', ger: 'German', fra: 'French', fre: 'French', spa: 'Spanish', ita: 'Italian', por: 'Portuguese',
+  nld: 'Dutch', dut: 'Dutch', pol: 'Polish', rus: 'Russian', jpn: 'Japanese', zho: 'Chinese', chi: 'Chinese', kor: 'Korean',
+}; // prettier-ignore
 
 /** Matroska writes ISO 639-2's bibliographic codes, which browsers do not know. */
 const OLD: Record<string, string> = {

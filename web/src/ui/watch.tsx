@@ -2,6 +2,7 @@
 import { bytes, clock } from '../format';
 import { messages } from '../messages';
 import { baton } from '../session';
+import { PlayOnTv } from './cast';
 import { CopyButton } from './copy';
 import { DownloadButton } from './download';
 import { FileCard } from './file-card';
@@ -32,6 +33,7 @@ export function WatchPage() {
             <Facts />
           </div>
           <div class="page-actions">
+            {what && <PlayOnTv link={link.value} />}
             {what && <CopyButton text={link.value} />}
             {what && <DownloadButton what={what} />}
           </div>

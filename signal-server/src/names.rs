@@ -1,0 +1,267 @@
+//! Short names for tickets: how a telephone finds the television whose code somebody reads out (docs/remote.md).
+//!
+//! In this process's memory; a cluster keeps the same table elsewhere. The server learns a ticket, which lets it into a pairing room like anybody who guessed a
+//! name, and never the other half of a code.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use baton_signal_protocol::{Finding, NAMES, Ticket};
+
+use crate::limits::AddressKey;
+use crate::metrics::Metrics;
+
+/// All names of this server.
+pub struct Names {
+    table: Mutex<Table>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Table {
+    named: HashMap<u16, Named>,
+    /// Which name a connection has: most connections have none, and all of them end.
+    of: HashMap<u64, u16>,
+    asked: HashMap<AddressKey, Asked>,
+}
+
+struct Named {
+    ticket: Ticket,
+    /// The connection that it is for, and with which it goes.
+    connection: u64,
+    until: Instant,
+    finds_left: u8,
+}
+
+/// What one address asked for in its present window.
+struct Asked {
+    since: Instant,
+    names: u32,
+    finds: u32,
+}
+
+impl Names {
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            table: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// A name for this ticket, by chance among the free ones; what the connection had before is free again.
+    pub async fn name(
+        &self,
+        ticket: Ticket,
+        connection: u64,
+        address: IpAddr,
+        now: Instant,
+    ) -> Option<u16> {
+        let mut table = self.lock();
+        self.free(&mut table, connection);
+        let expired = table.named.values().filter(|it| it.until <= now);
+        let expired: Vec<u64> = expired.map(|it| it.connection).collect();
+        expired.iter().for_each(|it| self.free(&mut table, *it));
+        if !table.may_name(address, now) || table.named.len() >= NAMED_MAX {
+            self.metrics.names_refused_total.add(1);
+            return None;
+        }
+        let name = loop {
+            let name = fastrand::u16(..NAMES);
+            if !table.named.contains_key(&name) {
+                break name;
+            }
+        };
+        table.named.insert(
+            name,
+            Named {
+                ticket,
+                connection,
+                until: now + LASTS,
+                finds_left: FINDS,
+            },
+        );
+        table.of.insert(connection, name);
+        self.metrics.names.add(1);
+        self.metrics.names_total.add(1);
+        Some(name)
+    }
+
+    pub async fn find(&self, name: u16, address: IpAddr, now: Instant) -> Finding {
+        let mut table = self.lock();
+        if !table.may_find(address, now) {
+            self.metrics.names_refused_total.add(1);
+            return Finding::TooMany;
+        }
+        let Some(named) = table.named.get_mut(&name).filter(|it| it.until > now) else {
+            self.metrics.names_unknown_total.add(1);
+            return Finding::Nobody;
+        };
+        if named.finds_left == 0 {
+            self.metrics.names_unknown_total.add(1);
+            return Finding::Nobody;
+        }
+        named.finds_left -= 1;
+        self.metrics.names_found_total.add(1);
+        Finding::Here(named.ticket)
+    }
+
+    /// The connection is over, and its name with it. Not `async`: it is called when a session ends in whatever way.
+    pub fn forget(&self, connection: u64) {
+        self.free(&mut self.lock(), connection);
+    }
+
+    fn free(&self, table: &mut Table, connection: u64) {
+        if let Some(name) = table.of.remove(&connection) {
+            table.named.remove(&name);
+            self.metrics.names.add(-1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table
+            .lock()
+            .expect("nobody panics while holding the names")
+    }
+}
+
+impl Table {
+    /// The address's account; `None` when there is no room for another one.
+    fn asked(&mut self, address: IpAddr, now: Instant) -> Option<&mut Asked> {
+        let key = AddressKey::of(address);
+        if self.asked.len() >= ADDRESSES_MAX && !self.asked.contains_key(&key) {
+            self.asked.retain(|_, it| it.since + LASTS > now);
+            if self.asked.len() >= ADDRESSES_MAX {
+                return None;
+            }
+        }
+        let fresh = Asked {
+            since: now,
+            names: 0,
+            finds: 0,
+        };
+        let asked = self.asked.entry(key).or_insert(fresh);
+        if asked.since + LASTS <= now {
+            *asked = Asked {
+                since: now,
+                names: 0,
+                finds: 0,
+            };
+        }
+        Some(asked)
+    }
+
+    fn may_name(&mut self, address: IpAddr, now: Instant) -> bool {
+        self.asked(address, now).is_some_and(|it| {
+            it.names += 1;
+            it.names <= NAMES_PER_ADDRESS
+        })
+    }
+
+    fn may_find(&mut self, address: IpAddr, now: Instant) -> bool {
+        self.asked(address, now).is_some_and(|it| {
+            it.finds += 1;
+            it.finds <= FINDS_PER_ADDRESS
+        })
+    }
+}
+
+/// Long enough to look for the telephone and type six characters.
+pub const LASTS: Duration = Duration::from_secs(120);
+/// A telephone needs one; two more for slips of the hand. The television counts its own (docs/remote.md).
+const FINDS: u8 = 3;
+/// Half of all names, so that a free one is found by two draws of chance; televisions that nobody pairs need none.
+const NAMED_MAX: usize = NAMES as usize / 2;
+/// Names given to one address (IPv6: /64) in [`LASTS`]: a house of televisions, each of which asks again when a telephone is paired or a film ends.
+const NAMES_PER_ADDRESS: u32 = 100;
+/// Names looked up by one address in [`LASTS`]: a house of people who mistype. Who tries all names needs two days.
+const FINDS_PER_ADDRESS: u32 = 20;
+/// As many addresses as the server keeps connections for (limits.rs).
+const ADDRESSES_MAX: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICKET: Ticket = [5; 32];
+
+    fn address(n: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, n])
+    }
+
+    fn names() -> Names {
+        Names::new(Arc::new(Metrics::new()))
+    }
+
+    #[tokio::test]
+    async fn a_name_leads_to_its_ticket_three_times_and_no_longer_than_two_minutes() {
+        let (names, now) = (names(), Instant::now());
+        let name = names.name(TICKET, 1, address(1), now).await.unwrap();
+        assert!(name < NAMES);
+        for _ in 0..3 {
+            assert_eq!(
+                names.find(name, address(2), now).await,
+                Finding::Here(TICKET)
+            );
+        }
+        assert_eq!(names.find(name, address(2), now).await, Finding::Nobody);
+        let name = names.name(TICKET, 1, address(1), now).await.unwrap();
+        let late = now + LASTS;
+        assert_eq!(names.find(name, address(2), late).await, Finding::Nobody);
+        names.name(TICKET, 2, address(3), late).await.unwrap();
+        assert_eq!(names.metrics.names.get(), 1, "what has expired is gone");
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_one_name_and_takes_it_along() {
+        let (names, now) = (names(), Instant::now());
+        let first = names.name(TICKET, 1, address(1), now).await.unwrap();
+        let second = names.name([6; 32], 1, address(1), now).await.unwrap();
+        assert!(first == second || names.find(first, address(2), now).await == Finding::Nobody);
+        assert_eq!(
+            names.find(second, address(2), now).await,
+            Finding::Here([6; 32])
+        );
+        names.forget(1);
+        assert_eq!(names.find(second, address(2), now).await, Finding::Nobody);
+        assert_eq!(names.metrics.names.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_tries_names_is_stopped_and_comes_back_later() {
+        let (names, now) = (names(), Instant::now());
+        let name = names.name(TICKET, 1, address(1), now).await.unwrap();
+        let other = (name + 1) % NAMES;
+        for _ in 0..FINDS_PER_ADDRESS {
+            assert_eq!(names.find(other, address(2), now).await, Finding::Nobody);
+        }
+        assert_eq!(names.find(name, address(2), now).await, Finding::TooMany);
+        assert_eq!(
+            names.find(name, address(3), now).await,
+            Finding::Here(TICKET),
+            "others have room"
+        );
+        assert!(
+            names
+                .name(TICKET, 2, address(2), now + LASTS)
+                .await
+                .is_some()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_table_names_nobody() {
+        let (names, now) = (names(), Instant::now());
+        for n in 0..NAMED_MAX as u32 {
+            let address = IpAddr::from((n / 64).to_be_bytes());
+            assert!(
+                names
+                    .name(TICKET, u64::from(n), address, now)
+                    .await
+                    .is_some()
+            );
+        }
+        assert_eq!(names.name(TICKET, 99_999, address(1), now).await, None);
+    }
+}
