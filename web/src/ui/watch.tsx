@@ -4,6 +4,7 @@ import { messages } from '../messages';
 import { baton } from '../session';
 import { CopyButton } from './copy';
 import { DownloadButton } from './download';
+import { Files } from './files-lazy';
 import { FileCard } from './file-card';
 import { Panels } from './panels-lazy';
 import { fullscreen, hasPicture, waiting } from './playback';
@@ -37,6 +38,7 @@ export function WatchPage() {
           </div>
         </header>
       )}
+      {what?.folder && <Files what={what} />}
       {stats && what && (
         <section class="card pass-on">
           <p>{passOnSentence(stats.paused, stats.bytes_sent, file)}</p>
