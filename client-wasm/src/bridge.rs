@@ -44,10 +44,20 @@ pub struct ShareSpec {
     pub content_key: [u8; 32],
     /// Nonce for wrapping the content key.
     pub slot_nonce: [u8; 24],
-    /// The file's name.
-    pub name: String,
-    /// What viewers see instead of the name.
+    /// Whether an earlier page began this share: what it signed must be known before anything is sent.
+    pub resumed: bool,
+    /// What viewers see instead of the name of the file. Of several files, what they are called together.
     pub title: Option<String>,
+    /// Several files, or a folder, even if it holds one file only.
+    pub folder: bool,
+    pub files: Vec<FileSpec>,
+}
+
+/// One file of a share.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FileSpec {
+    /// Its name, behind the folders that it is in.
+    pub path: String,
     /// The browser's guess, empty where it has none.
     pub mime: String,
     /// Bytes.
@@ -66,11 +76,13 @@ pub struct Means {
 /// News for the worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Share a file; the `File` itself is the message's attachment.
+    /// Share files; the attachment is an array of them, in the order of the spec.
     Share {
         stream: StreamNumber,
         peer_seed: [u8; 32],
         spec: ShareSpec,
+        /// Whether what was signed is kept on disk, so that the share can be resumed.
+        keep: bool,
     },
     /// Fetch what the link's fragment names.
     Open {
@@ -82,6 +94,8 @@ pub enum ToWorker {
     /// Somebody wants to look at it: start the media engine.
     Attach {
         stream: StreamNumber,
+        /// Which file; the first that can be played if nobody chose.
+        file: Option<u32>,
         mp3_in_mp4: bool,
     },
     /// Peers that the server proposes, best first.
@@ -130,8 +144,12 @@ pub enum ToWorker {
         tracks: Vec<u32>,
         generation: u32,
     },
-    /// Everything, as one Blob; the answer carries the same number.
-    Download { stream: StreamNumber, request: u32 },
+    /// One file, as a Blob; the answer carries the same number.
+    Download {
+        stream: StreamNumber,
+        request: u32,
+        file: u32,
+    },
     /// How politely to upload.
     Upload {
         stream: StreamNumber,
@@ -178,6 +196,8 @@ pub enum ToPage {
         completeness_permille: u16,
         free_slots: u8,
     },
+    /// What comes from here on is of what the page attached last.
+    Attached { stream: StreamNumber },
     /// What the stream is.
     Meta { stream: StreamNumber, meta: Meta },
     /// What the film is made of.
@@ -215,16 +235,35 @@ pub enum ToPage {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     pub title: String,
-    /// The file's own name, without folders.
+    /// To save it under, without folders.
     pub name: String,
+    /// Of a single file.
     pub mime: String,
-    /// Bytes.
+    /// Bytes of all files.
     pub size: u64,
+    /// Several files, or a folder.
+    pub folder: bool,
+    /// A share has no list: whoever shares knows it.
+    pub files: Vec<FileMeta>,
     /// Whether the media engine is worth asking.
     pub playable: bool,
     /// Microseconds.
     pub duration_us: Option<u64>,
     /// Plain BLAKE3 of the file, once its publisher has read all of it.
+    pub blake3: Option<[u8; 32]>,
+}
+
+/// What one file of a stream is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FileMeta {
+    /// As every system takes it.
+    pub path: String,
+    pub mime: String,
+    /// Bytes.
+    pub size: u64,
+    pub playable: bool,
+    /// Microseconds.
+    pub duration_us: Option<u64>,
     pub blake3: Option<[u8; 32]>,
 }
 
@@ -302,7 +341,9 @@ pub struct Stats {
     /// While the file is being read for its hash.
     pub hash_permille: Option<u16>,
     pub blake3: Option<[u8; 32]>,
-    /// Byte ranges of the file that are here, in order; as coarse as a slider shows them.
+    /// The file that is played, if any.
+    pub file: Option<u32>,
+    /// Byte ranges of it that are here, in order; as coarse as a slider shows them.
     pub have_ranges: Vec<(u64, u64)>,
     /// Of `bytes_verified`, what is on disk and survives a reload.
     pub bytes_stored: u64,

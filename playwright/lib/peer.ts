@@ -25,6 +25,7 @@ export interface Stats {
   stalls: number;
   blake3: string | null;
   hash_progress: number | null;
+  file: number | null;
   have_ranges: [number, number][];
   path_counts: { direct: number; relay: number };
   peers: { id: string; role: string; rtt_ms: number | null; received: number; sent: number; path: string; complete: number }[];

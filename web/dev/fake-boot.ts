@@ -85,6 +85,7 @@ class FakeStream {
 class FakeShare extends FakeStream implements Share {
   readonly url = `${query.get('origin') ?? location.origin}/#${LINK}`;
   readonly ticket = 'fake-ticket';
+  readonly key = new Uint8Array();
   private readonly size: number;
 
   constructor(files: File | Iterable<File>) {
@@ -118,8 +119,8 @@ class FakeView extends FakeStream implements View {
       ? new Promise(() => undefined)
       : pause(number('meta', 600)).then(() =>
           this.file
-            ? { title: 'holiday-photos-2026.zip', name: 'holiday-photos-2026.zip', size: 734_003_200, mime: 'application/zip', playable: false, duration_s: null, blake3: null }
-            : { title: 'big-buck-bunny-480p-30s.mp4', name: 'big-buck-bunny-480p-30s.mp4', size: 4_242_000, mime: 'video/mp4', playable: query.get('problem') !== 'unsupported-media', duration_s: 30.04, blake3: null },
+            ? { title: 'holiday-photos-2026.zip', name: 'holiday-photos-2026.zip', size: 734_003_200, mime: 'application/zip', playable: false, duration_s: null, blake3: null, folder: false, files: [] }
+            : { title: 'big-buck-bunny-480p-30s.mp4', name: 'big-buck-bunny-480p-30s.mp4', size: 4_242_000, mime: 'video/mp4', playable: query.get('problem') !== 'unsupported-media', duration_s: 30.04, blake3: null, folder: false, files: [] },
         );
   }
   attach(video: HTMLVideoElement): void {
@@ -165,10 +166,10 @@ class FakeView extends FakeStream implements View {
     const t = this.seconds();
     const forced = query.get('phase') as Phase | null;
     if (forced || t < 0.6) {
-      return { ...base, phase: forced ?? (t < 0.3 ? 'connecting' : 'looking'), have: 0, have_ranges: [], peers: [], bytes_received: 0, down_bps: 0 };
+      return { ...base, phase: forced ?? (t < 0.3 ? 'connecting' : 'looking'), have: 0, file: null, have_ranges: [], peers: [], bytes_received: 0, down_bps: 0 };
     }
     const phase: Phase = base.complete ? 'complete' : this.file || this.startup === null ? 'fetching' : 'playing';
-    return { ...base, phase, startup_ms: this.startup, have_ranges: [[0, base.have * 0.6], [0.85, 0.85 + base.have * 0.15]] };
+    return { ...base, phase, startup_ms: this.startup, file: 0, have_ranges: [[0, base.have * 0.6], [0.85, 0.85 + base.have * 0.15]] };
   }
 }
 

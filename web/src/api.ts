@@ -26,7 +26,7 @@ export declare class Client {
   private constructor();
   /** Loads and starts the engine. Rejects when this browser cannot run it. */
   static start(options?: ClientOptions): Promise<Client>;
-  /** Shares files under a new link. The link is there when this returns: nothing is read first. */
+  /** Shares files under a new link. `webkitRelativePath` is where each is in a folder. The link is there when this returns: nothing is read first. */
   share(files: File | FileList | Iterable<File>, options?: ShareOptions): Share;
   /** Opens a link (or its fragment alone). What goes wrong is told by `stats().problem`. */
   open(url: string, options?: ViewOptions): View;
@@ -35,8 +35,15 @@ export declare class Client {
 }
 
 export interface ShareOptions {
-  /** The title that viewers see; by default the name of the (first) file. */
+  /** The title that viewers see; by default the name of the file, or of the folder that they are all in. */
   title?: string;
+  /** What is signed is kept on this browser's disk, so that a later page can go on (`resume`); possible once `bytes_stored` is not 0. */
+  keep?: boolean;
+  /**
+   * `Share.key` of a share that an earlier page of this origin began with these very files: it goes on under the same link. Throws a
+   * RangeError when one has another size; other bytes are noticed when they are asked for (`file-changed`).
+   */
+  resume?: Uint8Array;
 }
 
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- room for later settings
@@ -55,6 +62,8 @@ export interface Share {
   readonly url: string;
   /** For `baton keep` on a server of your own: enough to keep the stream alive, not to read it. */
   readonly ticket: string;
+  /** What `resume` takes. Whoever has it can publish under this link: keep it on this machine. */
+  readonly key: Uint8Array;
   stats(): ShareStats;
   setUpload(settings: UploadSettings): void;
   /** Stops sharing. Viewers that have everything go on without us. */
@@ -67,16 +76,16 @@ export interface Share {
 export interface View {
   /** What the stream is; settles once the manifest is here and verified. Rejects when the view ends before. */
   readonly meta: Promise<Meta>;
-  /** Plays into this element through MediaSource. */
-  attach(video: HTMLVideoElement): void;
+  /** Plays into this element through MediaSource: this file of `meta.files`, by default the first that can be played. */
+  attach(video: HTMLVideoElement, file?: number): void;
   /** What the film is made of; `null` until that is known. Told of by `onchange`. */
   film(): Film | null;
   /** Goes on with another sound track, or with other subtitles (`null`: none). Subtitles are text tracks of the element. */
   select(kind: 'audio' | 'subtitles', id: number | null): void;
   /** Resolves when every block is here and verified, without a player. */
   fetchAll(): Promise<void>;
-  /** Fetches everything and hands it over as one file, byte for byte. */
-  download(): Promise<Blob>;
+  /** Hands a file of `meta.files` (by default the first) over once all of it is here, byte for byte. */
+  download(file?: number): Promise<Blob>;
   stats(): ViewStats;
   setUpload(settings: UploadSettings): void;
   close(): void;
@@ -85,18 +94,35 @@ export interface View {
 }
 
 export interface Meta {
-  /** What the publisher calls it; by default the name of the file. */
+  /** What the publisher calls it; by default the name of the file or folder. */
   title: string;
-  /** The name of the file, to save it under. */
+  /** The name of the file (of the folder), to save it under. */
   name: string;
-  /** Bytes. */
+  /** Several files, or a folder: `mime` is empty, `duration_s` and `blake3` are `null`. */
+  folder: boolean;
+  /** As the publisher has them; one if it is no folder. */
+  files: FileMeta[];
+  /** Bytes of all files. */
   size: number;
   mime: string;
-  /** Whether it is a film or sound that this browser may play. */
+  /** Whether there is a film or sound that this browser may play. */
   playable: boolean;
   /** Seconds; `null` when it is not known (yet). */
   duration_s: number | null;
   /** Plain BLAKE3 of the whole file in hex (what `b3sum` prints), once the publisher has read it all. */
+  blake3: string | null;
+}
+
+export interface FileMeta {
+  /** Relative, parts divided by `/`, each fit for every system. Two may be equal but for case. */
+  path: string;
+  /** Bytes. */
+  size: number;
+  mime: string;
+  playable: boolean;
+  /** Seconds; `null` when it is not known (yet). */
+  duration_s: number | null;
+  /** Plain BLAKE3 in hex, once the publisher has read it all. */
   blake3: string | null;
 }
 
@@ -202,7 +228,7 @@ export interface Stats {
   /** How many other connected peers hold all of it, the publisher left out. */
   complete_peers: number;
   bytes_verified: number;
-  /** Of those, what is on this browser's disk: a reload does not fetch it again. 0 for a share, and where there is no such disk. */
+  /** Of those, what is on this browser's disk: a reload does not fetch it again. Of a share with `keep`, what it wrote down. 0 where there is no such disk. */
   bytes_stored: number;
   verified_blocks: number;
   rejected_blocks: number;
@@ -232,6 +258,8 @@ export interface ShareStats extends Stats {
 }
 
 export interface ViewStats extends Stats {
-  /** Which parts of the file are here, as fractions of its bytes from 0 to 1 in order, as coarse as a slider shows them. */
+  /** Which of `meta.files` is played; `null`: none. */
+  file: number | null;
+  /** Which parts of that file are here, as fractions of its bytes from 0 to 1 in order, as coarse as a slider shows them. */
   have_ranges: [number, number][];
 }

@@ -66,7 +66,8 @@ async function makeRoom(all: FileSystemDirectoryHandle, name: string): Promise<n
   const most = Math.min(quota / 2, KEPT_MAX);
   const others = usage > most ? await list(all) : [];
   for (const other of others) {
-    if (usage <= most || other.name === name) continue;
+    // What was signed for a share is not fetched again from anybody.
+    if (usage <= most || other.name === name || other.name.startsWith('share-')) continue;
     try {
       await navigator.locks.request(`baton ${other.name}`, { ifAvailable: true }, async (lock) => {
         if (!lock) return;

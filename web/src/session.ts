@@ -40,7 +40,7 @@ export const session = {
 };
 
 let watcher: () => void = () => undefined;
-let pending: File[] | null = null;
+let pending: { files: File[]; title: string | undefined } | null = null;
 let failures = 0;
 let broken: Problem | null = null;
 
@@ -71,15 +71,15 @@ function engineStopped(error: unknown): void {
 }
 
 /** Publishes files under a new link; what was shared before stops. */
-export function shareFiles(files: File[]): void {
+export function shareFiles(files: File[], title?: string): void {
   const first = files[0];
   if (!first) return;
   session.notice = '';
   const size = files.reduce((sum, file) => sum + file.size, 0);
   baton.share?.stop();
   baton.share = null;
-  session.shared = { name: first.name, size, count: files.length };
-  pending = files;
+  session.shared = { name: title ?? first.name, size, count: files.length };
+  pending = { files, title };
   sharePending();
   watcher();
 }
@@ -169,7 +169,7 @@ function openView(): void {
 function sharePending(): void {
   if (!baton.client || !pending) return;
   try {
-    baton.share = baton.client.share(pending);
+    baton.share = baton.client.share(pending.files, pending.title === undefined ? {} : { title: pending.title });
     session.problem = broken;
   } catch (error) {
     session.problem = { code: 'file-unreadable', detail: String(error) };

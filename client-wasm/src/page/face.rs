@@ -2,12 +2,15 @@
 
 use super::stream::{Opening, PageStream, Side};
 use super::{Emitter, Page, PageEvent, stats, tell, tell_with};
-use crate::bridge::{Means, Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker};
+use crate::bridge::{
+    FileSpec, Means, Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker,
+};
 use crate::door::{self, Handler};
 use crate::inbox::Inbox;
 use baton_content::Secret;
 use baton_content::keys::PublisherKey;
 use baton_content::link::{Link, LinkError};
+use baton_content::manifest::ENTRIES_MAX;
 use gloo_timers::callback::Interval;
 use js_sys::{Function, Promise};
 use std::cell::Cell;
@@ -98,28 +101,24 @@ impl Client {
         }
     }
 
-    /// Shares a file. The link is ready at once: nothing has been read yet. `options`: `{title?: string}`.
+    /// Shares files. The link is ready at once: nothing has been read yet. `options`: `{title?: string, keep?: boolean,
+    /// resume?: Uint8Array}`, the latter being `Share.key` of a share that an earlier page began with these very files.
     pub fn share(&self, files: JsValue, options: JsValue) -> Result<Share, JsValue> {
-        let file = one_file(&files)?;
-        let title = js_sys::Reflect::get(&options, &"title".into()).ok();
-        let spec = ShareSpec {
-            publisher_seed: door::random(),
-            secret: door::random(),
-            content_key: door::random(),
-            slot_nonce: door::random(),
-            name: file.name(),
-            title: title.and_then(|title| title.as_string()),
-            mime: file.type_(),
-            size: file.size() as u64,
-        };
+        let option = |key: &str| js_sys::Reflect::get(&options, &key.into()).unwrap_or_default();
+        let files = all_files(&files)?;
+        let mut spec = spec(&files, option("title").as_string());
+        let resume = option("resume");
+        if resume.is_object() {
+            go_on(&mut spec, &door::bytes(&resume))?;
+        }
+        let keep = spec.resumed || option("keep").is_truthy();
+        let key = key_of(&spec);
         let publisher = PublisherKey::from_seed(spec.publisher_seed);
         let link = Link::new(publisher.id(), Secret(spec.secret));
         let peer_seed = door::random();
         let meta = Meta {
-            title: spec.title.clone().unwrap_or_else(|| spec.name.clone()),
-            name: spec.name.clone(),
-            mime: spec.mime.clone(),
-            size: spec.size,
+            title: spec.title.clone().unwrap_or_default(),
+            size: spec.files.iter().map(|file| file.size).sum(),
             ..Meta::default()
         };
         let (worker, inbox) = (&self.worker, &self.inbox);
@@ -147,8 +146,9 @@ impl Client {
                     stream: number,
                     peer_seed,
                     spec,
+                    keep: keep && self.means.keep,
                 },
-                &file,
+                &files,
             );
             page.add(number, stream);
             (number, url, ticket)
@@ -158,6 +158,7 @@ impl Client {
             stream,
             url,
             ticket,
+            key,
         })
     }
 
@@ -277,6 +278,7 @@ pub struct Share {
     stream: StreamNumber,
     url: String,
     ticket: String,
+    key: Vec<u8>,
 }
 
 /// A stream that this page watches or fetches.
@@ -310,6 +312,12 @@ impl Share {
     #[wasm_bindgen(getter)]
     pub fn ticket(&self) -> String {
         self.ticket.clone()
+    }
+
+    /// What `Client.share` needs to go on with this share in a later page. Whoever has it can publish under the link.
+    #[wasm_bindgen(getter)]
+    pub fn key(&self) -> Vec<u8> {
+        self.key.clone()
     }
 
     /// The numbers of this moment.
@@ -349,9 +357,9 @@ impl View {
         })
     }
 
-    /// Plays in this element.
-    pub fn attach(&self, video: HtmlVideoElement) {
-        in_stream(&self.inbox, self.stream, |s| s.attach(video));
+    /// Plays in this element: this file of `meta.files`, or the first that can be played.
+    pub fn attach(&self, video: HtmlVideoElement, file: Option<u32>) {
+        in_stream(&self.inbox, self.stream, |s| s.attach(video, file));
     }
 
     /// `Film`, or `null` until the film's index is here.
@@ -374,10 +382,13 @@ impl View {
         })
     }
 
-    /// Resolves with the file, once all of it is here and verified.
-    pub fn download(&self) -> Promise {
+    /// Resolves with a file (the first, if none is named), once all of it is here and verified.
+    pub fn download(&self, file: Option<u32>) -> Promise {
+        let file = file.unwrap_or_default();
         Promise::new(&mut |resolve, reject| {
-            in_stream(&self.inbox, self.stream, |s| s.download(resolve, reject))
+            in_stream(&self.inbox, self.stream, |s| {
+                s.download(file, resolve, reject)
+            })
         })
     }
 
@@ -435,18 +446,104 @@ fn set_upload(inbox: &PageInbox, stream: StreamNumber, options: &JsValue) {
     });
 }
 
-/// The one file among what was given: a `File`, or anything iterable that holds exactly one.
-fn one_file(files: &JsValue) -> Result<File, JsValue> {
-    if let Some(file) = files.dyn_ref::<File>() {
-        return Ok(file.clone());
+/// What is to be shared, under fresh keys. Files of one folder are called as it is; other files are called together what the person says.
+fn spec(files: &js_sys::Array, title: Option<String>) -> ShareSpec {
+    let mut list: Vec<FileSpec> = files
+        .iter()
+        .map(|file| file_spec(file.unchecked_ref()))
+        .collect();
+    let folder = list[0]
+        .path
+        .split_once('/')
+        .map(|(folder, _)| format!("{folder}/"));
+    let folder = folder.filter(|folder| list.iter().all(|file| file.path.starts_with(folder)));
+    for file in &mut list {
+        file.path.drain(..folder.as_ref().map_or(0, String::len));
     }
-    let list = js_sys::Array::from(files);
-    match (list.length(), list.get(0).dyn_into::<File>()) {
-        (1, Ok(file)) => Ok(file),
-        (0, _) => Err(js_sys::TypeError::new("no file to share").into()),
-        (1, Err(_)) => Err(js_sys::TypeError::new("share() takes files").into()),
-        _ => Err(js_sys::RangeError::new("one file per link for now").into()),
+    let is_folder = folder.is_some() || list.len() > 1;
+    let name = match folder {
+        Some(folder) => folder.trim_end_matches('/').to_owned(),
+        None if is_folder => "files".to_owned(),
+        None => list[0].path.clone(),
+    };
+    ShareSpec {
+        publisher_seed: door::random(),
+        secret: door::random(),
+        content_key: door::random(),
+        slot_nonce: door::random(),
+        resumed: false,
+        title: Some(title.unwrap_or(name)),
+        folder: is_folder,
+        files: list,
     }
+}
+
+/// Where it was in the folder that was chosen is what a browser says, or who collected the files.
+fn file_spec(file: &File) -> FileSpec {
+    let path = js_sys::Reflect::get(file, &"webkitRelativePath".into());
+    let path = path.ok().and_then(|path| path.as_string());
+    FileSpec {
+        path: path
+            .filter(|path| !path.is_empty())
+            .unwrap_or_else(|| file.name()),
+        mime: file.type_(),
+        size: file.size() as u64,
+    }
+}
+
+/// What a later page needs to go on with a share: its secrets, and what tells other files at once.
+fn key_of(spec: &ShareSpec) -> Vec<u8> {
+    let sizes: Vec<u8> = spec
+        .files
+        .iter()
+        .flat_map(|file| file.size.to_le_bytes())
+        .collect();
+    let sizes = blake3::hash(&sizes);
+    [
+        &spec.publisher_seed[..],
+        &spec.secret,
+        &spec.content_key,
+        &spec.slot_nonce,
+        &sizes.as_bytes()[..16],
+    ]
+    .concat()
+}
+
+/// Takes the keys of a share that an earlier page began, if it is about these files.
+fn go_on(spec: &mut ShareSpec, key: &[u8]) -> Result<(), JsValue> {
+    let (seed, rest) = key.split_first_chunk().ok_or_else(no_key)?;
+    let (secret, rest) = rest.split_first_chunk().ok_or_else(no_key)?;
+    let (content, rest) = rest.split_first_chunk().ok_or_else(no_key)?;
+    let (nonce, _) = rest.split_first_chunk().ok_or_else(no_key)?;
+    (spec.publisher_seed, spec.secret) = (*seed, *secret);
+    (spec.content_key, spec.slot_nonce) = (*content, *nonce);
+    spec.resumed = true;
+    match key_of(spec) == key {
+        true => Ok(()),
+        false => Err(js_sys::RangeError::new("not the files that were shared").into()),
+    }
+}
+
+fn no_key() -> JsValue {
+    js_sys::TypeError::new("resume is no key of a share").into()
+}
+
+/// What was given: a `File`, or anything iterable that holds nothing else.
+fn all_files(files: &JsValue) -> Result<js_sys::Array, JsValue> {
+    let list = match files.is_instance_of::<File>() {
+        true => js_sys::Array::of1(files),
+        false => js_sys::Array::from(files),
+    };
+    if list.length() == 0 {
+        return Err(js_sys::TypeError::new("no file to share").into());
+    }
+    if !list.iter().all(|file| file.is_instance_of::<File>()) {
+        return Err(js_sys::TypeError::new("share() takes files").into());
+    }
+    if list.length() > ENTRIES_MAX as u32 {
+        return Err(js_sys::RangeError::new("more files than a link takes").into());
+    }
+    Ok(list)
 }
 
 /// The origin of an absolute link, or the page's own server.

@@ -121,6 +121,15 @@ impl Page {
         }
     }
 
+    /// What is still of a film that another took the place of is not heard.
+    fn in_film(&mut self, stream: StreamNumber, f: impl FnOnce(&mut PageStream)) {
+        if let Some(stream) = self.streams.get_mut(&stream)
+            && !stream.is_attaching()
+        {
+            f(stream);
+        }
+    }
+
     fn handle_worker(&mut self, message: &JsValue) {
         let message: &Array = message.unchecked_ref();
         let number = |i: u32| message.get(i).as_f64().unwrap_or(-1.0);
@@ -143,7 +152,7 @@ impl Page {
                     start_s: number(4),
                     data: message.get(5).unchecked_into(),
                 };
-                self.in_stream(number(1) as u32, |s| s.segment(segment));
+                self.in_film(number(1) as u32, |s| s.segment(segment));
             }
             HOT_CUE => {
                 let cue = player::Cue {
@@ -153,10 +162,10 @@ impl Page {
                     text: message.get(5).as_string().unwrap_or_default(),
                     top: message.get(6).is_truthy(),
                 };
-                self.in_stream(number(1) as u32, |s| s.cue(cue));
+                self.in_film(number(1) as u32, |s| s.cue(cue));
             }
-            HOT_FILM => self.in_stream(number(1) as u32, |s| s.film(message.get(2))),
-            HOT_CHAPTERS => self.in_stream(number(1) as u32, |s| s.chapters(&message.get(2))),
+            HOT_FILM => self.in_film(number(1) as u32, |s| s.film(message.get(2))),
+            HOT_CHAPTERS => self.in_film(number(1) as u32, |s| s.chapters(&message.get(2))),
             COLD => {
                 if let Some(news) = ToPage::decode(&door::bytes(&message.get(1))) {
                     self.cold(news, message.get(2));
@@ -186,18 +195,19 @@ impl Page {
             } => {
                 self.in_stream(stream, |s| s.report(completeness_permille, free_slots));
             }
+            ToPage::Attached { stream } => self.in_stream(stream, PageStream::attached),
             ToPage::Meta { stream, meta } => self.in_stream(stream, |s| s.meta(meta)),
-            ToPage::Ready { stream, info } => self.in_stream(stream, |s| s.ready(info)),
+            ToPage::Ready { stream, info } => self.in_film(stream, |s| s.ready(info)),
             ToPage::Duration {
                 stream,
                 duration_us,
-            } => self.in_stream(stream, |s| s.duration(duration_us)),
+            } => self.in_film(stream, |s| s.duration(duration_us)),
             ToPage::TrackEnded {
                 stream,
                 track,
                 generation,
             } => {
-                self.in_stream(stream, |s| s.track_ended(track, generation));
+                self.in_film(stream, |s| s.track_ended(track, generation));
             }
             ToPage::Stats { stream, stats } => self.in_stream(stream, |s| s.stats(*stats)),
             ToPage::Problem { stream, problem } => self.in_stream(stream, |s| s.problem(problem)),

@@ -12,16 +12,31 @@ pub fn meta_object(meta: &Meta) -> JsValue {
     let object: JsValue = Object::new().into();
     set(&object, "title", meta.title.as_str());
     set(&object, "name", meta.name.as_str());
-    set(&object, "size", meta.size as f64);
-    set(&object, "mime", meta.mime.as_str());
-    set(&object, "playable", meta.playable);
-    set(
-        &object,
-        "duration_s",
-        option(meta.duration_us.map(|us| us as f64 / 1e6)),
-    );
-    set(&object, "blake3", hex(meta.blake3));
+    set(&object, "folder", meta.folder);
+    let size = meta.size as f64;
+    facts(&object, size, &meta.mime, meta.playable);
+    findings(&object, meta.duration_us, meta.blake3);
+    let files = meta.files.iter().map(|file| {
+        let object: JsValue = Object::new().into();
+        set(&object, "path", file.path.as_str());
+        facts(&object, file.size as f64, &file.mime, file.playable);
+        findings(&object, file.duration_us, file.blake3);
+        object
+    });
+    set(&object, "files", files.collect::<Array>());
     object
+}
+
+fn facts(object: &JsValue, size: f64, mime: &str, playable: bool) {
+    set(object, "size", size);
+    set(object, "mime", mime);
+    set(object, "playable", playable);
+}
+
+fn findings(object: &JsValue, duration_us: Option<u64>, blake3: Option<[u8; 32]>) {
+    let duration = duration_us.map(|us| us as f64 / 1e6);
+    set(object, "duration_s", option(duration));
+    set(object, "blake3", hex(blake3));
 }
 
 /// `ShareStats` and `ViewStats`.
@@ -71,6 +86,7 @@ pub fn stats_object(stream: &PageStream) -> JsValue {
     set(&object, "problem", problem(stream));
     if stream.side == Side::View {
         set(&object, "have_ranges", have_ranges(stream));
+        set(&object, "file", option(s.file.map(f64::from)));
     }
     object
 }
@@ -90,7 +106,9 @@ fn have(stream: &PageStream) -> f64 {
 }
 
 fn have_ranges(stream: &PageStream) -> Array {
-    let size = stream.meta.as_ref().map_or(0, |m| m.size).max(1) as f64;
+    let file = stream.worker_stats.file.unwrap_or_default() as usize;
+    let file = stream.meta.as_ref().and_then(|meta| meta.files.get(file));
+    let size = file.map_or(0, |file| file.size).max(1) as f64;
     let pair = |(from, to): &(u64, u64)| {
         Array::of2(&(*from as f64 / size).into(), &(*to as f64 / size).into())
     };

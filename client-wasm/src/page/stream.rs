@@ -33,6 +33,8 @@ pub struct PageStream {
     network: Option<Network>,
     /// The link is none: there is only a problem to show.
     linkless: bool,
+    /// Attachments that the worker has not heard of yet.
+    attaching: u32,
     player: Option<Player>,
     /// When the person began to wait, milliseconds of the page's clock.
     began_ms: f64,
@@ -165,6 +167,7 @@ impl PageStream {
             network: None,
             linkless: false,
             player: None,
+            attaching: 0,
             began_ms,
             worker_stats: Stats::default(),
             meta: None,
@@ -352,8 +355,8 @@ impl PageStream {
 
     // ── the film ──
 
-    /// Shows the film in this element.
-    pub fn attach(&mut self, video: HtmlVideoElement) {
+    /// Shows a film in this element: this file of the stream, or the first that can be played.
+    pub fn attach(&mut self, video: HtmlVideoElement, file: Option<u32>) {
         let (number, emitter) = (self.number, self.emitter.clone());
         if let Some(mut old) = self.player.take() {
             old.close();
@@ -365,10 +368,12 @@ impl PageStream {
             Some(player) => {
                 let mp3_in_mp4 = player.takes("audio/mp4; codecs=\"mp3\"");
                 self.player = Some(player);
+                self.attaching += 1;
                 tell(
                     &self.worker,
                     &ToWorker::Attach {
                         stream: number,
+                        file,
                         mp3_in_mp4,
                     },
                 );
@@ -378,6 +383,21 @@ impl PageStream {
                 self.miss_player();
             }
         }
+    }
+
+    /// The worker knows of it: what comes now is of that film, and so is what is wrong with it.
+    pub fn attached(&mut self) {
+        self.attaching -= 1;
+        let code = self.worker_problem.as_ref().map(|p| p.code);
+        if let Some(ProblemCode::UnsupportedMedia | ProblemCode::MediaBroken) = code {
+            self.worker_problem = None;
+        }
+        self.changed = true;
+    }
+
+    /// Whether what the worker sends is still of the film before.
+    pub fn is_attaching(&self) -> bool {
+        self.attaching > 0
     }
 
     /// Without MediaSource a film cannot be seen here; everything can be downloaded.
@@ -591,7 +611,7 @@ impl PageStream {
         self.reject_if_over();
     }
 
-    pub fn download(&mut self, resolve: Function, reject: Function) {
+    pub fn download(&mut self, file: u32, resolve: Function, reject: Function) {
         if let Some(why) = self.over()
             && (self.closed_ms.is_some() || !self.worker_stats.complete)
         {
@@ -606,6 +626,7 @@ impl PageStream {
             &ToWorker::Download {
                 stream: self.number,
                 request,
+                file,
             },
         );
     }

@@ -287,8 +287,29 @@ impl<M: Medium> Disk<M> {
         found
     }
 
+    /// Keeps a header alone: what a publisher has signed, before anybody sees it.
+    pub fn put_header(&mut self, header: &Header) -> Result<(), Fault> {
+        self.note_header(header);
+        self.commit()
+    }
+
+    /// Notes a header, unless it is known.
+    fn note_header(&mut self, header: &Header) {
+        let at = self.log_end + (self.buffer.len() + RECORD_HEAD_LEN) as u64;
+        if self.pieces.get(header.id()).is_none() {
+            push_record(&mut self.buffer, HEADER, &[header.bytes()]);
+        }
+        self.pieces.get_or(header.id(), || Kept {
+            header_at: (at, header.bytes().len() as u32),
+            header: Some(header.clone()),
+            start: None,
+            units: header.block_count() as u32,
+            have: Mask::EMPTY,
+        });
+    }
+
     /// A piece's verified header and what is claimed of its blocks. One whose header does not hold is forgotten.
-    fn claim(&mut self, piece: PieceId) -> Option<(Header, Mask)> {
+    pub fn claim(&mut self, piece: PieceId) -> Option<(Header, Mask)> {
         let kept = self.pieces.get_mut(piece)?;
         if kept.header.is_none() {
             let (at, len) = kept.header_at;
@@ -360,17 +381,7 @@ impl<M: Medium> Disk<M> {
             }
             run.iter().for_each(|block| mask.insert(block.block()));
         }
-        let at = self.log_end + (self.buffer.len() + RECORD_HEAD_LEN) as u64;
-        if self.pieces.get(piece).is_none() {
-            push_record(&mut self.buffer, HEADER, &[header.bytes()]);
-        }
-        self.pieces.get_or(piece, || Kept {
-            header_at: (at, header.bytes().len() as u32),
-            header: Some(header.clone()),
-            start: None,
-            units,
-            have: Mask::EMPTY,
-        });
+        self.note_header(header);
         if start.is_none() {
             push_piece_record(&mut self.buffer, PLACE, piece, &place.to_le_bytes());
         }

@@ -223,10 +223,12 @@ impl Worker {
                 stream,
                 peer_seed,
                 spec,
+                keep,
             } => {
-                let file = attachment.unchecked_into();
-                let made =
-                    WorkerStream::share(stream, self.door.clone(), peer_seed, spec, file, now());
+                let files: Array = attachment.unchecked_into();
+                let files = files.iter().map(JsCast::unchecked_into).collect();
+                let door = self.door.clone();
+                let made = WorkerStream::share(stream, door, peer_seed, spec, files, keep, now());
                 self.streams.insert(stream, made);
             }
             ToWorker::Open {

@@ -114,9 +114,14 @@ fn fault(error: &JsValue) -> Fault {
     }
 }
 
-/// Waits for the stream's lock and opens its folder; `None` where there is no such thing.
-pub async fn open(swarm: SwarmId) -> Option<Folder> {
-    let opened = open_folder(&folder_name(&swarm)).await.ok()?;
+/// Waits for the stream's lock and opens its folder; `None` where there is no such thing. What was shared from here has another folder
+/// than what was fetched: a person may watch what they share.
+pub async fn open(swarm: SwarmId, shared: bool) -> Option<Folder> {
+    let mut name = folder_name(&swarm);
+    if shared {
+        name.insert_str(0, "share-");
+    }
+    let opened = open_folder(&name).await.ok()?;
     if !opened.is_object() {
         return None;
     }
@@ -130,7 +135,7 @@ pub async fn open(swarm: SwarmId) -> Option<Folder> {
 }
 
 /// The folder of a stream: 16 bytes of its id name it.
-pub fn folder_name(swarm: &SwarmId) -> String {
+fn folder_name(swarm: &SwarmId) -> String {
     swarm.0[..16].iter().fold(String::new(), |mut name, byte| {
         let _ = write!(name, "{byte:02x}");
         name

@@ -1,15 +1,19 @@
-//! The publisher's side: reads the file, seals what is asked for, hashes the rest in the background.
+//! The publisher's side: reads the files, seals what is asked for, hashes the rest in the background.
 //!
 //! Nothing is hashed or copied before the link is ready. Sealed bytes are not kept, but for the last few pieces:
 //! what is asked for later is read and sealed again, and checked against its signed header before it leaves.
 
+use super::disk::Disk;
+use super::opfs::{self, Folder, Lock};
+use super::viewer::{first_playable, is_playable};
 use super::{Door, WorkerEvent};
 use crate::bridge::{Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage};
 use crate::door;
 use baton_content::{
-    BLOCK_LEN, BlockIndex, ByteRange, ContentKey, Entry, Head, Header, Lane, LaneKey, LaneState,
-    MANIFEST_LANE, Manifest, Mask, PIECE_LEN, PieceFlags, PieceId, PieceIndex, PieceMeta,
-    PublisherId, PublisherKey, Sealed, Secret, SignedHead, StreamKeys, SwarmId, seal_blocks,
+    BLOCK_LEN, BlockIndex, ByteRange, ContentKey, DATA_LANE, Entry, Head, Header, Kind, Lane,
+    LaneKey, LaneState, MANIFEST_LANE, Manifest, ManifestError, Mask, PIECE_LEN, PieceFlags,
+    PieceId, PieceIndex, PieceMeta, PublisherId, PublisherKey, Sealed, Secret, SignedHead,
+    StreamKeys, SwarmId, seal_blocks,
 };
 use baton_media::{Media, Support};
 use baton_sorted::SortedMap;
@@ -31,12 +35,12 @@ pub enum PublisherEvent {
     ToLoad(PieceId, Mask, BlockIndex, Result<Vec<u8>, ReadFault>),
     /// A whole piece whose header is known, to be sealed again.
     ToLoadAll(PieceId, Result<Vec<u8>, ReadFault>),
-    /// What a player should fetch first.
-    Probed(Probe),
+    /// What a player should fetch first of this file.
+    Probed(usize, Probe),
     /// The background hash has read this piece.
-    Hashing(PieceIndex, Fingerprint, Vec<u8>),
-    /// The plain hash of the file.
-    Hashed(Result<[u8; 32], ReadFault>),
+    Hashing(PieceId, Fingerprint, Vec<u8>),
+    /// The plain hashes of all files.
+    Hashed(Result<Vec<[u8; 32]>, ReadFault>),
 }
 
 /// The file cannot be read any more: it was moved, removed or changed.
@@ -54,17 +58,17 @@ pub struct Probe {
     duration_us: Option<u64>,
 }
 
-/// A file and its keys.
+/// Files and their keys.
 pub struct Publisher {
     number: StreamNumber,
     door: Door,
-    file: File,
+    /// As the manifest has them.
+    files: Vec<File>,
     key: PublisherKey,
     head: SignedHead,
-    entry: Entry,
-    title: Option<String>,
-    /// Manifest versions as pieces of lane 0; empty until the file was looked into.
-    manifest: Vec<Vec<u8>>,
+    manifest: Manifest,
+    /// Manifest versions as pieces of lane 0; empty until the first film was looked into.
+    versions: Vec<Vec<u8>>,
     headers: SortedMap<PieceId, Header>,
     /// Sealed a moment ago, oldest first.
     recent: VecDeque<Sealed>,
@@ -83,16 +87,22 @@ pub struct Publisher {
     failed: bool,
     /// Nobody is served any more, so nothing more is read.
     over: Rc<Cell<bool>>,
+    /// What was signed, kept for a later page.
+    disk: Option<Disk<opfs::File>>,
+    /// The right to it; dropped after its files.
+    lock: Option<Lock>,
+    /// An earlier page began this share: nothing is signed until it is known what that one signed.
+    waits: bool,
 }
 
 impl Publisher {
-    /// Signs the first head; begins to look into the file and to hash it.
-    pub fn new(number: StreamNumber, door: Door, spec: ShareSpec, file: File) -> Publisher {
+    /// Signs the first head; begins to look into the file and to hash it. Of a share that is resumed, all that comes with its folder.
+    pub fn new(number: StreamNumber, door: Door, spec: ShareSpec, files: Vec<File>) -> Publisher {
         let key = PublisherKey::from_seed(spec.publisher_seed);
         let keys = StreamKeys::derive(&key.id(), &Secret(spec.secret));
         let content_key = ContentKey::from_random(spec.content_key);
-        let mut entry = Entry::new(&spec.name, spec.size);
-        entry.mime = Some(spec.mime).filter(|mime| !mime.is_empty());
+        let (resumed, slot_nonce) = (spec.resumed, spec.slot_nonce);
+        let (manifest, pieces) = manifest(spec);
         let mut head = Head::new(keys.swarm.id());
         head.lanes = vec![
             LaneState {
@@ -101,24 +111,23 @@ impl Publisher {
                 open: true,
             },
             LaneState {
-                lane: entry.lane,
-                pieces: entry.piece_count(),
+                lane: DATA_LANE,
+                pieces,
                 open: false,
             },
         ];
         head.clock_unix_ms = door::unix_s() * 1000;
-        head.slots = vec![content_key.wrap(&keys.link_slot, head.epoch, spec.slot_nonce)];
+        head.slots = vec![content_key.wrap(&keys.link_slot, head.epoch, slot_nonce)];
         let publisher = Publisher {
             number,
             head: SignedHead::sign(head, &key),
-            lane_key: content_key.lane_key(entry.lane),
+            lane_key: content_key.lane_key(DATA_LANE),
             manifest_key: content_key.lane_key(MANIFEST_LANE),
             door,
-            file,
+            files,
             key,
-            entry,
-            title: spec.title,
-            manifest: Vec::new(),
+            manifest,
+            versions: Vec::new(),
             headers: SortedMap::new(),
             recent: VecDeque::new(),
             begun: VecDeque::new(),
@@ -129,9 +138,129 @@ impl Publisher {
             busy_until_ms: Rc::default(),
             failed: false,
             over: Rc::default(),
+            disk: None,
+            lock: None,
+            waits: resumed,
         };
-        publisher.begin();
+        if !publisher.waits {
+            publisher.begin();
+        }
         publisher
+    }
+
+    /// Whether what an earlier page signed must be known first.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// The share's folder is open, or there is none.
+    pub fn opened(&mut self, folder: Option<Folder>) -> Vec<Input> {
+        let (id, swarm) = (self.id(), self.swarm_id());
+        let disk = folder.and_then(|folder| {
+            self.lock = Some(folder.lock);
+            Disk::open(folder.log, folder.blocks, id, swarm).ok()
+        });
+        match disk {
+            Some(disk) if !self.waits => {
+                self.note_all(disk);
+                Vec::new()
+            }
+            Some(disk) if disk.head().is_some() => {
+                self.waits = false;
+                self.remember(disk);
+                vec![Input::Head(self.head.clone()), self.start_set()]
+            }
+            // Who does not know what it signed must not sign.
+            _ if self.waits => {
+                self.fail(ProblemCode::FileUnreadable);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Keeps what was signed while the folder was being opened.
+    fn note_all(&mut self, mut disk: Disk<opfs::File>) {
+        disk.set_head(&self.head);
+        // One that cannot be written to keeps nothing, and says so by `bytes_stored`.
+        if disk.commit().is_err() {
+            return;
+        }
+        self.disk = Some(disk);
+        for (piece, header) in self.headers.clone() {
+            match self.versions.get(piece.index.0 as usize) {
+                Some(bytes) if piece.lane == MANIFEST_LANE => {
+                    let sealed = self.seal_piece(piece, bytes.clone());
+                    self.is_only_truth(&sealed);
+                }
+                _ => self.note_header(&header),
+            }
+        }
+    }
+
+    /// What an earlier page signed holds: its head, its manifest, and every header, which is looked up when the piece is sealed again.
+    fn remember(&mut self, mut disk: Disk<opfs::File>) {
+        if let Some(head) = disk.head() {
+            self.head = head.clone();
+        }
+        while let Some(plain) = self.kept_manifest(&mut disk) {
+            self.versions.push(plain);
+        }
+        let pieces = self.versions.iter().zip(0..);
+        let pieces = pieces.map(|(bytes, index)| (PieceIndex(index), bytes.as_slice()));
+        if let Ok(Some(manifest)) = Manifest::from_lane(pieces) {
+            self.manifest = manifest;
+        }
+        self.disk = Some(disk);
+        // What is whole is not read once more: each piece is checked when somebody asks for it.
+        if !self.head.head().ended {
+            self.begin();
+        }
+    }
+
+    /// The next piece of lane 0, as the disk has it.
+    fn kept_manifest(&self, disk: &mut Disk<opfs::File>) -> Option<Vec<u8>> {
+        let piece = PieceId::new(MANIFEST_LANE, self.versions.len() as u32);
+        let (header, mask) = disk.claim(piece)?;
+        let mut plain = Vec::new();
+        for block in disk.read(piece, mask).0 {
+            let at = plain.len();
+            plain.extend_from_slice(block.bytes());
+            self.manifest_key
+                .apply(header.core(), block.block(), &mut plain[at..]);
+        }
+        (plain.len() == header.len()).then_some(plain)
+    }
+
+    /// Whether nothing else was ever signed for this piece, by this page or one before. It is kept before anybody sees it.
+    fn is_only_truth(&mut self, sealed: &Sealed) -> bool {
+        let header = sealed.header();
+        let piece = header.id();
+        let kept = self.disk.as_mut().and_then(|disk| disk.claim(piece));
+        let known = self.headers.get(&piece).cloned();
+        if let Some(known) = known.or(kept.map(|(header, _)| header))
+            && !known.same_core(header)
+        {
+            // Other bytes than those that were signed: saying so beats signing two truths.
+            self.fail(ProblemCode::FileChanged);
+            return false;
+        }
+        if let Some(disk) = &mut self.disk
+            && piece.lane == MANIFEST_LANE
+        {
+            let blocks: Vec<_> = sealed.blocks().collect();
+            let _ = disk.put(header, &blocks.iter().collect::<Vec<_>>());
+        }
+        self.note_header(header);
+        self.headers.insert(piece, header.clone());
+        true
+    }
+
+    /// A disk that is full keeps the note until there is room: the file is checked by its hash as well.
+    fn note_header(&mut self, header: &Header) {
+        if let Some(disk) = &mut self.disk {
+            let _ = disk.put_header(header);
+        }
     }
 
     pub fn id(&self) -> PublisherId {
@@ -164,7 +293,8 @@ impl Publisher {
     pub fn handle(&mut self, event: PublisherEvent) -> Vec<Input> {
         match event {
             PublisherEvent::ToSeal(piece, Ok(bytes)) => {
-                match self.is_as_before(piece.index, fingerprint(piece.index, &bytes)) {
+                let now = fingerprint(self.place_in_file(piece), &bytes);
+                match self.is_as_before(piece.index, now) {
                     true => vec![self.sealed(piece, bytes)],
                     false => vec![Input::SealFailed { piece }],
                 }
@@ -177,15 +307,15 @@ impl Publisher {
                 self.loaded(piece, mask, first, read)
             }
             PublisherEvent::ToLoadAll(piece, read) => self.loaded_all(piece, read),
-            PublisherEvent::Probed(probe) => self.probed(probe),
-            PublisherEvent::Hashing(index, fingerprint, bytes) => {
-                self.hashed_bytes = (u64::from(index.0) + 1) * PIECE_LEN as u64;
-                match self.is_as_before(index, fingerprint) {
-                    true => self.seal_ahead(index, bytes).into_iter().collect(),
+            PublisherEvent::Probed(file, probe) => self.probed(file, probe),
+            PublisherEvent::Hashing(piece, fingerprint, bytes) => {
+                self.hashed_bytes += bytes.len() as u64;
+                match self.is_as_before(piece.index, fingerprint) {
+                    true => self.seal_ahead(piece, bytes).into_iter().collect(),
                     false => Vec::new(),
                 }
             }
-            PublisherEvent::Hashed(Ok(hash)) if !self.failed => self.hashed(hash),
+            PublisherEvent::Hashed(Ok(hashes)) if !self.failed => self.hashed(hashes),
             PublisherEvent::Hashed(Ok(_)) => Vec::new(),
             PublisherEvent::Hashed(Err(_)) => {
                 self.fail(ProblemCode::FileUnreadable);
@@ -197,11 +327,14 @@ impl Publisher {
     pub fn add_stats(&self, stats: &mut Stats) {
         stats.complete = true;
         stats.have_permille = 1000;
-        stats.blake3 = self.entry.blake3;
-        let hashing = self.entry.blake3.is_none() && !self.failed && self.hashed_bytes > 0;
-        stats.hash_permille = hashing.then(|| {
-            (self.hashed_bytes.saturating_mul(1000) / self.entry.size.max(1)).min(999) as u16
-        });
+        if let [entry] = self.manifest.entries.as_slice() {
+            stats.blake3 = entry.blake3;
+        }
+        stats.bytes_stored = self.disk.as_ref().map_or(0, Disk::used);
+        let hashing = !self.head.head().ended && !self.failed && self.hashed_bytes > 0;
+        let size: u64 = self.manifest.entries.iter().map(|entry| entry.size).sum();
+        stats.hash_permille =
+            hashing.then(|| (self.hashed_bytes.saturating_mul(1000) / size.max(1)).min(999) as u16);
     }
 
     /// Whether the file is not any more what was shared: then nobody can be served.
@@ -209,120 +342,162 @@ impl Publisher {
         self.failed
     }
 
+    /// The film that viewers see first is looked into at once, the others when they are hashed.
     fn begin(&self) {
-        let (number, door, file) = (self.number, self.door.clone(), self.file.clone());
-        let (name, size) = (self.entry.path.clone(), self.entry.size);
+        let (number, door, files) = (self.number, self.door.clone(), self.files.clone());
+        let entries = self.manifest.entries.clone();
         let (busy, over) = (self.busy_until_ms.clone(), self.over.clone());
         spawn_local(async move {
             let emit = |event| door.emit(WorkerEvent::Publisher(number, event));
-            emit(PublisherEvent::Probed(probe(&file, &name, size).await));
-            let hash = hash(&file, size, &busy, &over, |index, fingerprint, bytes| {
-                emit(PublisherEvent::Hashing(index, fingerprint, bytes))
-            })
-            .await;
+            let first = first_playable(&entries);
+            let others = (0..files.len()).filter(|place| *place != first);
+            let mut hashes = vec![[0; 32]; files.len()];
+            for place in std::iter::once(first).chain(others) {
+                let (file, entry) = (&files[place], &entries[place]);
+                if place == first || (place < PROBED_MAX && is_playable(entry)) {
+                    let probe = probe(file, &entry.path, entry.size).await;
+                    emit(PublisherEvent::Probed(place, probe));
+                }
+                let seen = |index: PieceIndex, fingerprint, bytes| {
+                    let piece = PieceId::new(DATA_LANE, entry.first_piece.0 + index.0);
+                    emit(PublisherEvent::Hashing(piece, fingerprint, bytes));
+                };
+                match hash(file, entry.size, &busy, &over, seen).await {
+                    Ok(hash) => hashes[place] = hash,
+                    Err(_) if over.get() => return,
+                    Err(fault) => return emit(PublisherEvent::Hashed(Err(fault))),
+                }
+            }
             if !over.get() {
-                emit(PublisherEvent::Hashed(hash));
+                emit(PublisherEvent::Hashed(Ok(hashes)));
             }
         });
     }
 
-    fn probed(&mut self, probe: Probe) -> Vec<Input> {
+    fn start_set(&self) -> Input {
+        let first = &self.manifest.entries[first_playable(&self.manifest.entries)];
+        Input::StartSet(first.start_blocks().collect())
+    }
+
+    fn probed(&mut self, file: usize, probe: Probe) -> Vec<Input> {
         let range = |r: &Range<u64>| ByteRange {
             offset: r.start,
             len: u32::try_from(r.end - r.start).unwrap_or(u32::MAX),
         };
-        self.entry.start = probe
-            .start
-            .iter()
-            .take(START_RANGES_MAX)
-            .map(range)
-            .collect();
-        self.entry.duration_us = probe.duration_us;
-        self.add_manifest(1);
+        let entry = &mut self.manifest.entries[file];
+        let start = probe.start.iter().take(START_RANGES_MAX);
+        entry.start = start.map(range).collect();
+        entry.duration_us = probe.duration_us;
+        // The others' come with the hashes; a share that goes on has its manifest.
+        if !self.versions.is_empty() {
+            return Vec::new();
+        }
+        self.add_manifest();
         let early = std::mem::take(&mut self.early);
-        let mut inputs = vec![Input::StartSet(self.entry.start_blocks().collect())];
+        let mut inputs = self.grown(false);
+        inputs.push(self.start_set());
         inputs.extend(early.into_iter().flat_map(|piece| self.seal(piece)));
         inputs
     }
 
-    /// The hash is in: a second manifest and the head that ends the stream.
-    fn hashed(&mut self, hash: [u8; 32]) -> Vec<Input> {
-        self.hashed_bytes = self.entry.size;
-        self.entry.blake3 = Some(hash);
-        self.add_manifest(2);
+    /// The hashes are in: a second manifest and the head that ends the stream.
+    fn hashed(&mut self, hashes: Vec<[u8; 32]>) -> Vec<Input> {
+        for (entry, hash) in self.manifest.entries.iter_mut().zip(hashes) {
+            entry.blake3 = Some(hash);
+        }
+        self.manifest.revision += 1;
+        self.add_manifest();
+        self.grown(true)
+    }
+
+    /// Signs a head that names the manifest's pieces. It is kept before anybody sees it.
+    fn grown(&mut self, ended: bool) -> Vec<Input> {
+        let pieces = self.versions.len() as u32;
+        if !ended && self.head.head().pieces(MANIFEST_LANE) == pieces {
+            return Vec::new();
+        }
         let mut head = self.head.next();
         for lane in &mut head.lanes {
             if lane.lane == MANIFEST_LANE {
                 *lane = LaneState {
                     lane: MANIFEST_LANE,
-                    pieces: self.manifest.len() as u32,
-                    open: false,
+                    pieces,
+                    open: !ended,
                 };
             }
         }
-        head.ended = true;
+        head.ended = ended;
         head.clock_unix_ms = door::unix_s() * 1000;
         self.head = SignedHead::sign(head, &self.key);
+        if let Some(disk) = &mut self.disk {
+            disk.set_head(&self.head);
+            let _ = disk.commit();
+        }
         vec![Input::Head(self.head.clone())]
     }
 
-    fn add_manifest(&mut self, revision: u32) {
-        let mut manifest = Manifest {
-            revision,
-            ..Manifest::file(self.entry.clone())
-        };
-        if let Some(title) = &self.title {
-            manifest.title.clone_from(title);
-        }
-        let pieces = manifest.to_pieces().or_else(|_| {
-            // A name or a title that no manifest takes must not keep the file from being shared.
-            let entry = Entry {
-                path: "file".into(),
-                mime: None,
-                start: Vec::new(),
-                ..self.entry.clone()
-            };
-            Manifest {
-                revision,
-                ..Manifest::file(entry)
+    fn add_manifest(&mut self) {
+        // A name, title or type that no manifest takes must not keep files from being shared: those, and only those, get plain ones.
+        for _ in 0..=self.manifest.entries.len() {
+            match self.manifest.to_pieces() {
+                Ok(pieces) => return self.versions.extend(pieces),
+                Err(ManifestError::Entry { entry, .. }) => {
+                    let fault = &mut self.manifest.entries[entry];
+                    (fault.path, fault.mime) = (format!("file-{entry}"), None);
+                    fault.start.clear();
+                }
+                Err(_) => self.manifest.title = "files".into(),
             }
-            .to_pieces()
-        });
-        self.manifest
-            .extend(pieces.expect("a plain name and no start set fit"));
+        }
+        // More names than a manifest has room for.
+        self.fail(ProblemCode::FileUnreadable);
+    }
+
+    /// Which file a piece is of, and what of it.
+    fn locate(&self, piece: PieceId) -> Option<(usize, Range<u64>)> {
+        let entries = &self.manifest.entries;
+        let place = entries
+            .partition_point(|entry| entry.first_piece.0 + entry.piece_count() <= piece.index.0);
+        let range = entries.get(place)?.piece_range(piece)?;
+        Some((place, range))
+    }
+
+    /// The how-manieth of its file a piece is.
+    fn place_in_file(&self, piece: PieceId) -> PieceIndex {
+        let start = self.locate(piece).map_or(0, |(_, range)| range.start);
+        PieceIndex((start / PIECE_LEN as u64) as u32)
     }
 
     fn seal(&mut self, piece: PieceId) -> Vec<Input> {
         if piece.lane == MANIFEST_LANE {
-            return match self.manifest.get(piece.index.0 as usize).cloned() {
+            return match self.versions.get(piece.index.0 as usize).cloned() {
                 Some(bytes) => vec![self.sealed(piece, bytes)],
-                None if self.manifest.is_empty() => {
+                None if self.versions.is_empty() => {
                     self.early.push(piece);
                     Vec::new()
                 }
                 None => vec![Input::SealFailed { piece }],
             };
         }
-        let Some(range) = self.entry.piece_range(piece).filter(|_| !self.failed) else {
+        let Some(place) = self.locate(piece).filter(|_| !self.failed) else {
             return vec![Input::SealFailed { piece }];
         };
-        self.read(range, move |read| PublisherEvent::ToSeal(piece, read));
+        self.read(place, move |read| PublisherEvent::ToSeal(piece, read));
         Vec::new()
     }
 
     /// Signs a piece that nobody has asked for yet, because its bytes are in memory: who asks then waits for one small read instead of
     /// a whole piece read, sealed, hashed and signed (a seek into cold pieces waited 30 ms for each).
-    fn seal_ahead(&mut self, index: PieceIndex, plaintext: Vec<u8>) -> Option<Input> {
-        let piece = PieceId {
-            lane: self.entry.lane,
-            index: PieceIndex(self.entry.first_piece.0 + index.0),
-        };
+    fn seal_ahead(&mut self, piece: PieceId, plaintext: Vec<u8>) -> Option<Input> {
         let is_wanted = !self.headers.contains_key(&piece) && self.headers.len() < HEADERS_AHEAD;
-        (is_wanted && !self.failed).then(|| {
-            let sealed = self.seal_piece(piece, plaintext);
-            let header = sealed.header().clone();
-            self.headers.insert(piece, header.clone());
-            Input::Sealed { header }
+        if !is_wanted || self.failed {
+            return None;
+        }
+        let sealed = self.seal_piece(piece, plaintext);
+        let header = sealed.header().clone();
+        Some(match self.is_only_truth(&sealed) {
+            true => Input::Sealed { header },
+            false => Input::SealFailed { piece },
         })
     }
 
@@ -345,12 +520,7 @@ impl Publisher {
     fn sealed(&mut self, piece: PieceId, plaintext: Vec<u8>) -> Input {
         let sealed = self.seal_piece(piece, plaintext);
         let header = sealed.header().clone();
-        if let Some(old) = self.headers.insert(piece, header.clone())
-            && !old.same_core(&header)
-        {
-            // Other bytes than those that were signed: saying so beats signing two truths.
-            self.headers.insert(piece, old);
-            self.fail(ProblemCode::FileChanged);
+        if !self.is_only_truth(&sealed) {
             return Input::SealFailed { piece };
         }
         self.keep(sealed);
@@ -385,13 +555,13 @@ impl Publisher {
             return vec![Input::LoadFailed { piece, mask }];
         }
         if piece.lane == MANIFEST_LANE {
-            let bytes = self.manifest[piece.index.0 as usize].clone();
+            let bytes = self.versions[piece.index.0 as usize].clone();
             return match self.sealed(piece, bytes) {
                 Input::Sealed { .. } => self.load(piece, mask),
                 _ => vec![Input::LoadFailed { piece, mask }],
             };
         }
-        let (Some(first), Some(range)) = (mask.first(), self.entry.piece_range(piece)) else {
+        let (Some(first), Some((file, range))) = (mask.first(), self.locate(piece)) else {
             return Vec::new();
         };
         if let Some(waiting) = self.reading.get_mut(&piece) {
@@ -401,7 +571,9 @@ impl Publisher {
         if mask.count() >= WHOLE_BLOCKS_MIN || self.begun.contains(&piece) {
             self.begun.retain(|begun| *begun != piece);
             self.reading.insert(piece, mask);
-            self.read(range, move |read| PublisherEvent::ToLoadAll(piece, read));
+            self.read((file, range), move |read| {
+                PublisherEvent::ToLoadAll(piece, read)
+            });
             return Vec::new();
         }
         if self.begun.len() == RECENT_PIECES {
@@ -411,7 +583,7 @@ impl Publisher {
         let last = mask.iter().last().expect("a mask with a first has a last");
         let start = range.start + u64::from(first.0) * BLOCK_LEN as u64;
         let end = (range.start + (u64::from(last.0) + 1) * BLOCK_LEN as u64).min(range.end);
-        self.read(start..end, move |read| {
+        self.read((file, start..end), move |read| {
             PublisherEvent::ToLoad(piece, mask, first, read)
         });
         Vec::new()
@@ -477,11 +649,11 @@ impl Publisher {
 
     fn read(
         &self,
-        range: Range<u64>,
+        (file, range): (usize, Range<u64>),
         then: impl FnOnce(Result<Vec<u8>, ReadFault>) -> PublisherEvent + 'static,
     ) {
         self.busy_until_ms.set(door::now_ms() + BUSY_MS);
-        let (number, door, file) = (self.number, self.door.clone(), self.file.clone());
+        let (number, door, file) = (self.number, self.door.clone(), self.files[file].clone());
         spawn_local(async move {
             let read = slice(&file, range).await;
             door.emit(WorkerEvent::Publisher(number, then(read)));
@@ -529,6 +701,30 @@ async fn slice(file: &File, range: Range<u64>) -> Result<Vec<u8>, ReadFault> {
     } else {
         Err(ReadFault)
     }
+}
+
+/// The manifest of what is to be shared, before anything is known but names, and how many pieces there are.
+fn manifest(spec: ShareSpec) -> (Manifest, u32) {
+    let mut pieces = 0;
+    let mut entries: Vec<Entry> = Vec::with_capacity(spec.files.len());
+    for file in spec.files {
+        let mut entry = Entry::new(&file.path, file.size);
+        entry.mime = Some(file.mime).filter(|mime| !mime.is_empty());
+        entry.first_piece = PieceIndex(pieces);
+        pieces += entry.piece_count();
+        entries.push(entry);
+    }
+    let manifest = Manifest {
+        revision: 1,
+        kind: match spec.folder {
+            true => Kind::Collection,
+            false => Kind::File,
+        },
+        title: spec.title.unwrap_or_default(),
+        entries,
+        poster: None,
+    };
+    (manifest, pieces)
 }
 
 /// Lets the media engine look for its index, as a player would; a file that is no film costs one read. A film that does not say how long
@@ -606,14 +802,6 @@ async fn hash(
     over: &Cell<bool>,
     progress: impl Fn(PieceIndex, Fingerprint, Vec<u8>),
 ) -> Result<[u8; 32], ReadFault> {
-    if size <= PIECE_LEN as u64 {
-        let bytes = slice(file, 0..size).await?;
-        let hash = *blake3::hash(&bytes).as_bytes();
-        if size > 0 {
-            progress(PieceIndex(0), fingerprint(PieceIndex(0), &bytes), bytes);
-        }
-        return Ok(hash);
-    }
     let mut fingerprints = Vec::new();
     for index in 0..u32::try_from(size.div_ceil(PIECE_LEN as u64)).map_err(|_| ReadFault)? {
         if door::now_ms() < busy_until_ms.get() {
@@ -626,7 +814,14 @@ async fn hash(
         let bytes = slice(file, at..size.min(at + PIECE_LEN as u64)).await?;
         let found = fingerprint(PieceIndex(index), &bytes);
         fingerprints.push(found);
+        let alone = (size <= PIECE_LEN as u64).then(|| blake3::hash(&bytes));
         progress(PieceIndex(index), found, bytes);
+        if let Some(hash) = alone {
+            return Ok(*hash.as_bytes());
+        }
+    }
+    if fingerprints.is_empty() {
+        return Ok(*blake3::hash(&[]).as_bytes());
     }
     let (left, right) = fingerprints.split_at(left_len(fingerprints.len()));
     Ok(*merge_subtrees_root(&merged(left), &merged(right), Mode::Hash).as_bytes())
@@ -667,6 +862,8 @@ const HEADERS_AHEAD: usize = 4096;
 const PROBE_BYTES_MAX: u64 = 64 << 20;
 /// What may be read to find the end.
 const PROBE_END_BYTES_MAX: u64 = 16 << 20;
+/// Files of a folder that are looked into. Of the others a player finds its way by itself, a round trip later.
+const PROBED_MAX: usize = 256;
 /// Past the end of every film, microseconds.
 const END_US: u64 = u64::MAX >> 2;
 /// One read while probing.

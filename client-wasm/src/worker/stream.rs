@@ -56,24 +56,32 @@ enum Side {
 }
 
 impl WorkerStream {
-    /// Publishes a file.
+    /// Publishes files.
     pub fn share(
         number: StreamNumber,
         door: Door,
         peer_seed: [u8; 32],
         spec: ShareSpec,
-        file: web_sys::File,
+        files: Vec<web_sys::File>,
+        keep: bool,
         now: Instant,
     ) -> WorkerStream {
-        let publisher = Publisher::new(number, door.clone(), spec, file);
+        let publisher = Publisher::new(number, door.clone(), spec, files);
+        let waits = publisher.waits();
         let stream = Stream {
             publisher: publisher.id(),
             swarm: publisher.swarm_id(),
-            head: Some(publisher.head().clone()),
+            // Of a share that goes on, the head that counts is on disk.
+            head: (!waits).then(|| publisher.head().clone()),
         };
+        let swarm = stream.swarm;
         let side = (Role::Publisher, Side::Publisher(Box::new(publisher)));
         let config = Config::default();
-        WorkerStream::new(number, door, stream, side, config, peer_seed, now)
+        let mut made = WorkerStream::new(number, door, stream, side, config, peer_seed, now);
+        if keep {
+            made.open_folder(swarm, waits);
+        }
+        made
     }
 
     /// Fetches what a link names. The page has checked the link already.
@@ -102,7 +110,7 @@ impl WorkerStream {
         let side = (Role::Viewer, Side::Viewer(Box::new(viewer)));
         let mut made = WorkerStream::new(number, door, stream, side, config, peer_seed, now);
         if means.keep {
-            made.open_folder(ids.1);
+            made.open_folder(ids.1, true);
         }
         made
     }
@@ -144,11 +152,12 @@ impl WorkerStream {
 
     /// Opens what an earlier visit left behind, while everything else goes on. Only a connection waits for it a moment: what is here
     /// must not be asked for.
-    fn open_folder(&mut self, swarm: baton_content::SwarmId) {
-        self.held = Some(Vec::new());
+    fn open_folder(&mut self, swarm: baton_content::SwarmId, holds: bool) {
+        self.held = holds.then(Vec::new);
         let (number, door) = (self.number, self.door.clone());
+        let shared = matches!(self.side, Side::Publisher(_));
         spawn_local(async move {
-            let folder = opfs::open(swarm).await;
+            let folder = opfs::open(swarm, shared).await;
             let event = StorageEvent::Opened(folder);
             door.emit(WorkerEvent::Storage(number, event));
         });
@@ -156,8 +165,19 @@ impl WorkerStream {
 
     /// The disk has something to say.
     pub fn storage_event(&mut self, event: StorageEvent) {
-        let Side::Viewer(viewer) = &mut self.side else {
-            return;
+        let viewer = match &mut self.side {
+            Side::Viewer(viewer) => viewer,
+            Side::Publisher(publisher) => {
+                // Who goes on with a share must know what was signed, however long that takes.
+                let StorageEvent::Opened(folder) = event else {
+                    return;
+                };
+                for input in publisher.opened(folder) {
+                    self.swarm.handle_input(now(), input);
+                }
+                self.let_in();
+                return self.leave_if_failed();
+            }
         };
         let mut inputs = match event {
             StorageEvent::Opened(Some(folder)) => viewer.opened(folder),

@@ -7,14 +7,14 @@ use super::film::Film;
 use super::opfs::{File, Folder, Lock};
 use super::ranges;
 use super::store::{Limits, Store};
-use crate::bridge::{Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker};
+use crate::bridge::{FileMeta, Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker};
 use baton_content::path::clean_path;
 use baton_content::{
-    ContentKey, Entry, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, PublisherId,
+    ContentKey, Entry, Kind, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, PublisherId,
     SignedHead, SlotKey, SwarmId, VerifiedBlock,
 };
 use baton_sorted::SortedMap;
-use baton_swarm::{Input, Instant, Output};
+use baton_swarm::{Demand, Input, Instant, Output};
 
 /// What a viewer keeps, in a browser.
 pub type ViewerStore = Store<File>;
@@ -35,11 +35,21 @@ pub struct Viewer {
     /// Opened pieces of lane 0.
     manifest_pieces: SortedMap<PieceId, Vec<u8>>,
     revision: u32,
-    entry: Option<Entry>,
+    /// Of the newest manifest; empty until there is one.
+    entries: Vec<Entry>,
+    /// Which of them is played.
+    file: usize,
     attached: Option<bool>,
+    /// Which one the page wants to be played.
+    chosen: Option<usize>,
     film: Option<Film>,
     complete: bool,
-    downloads: Vec<u32>,
+    /// Number and file of what waits to be whole.
+    downloads: Vec<(u32, usize)>,
+    /// What the player waits for, as it was told last.
+    demanded: Vec<Demand>,
+    /// When what is wanted of a file is to be looked at again.
+    demanded_at: Instant,
     inputs: Vec<Input>,
     meta: Meta,
 }
@@ -104,11 +114,15 @@ impl Viewer {
             full_told: false,
             manifest_pieces: SortedMap::new(),
             revision: 0,
-            entry: None,
+            entries: Vec::new(),
+            file: 0,
             attached: None,
+            chosen: None,
             film: None,
             complete: false,
             downloads: Vec::new(),
+            demanded: Vec::new(),
+            demanded_at: Instant(0),
             inputs: Vec::new(),
             meta: Meta::default(),
         }
@@ -126,9 +140,7 @@ impl Viewer {
     /// Everything is here.
     pub fn complete(&mut self) {
         self.complete = true;
-        for request in std::mem::take(&mut self.downloads) {
-            self.download(request);
-        }
+        self.give();
     }
 
     /// What the engine wants of a viewer.
@@ -163,7 +175,7 @@ impl Viewer {
     /// Feeds the film with what is here, and asks the swarm for what is not.
     pub fn pump(&mut self, now: Instant) -> Vec<Input> {
         let mut inputs = std::mem::take(&mut self.inputs);
-        if let (Some(film), Some(entry)) = (&mut self.film, &self.entry) {
+        if let (Some(film), Some(entry)) = (&mut self.film, self.entries.get(self.file)) {
             inputs.extend(film.pump(now, entry, &mut self.store, &mut self.keys));
         }
         let gone = self.store.take_gone();
@@ -173,6 +185,7 @@ impl Viewer {
             film.lost();
         }
         inputs.extend(gone);
+        self.demand_downloads(now, &mut inputs);
         self.only_what_is_needed(&mut inputs);
         inputs
     }
@@ -239,10 +252,16 @@ impl Viewer {
     /// A cold message from the page.
     pub fn handle_page(&mut self, news: ToWorker) {
         match news {
-            ToWorker::Attach { mp3_in_mp4, .. } => {
+            ToWorker::Attach {
+                file, mp3_in_mp4, ..
+            } => {
+                let stream = self.number;
+                self.door.tell(&ToPage::Attached { stream });
                 self.attached = Some(mp3_in_mp4);
+                self.chosen = file.map(|file| file as usize);
                 // Another element begins at the beginning: it has heard nothing of what the last one was told.
                 self.film = None;
+                self.choose();
                 self.start_film();
             }
             ToWorker::Seek {
@@ -254,8 +273,10 @@ impl Viewer {
             ToWorker::Select {
                 tracks, generation, ..
             } => self.with_film(|film| film.select(&tracks, generation)),
-            ToWorker::Download { request, .. } if self.complete => self.download(request),
-            ToWorker::Download { request, .. } => self.downloads.push(request),
+            ToWorker::Download { request, file, .. } => {
+                self.downloads.push((request, file as usize));
+                self.give();
+            }
             _ => {}
         }
     }
@@ -268,6 +289,7 @@ impl Viewer {
     /// Four times a second: time alone may have changed what is wanted.
     pub fn tick(&mut self) {
         self.with_film(Film::tick);
+        self.give();
         // Nothing competes with a picture that is waited for.
         if !self.film.as_ref().is_some_and(Film::is_waiting) {
             self.store.write_out();
@@ -280,8 +302,10 @@ impl Viewer {
     }
 
     pub fn add_stats(&self, stats: &mut Stats) {
-        stats.complete = self.complete && self.entry.is_some();
-        if let Some(entry) = &self.entry {
+        stats.complete = self.complete && !self.entries.is_empty();
+        let is_shown = self.film.is_some() || self.entries.len() == 1;
+        if let Some(entry) = self.entries.get(self.file).filter(|_| is_shown) {
+            stats.file = self.film.is_some().then_some(self.file as u32);
             stats.have_ranges = match self.complete {
                 true => vec![(0, entry.size)],
                 false => ranges::here(entry, |piece| self.store.have(piece)),
@@ -333,36 +357,43 @@ impl Viewer {
     }
 
     fn manifest(&mut self, manifest: Manifest) {
-        let Some(entry) = manifest.entries.into_iter().next() else {
+        if manifest.entries.is_empty() {
             return;
-        };
+        }
         self.revision = manifest.revision;
-        let mime = entry.mime.clone().unwrap_or_default();
-        self.meta = Meta {
-            title: manifest.title,
-            // For the disk of whoever downloads it.
-            name: clean_path(entry.path.rsplit('/').next().unwrap_or_default()),
-            playable: is_playable(&mime, &entry.path),
-            mime,
-            size: entry.size,
-            duration_us: entry.duration_us,
-            blake3: entry.blake3,
-        };
+        self.meta = meta(&manifest);
         self.door.tell(&ToPage::Meta {
             stream: self.number,
             meta: self.meta.clone(),
         });
+        self.entries = manifest.entries;
+        let entry = &self.entries[self.file_to_play()];
         self.inputs
             .push(Input::StartSet(entry.start_blocks().collect()));
-        self.entry = Some(entry);
+        self.choose();
         self.start_film();
+    }
+
+    /// What the page chose, or else the first film.
+    fn file_to_play(&self) -> usize {
+        let chosen = self.chosen.filter(|file| *file < self.entries.len());
+        chosen.unwrap_or_else(|| first_playable(&self.entries))
+    }
+
+    fn choose(&mut self) {
+        // While a film plays, a newer manifest changes nothing.
+        if self.film.is_none() || self.chosen.is_some() {
+            self.file = self.file_to_play();
+        }
     }
 
     /// Once somebody wants to look at it and it is known what it is.
     fn start_film(&mut self) {
-        let Some(entry) = &self.entry else { return };
+        let Some(entry) = self.entries.get(self.file) else {
+            return;
+        };
         if let (Some(mp3_in_mp4), None) = (self.attached, &self.film)
-            && self.meta.playable
+            && is_playable(entry)
             && entry.size > 0
         {
             self.film = Some(Film::new(self.number, self.door.clone(), entry, mp3_in_mp4));
@@ -373,11 +404,50 @@ impl Viewer {
         }
     }
 
-    fn download(&mut self, request: u32) {
+    /// Hands over what is whole of what was asked for.
+    fn give(&mut self) {
+        for (request, file) in std::mem::take(&mut self.downloads) {
+            let entry = self.entries.get(file);
+            let whole = |entry: &Entry| missing(entry, &self.store).next().is_none();
+            // Of a stream that is whole, what is no file of it never will be.
+            match self.complete || entry.is_some_and(whole) {
+                true => self.download(request, file),
+                false => self.downloads.push((request, file)),
+            }
+        }
+    }
+
+    /// A single file of many that somebody waits for comes before the others, and after what the player needs.
+    fn demand_downloads(&mut self, now: Instant, inputs: &mut Vec<Input>) {
+        for input in inputs.iter() {
+            if let Input::Demanded(demands) = input {
+                self.demanded.clone_from(demands);
+            }
+        }
+        let Some(entry) = self.downloads.first().and_then(|it| self.entries.get(it.1)) else {
+            return;
+        };
+        if self.entries.len() == 1 || (inputs.is_empty() && now < self.demanded_at) {
+            return;
+        }
+        self.demanded_at = Instant(now.0 + DEMAND_EVERY_US);
+        let deadline = Instant(now.0 + DOWNLOAD_IN_US);
+        let wanted = missing(entry, &self.store).take(DOWNLOAD_PIECES);
+        let wanted = wanted.map(|(piece, mask)| Demand {
+            piece,
+            mask,
+            deadline,
+        });
+        let all = self.demanded.iter().cloned().chain(wanted).collect();
+        inputs.retain(|input| !matches!(input, Input::Demanded(_)));
+        inputs.push(Input::Demanded(all));
+    }
+
+    fn download(&mut self, request: u32, file: usize) {
         let stream = self.number;
-        let result = match &self.entry {
+        let result = match self.entries.get(file) {
             Some(entry) => download::blob(entry, &mut self.store, &mut self.keys),
-            None => Err("there is no manifest".into()),
+            None => Err("there is no such file".into()),
         };
         match result {
             Ok(blob) => self.door.tell_with(
@@ -391,7 +461,7 @@ impl Viewer {
             // Something that the disk claimed to have is lost: again, once it is fetched.
             Err(_) if self.store.has_lost() => {
                 self.complete = false;
-                self.downloads.push(request);
+                self.downloads.push((request, file));
             }
             Err(error) => self.door.tell(&ToPage::Downloaded {
                 stream,
@@ -417,12 +487,77 @@ const FIND_PIECES: usize = 64;
 /// Room left to everything else of this origin, bytes: the logs, other streams' manifests.
 const SPARE_BYTES: u64 = 64 << 20;
 
+/// How soon a file that somebody waits for is wanted, microseconds: later than anything that a player waits for.
+const DOWNLOAD_IN_US: u64 = 60_000_000;
+/// Pieces of it that are asked for at once.
+const DOWNLOAD_PIECES: usize = 32;
+/// How often that is looked at, microseconds.
+const DEMAND_EVERY_US: u64 = 1_000_000;
+
+/// What the page is told of the stream.
+fn meta(manifest: &Manifest) -> Meta {
+    let entries = &manifest.entries;
+    let files = entries.iter().map(|entry| FileMeta {
+        // Whoever puts several into one folder sees to it that none is in another's place (web/src/zip.ts).
+        path: clean_path(&entry.path),
+        mime: entry.mime.clone().unwrap_or_default(),
+        size: entry.size,
+        playable: is_playable(entry),
+        duration_us: entry.duration_us,
+        blake3: entry.blake3,
+    });
+    let files: Vec<FileMeta> = files.collect();
+    let folder = manifest.kind == Kind::Collection;
+    let alone = files
+        .first()
+        .filter(|_| !folder)
+        .cloned()
+        .unwrap_or_default();
+    let name = match folder {
+        true => manifest.title.replace('/', "_"),
+        false => entries[0]
+            .path
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .into(),
+    };
+    Meta {
+        title: manifest.title.clone(),
+        // For the disk of whoever downloads it.
+        name: clean_path(&name),
+        mime: alone.mime,
+        size: entries.iter().map(|entry| entry.size).sum(),
+        playable: files.iter().any(|file| file.playable),
+        duration_us: alone.duration_us,
+        blake3: alone.blake3,
+        folder,
+        files,
+    }
+}
+
+/// Blocks of a file that are not here.
+fn missing(entry: &Entry, store: &ViewerStore) -> impl Iterator<Item = (PieceId, Mask)> {
+    let all = entry.blocks(0..entry.size);
+    all.filter_map(|(piece, mask)| {
+        let mask = mask.without(store.have(piece));
+        (!mask.is_empty()).then_some((piece, mask))
+    })
+}
+
+/// What is shown to whoever chooses nothing: the first film, if there is one.
+pub fn first_playable(entries: &[Entry]) -> usize {
+    entries.iter().position(is_playable).unwrap_or_default()
+}
+
 /// Whether the media engine is worth asking: by type, or by name where the publisher's browser knew no type.
-fn is_playable(mime: &str, path: &str) -> bool {
+pub fn is_playable(entry: &Entry) -> bool {
+    let mime = entry.mime.as_deref().unwrap_or_default();
     if mime.starts_with("video/") || mime.starts_with("audio/") {
         return true;
     }
-    let extension = path
+    let extension = entry
+        .path
         .rsplit_once('.')
         .map_or("", |(_, e)| e)
         .to_ascii_lowercase();

@@ -1,6 +1,6 @@
 /** Fetches all of it and saves it, byte for byte as it was shared. */
 import { useState } from 'preact/hooks';
-import type { Meta } from '../api';
+import type { Meta, View } from '../api';
 import { messages } from '../messages';
 import { baton } from '../session';
 import { CheckIcon, DownIcon } from './icons';
@@ -16,7 +16,8 @@ export function DownloadButton({ what, primary }: { what: Meta; primary?: boolea
     if (!view) return;
     setState('busy');
     try {
-      save(await view.download(), what.name);
+      if (what.folder) save(await zipOf(view, what), `${what.name}.zip`);
+      else save(await view.download(), what.name);
       setState('saved');
     } catch {
       setState('failed');
@@ -44,7 +45,14 @@ export function DownloadButton({ what, primary }: { what: Meta; primary?: boolea
   );
 }
 
-function save(blob: Blob, name: string): void {
+/** Of a folder, all files in one. */
+async function zipOf(view: View, { name, files }: Meta): Promise<Blob> {
+  const { places, zip } = await import('../zip');
+  const parts = places(name, files.map((file) => file.path)).map(async (path, index) => ({ path, blob: await view.download(index) }));
+  return zip(await Promise.all(parts));
+}
+
+export function save(blob: Blob, name: string): void {
   const anchor = document.createElement('a');
   anchor.href = URL.createObjectURL(blob);
   anchor.download = name;

@@ -129,7 +129,7 @@ function readFullscreen(): void {
 }
 
 /** A new film: what we muted for the last one may sound again. */
-function forget(): void {
+export function forget(): void {
   if (autoplay.value === 'muted') video.muted = false;
   autoplay.value = 'pending';
   hasPicture.value = false;

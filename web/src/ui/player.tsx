@@ -5,6 +5,7 @@ import { messages, NOTES } from '../messages';
 import { session } from '../session';
 import { Controls } from './controls';
 import { PlayIcon, VolumeIcon } from './icons';
+import { Playlist } from './files-lazy';
 import { useKeyboard } from './keyboard';
 import { autoplay, fullscreen, hasPicture, paused, seekTo, setMuted, soundOnly, toggleFullscreen, togglePlay, usePlayback, video, waiting } from './playback';
 import { ProblemNote } from './problem';
@@ -35,6 +36,7 @@ export function Player() {
       {soundOnly.value && <Sound />}
       <Overlay />
       {hasPicture.value && <Controls stir={stir} />}
+      {meta.value?.folder && <Playlist />}
     </div>
   );
 }

@@ -53,6 +53,7 @@ function Welcome({ dragging }: { dragging: boolean }) {
           <p class="track-title">{words.drop}</p>
           <FileButton class="button button-main button-large" label={words.choose} />
           <p class="track-hint">{words.chooseHint}</p>
+          <FileButton class="button button-quiet" label={words.chooseFolder} folder />
         </div>
       </div>
       <Notice />
@@ -74,12 +75,14 @@ const Runners = () => (
 );
 
 /** A native file input under a button's looks: it keeps the keyboard and the screen reader. */
-function FileButton({ class: look, label }: { class: string; label: string }) {
+function FileButton({ class: look, label, folder }: { class: string; label: string; folder?: boolean }) {
+  if (folder && !('webkitdirectory' in HTMLInputElement.prototype)) return null;
   return (
     <label class={`file-button ${look}`}>
       <input
         type="file"
-        data-testid="file-input"
+        multiple
+        {...(folder ? { webkitdirectory: true, 'data-testid': 'folder-input' } : { 'data-testid': 'file-input' })}
         onChange={(event) => {
           const input = event.currentTarget;
           const files = [...(input.files ?? [])];
@@ -102,8 +105,9 @@ function Sharing() {
     <div class="sharing">
       <header class="page-head">
         <div>
-          <h1 class="name">{words.files(what.name, what.count)}</h1>
+          <h1 class="name">{what.name}</h1>
           <p class="facts" data-testid="status" role="status">
+            {what.count > 1 && `${messages.files.count(what.count)} · `}
             {bytes(what.size)}
             {stats && ` · ${messages.panels.watching(stats.peers.length, stats.bytes_sent > 0)}`}
           </p>
@@ -121,7 +125,7 @@ function Sharing() {
       {!dead && stats && <Safety stats={stats} />}
       {!dead && stats && baton.share && <Keep ticket={baton.share.ticket} />}
       {stats && <Panels stats={stats} share />}
-      {stats && (
+      {stats && what.count === 1 && (
         <section class="card fingerprint">
           <h2>{words.blake3}</h2>
           <Fingerprint stats={stats} />
@@ -217,10 +221,27 @@ function stopAfterAsking(): void {
 }
 
 function take(files: File[]): void {
-  if (files.length > 1) refuse(words.oneFile);
-  // A slip of the hand must not end what others are watching.
-  else if (files.length === 1 && (!isRisky() || confirm(words.replaceConfirm(shared.value!.name)))) shareFiles(files);
+  if (files.length === 1 && files[0]!.webkitRelativePath === '') share(files);
+  else if (files.length > 0) takeSeveral(Promise.resolve(files));
 }
+
+/** A folder that was dropped is walked through; there may be nothing in it. */
+function takeSeveral(found: Promise<File[]>): void {
+  Promise.all([found, loadCollect()])
+    .then(([files, { tidy }]) => {
+      const several = tidy(files);
+      if (several.files.length > 0) share(several.files, several.title);
+      else refuse(words.emptyFolder);
+    })
+    .catch(() => refuse(words.folderUnreadable));
+}
+
+function share(files: File[], title?: string): void {
+  // A slip of the hand must not end what others are watching.
+  if (!isRisky() || confirm(words.replaceConfirm(shared.value!.name))) shareFiles(files, title);
+}
+
+const loadCollect = () => import('./collect');
 
 const Notice = () => (notice.value === '' ? null : <p class="notice" role="alert">{notice.value}</p>);
 
@@ -251,8 +272,9 @@ function useDrop() {
       const text = event.dataTransfer?.getData('text') ?? '';
       if (files.length === 0 && linkIn(text) === null) return;
       event.preventDefault();
-      const folder = [...(event.dataTransfer?.items ?? [])].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
-      if (folder) refuse(words.noFolders);
+      const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.() ?? null);
+      const known = entries.filter((entry) => entry !== null);
+      if (known.some((entry) => entry.isDirectory)) takeSeveral(loadCollect().then(({ walk }) => walk(known)));
       else if (files.length > 0) take(files);
       else goToLink(text);
     };

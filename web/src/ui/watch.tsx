@@ -5,6 +5,7 @@ import { baton } from '../session';
 import { PlayOnTv } from './cast';
 import { CopyButton } from './copy';
 import { DownloadButton } from './download';
+import { Files } from './files-lazy';
 import { FileCard } from './file-card';
 import { Panels } from './panels-lazy';
 import { fullscreen, hasPicture, waiting } from './playback';
@@ -39,6 +40,7 @@ export function WatchPage() {
           </div>
         </header>
       )}
+      {what?.folder && <Files what={what} />}
       {stats && what && (
         <section class="card pass-on">
           <p>{passOnSentence(stats.paused, stats.bytes_sent, file)}</p>
