@@ -8,12 +8,15 @@
 
 mod assets;
 mod bus;
+mod cluster;
 mod config;
 pub mod config_file;
+mod geo;
 mod headers;
 mod http;
 mod limits;
 mod metrics;
+mod places;
 mod proxy;
 mod queue;
 mod ranking;

@@ -3,6 +3,8 @@
 pub mod http;
 pub mod lab;
 pub mod middle;
+pub mod mmdb;
 pub mod native;
+pub mod redis;
 pub mod signalling;
 pub mod tap;

@@ -1,4 +1,4 @@
-//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | media-matrix | fuzz | sim`.
+//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | media-matrix | fuzz | geo | sim`.
 //!
 //! It finds or installs what a command needs, does nothing that is already done, and says how long each stage took.
 
@@ -6,6 +6,7 @@ mod bench;
 mod browsers;
 mod build;
 mod fuzz;
+mod geo;
 mod npm;
 mod report;
 mod run;
@@ -32,6 +33,7 @@ usage: cargo xtask COMMAND
                               --help lists the names
   media-matrix                48 kinds of film, each with its pictures numbered and its sound timed, in both browsers
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
+  geo                         fetch a free database of countries for `baton-server --geo`, and say where it is
   sim [SCENARIO...]           whole swarms on event queues from one seed; without a name every scenario; --help lists options
 
 CHROMIUM and FIREFOX name other browsers than the system's. BATON_WASM=simd builds only that WASM (quicker turns).
@@ -70,6 +72,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "bench" => bench::bench(rest)?,
         "media-matrix" => return test::media_matrix(rest),
         "fuzz" => fuzz::fuzz(rest)?,
+        "geo" => geo::geo()?,
         "sim" => return sim::sim(rest),
         "help" | "--help" | "-h" => print!("{USAGE}"),
         other => bail!("no such command: {other}\n\n{USAGE}"),
