@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use baton_signal_protocol::IceServer;
 use clap::Parser;
+use redis::IntoConnectionInfo;
 
 use crate::log::Log;
+use crate::cluster;
 use crate::proxy::Network;
 
 /// Baton's signalling server. It brings viewers together, serves the web app, and cannot read what they share.
@@ -56,6 +58,20 @@ pub struct Config {
     )]
     pub trusted_proxies: Vec<Network>,
 
+    /// Where addresses are, so that near peers meet first: a country, city or ASN database in MaxMind's format (.mmdb). Repeatable; each fills in what those before it
+    /// do not know. Without it, only addresses alike are near.
+    #[arg(
+        long = "geo",
+        env = "BATON_GEO",
+        value_delimiter = ',',
+        value_name = "FILE"
+    )]
+    pub geo: Vec<PathBuf>,
+
+    /// Seconds between two looks at whether these files have changed.
+    #[arg(long, env = "BATON_GEO_RELOAD", default_value = "60", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub geo_reload: Duration,
+
     /// Serve HTTPS at --listen with this certificate chain (PEM); needs --tls-key. Without it a reverse proxy is expected to do that.
     #[arg(
         long,
@@ -95,6 +111,9 @@ pub struct Config {
     pub check_health: bool,
 
     #[command(flatten)]
+    pub cluster: Cluster,
+
+    #[command(flatten)]
     pub turn: Turn,
 
     #[command(flatten)]
@@ -102,6 +121,19 @@ pub struct Config {
 
     #[command(flatten)]
     pub limits: Limits,
+}
+
+/// Other nodes that serve the same people.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Cluster {
+    /// Be one of many nodes that meet in this Redis (7 or later) or Valkey, as redis://[USER:PASSWORD@]HOST:PORT. For a Redis Cluster some of its nodes; repeatable.
+    /// While it cannot be reached the node carries on alone.
+    #[arg(long = "cluster", env = "BATON_CLUSTER", value_delimiter = ',', value_name = "URL", value_parser = parse_redis, hide_env_values = true)]
+    pub cluster: Vec<String>,
+
+    /// Seconds for which others believe in this node's peers after it was last heard of.
+    #[arg(long, env = "BATON_CLUSTER_LEASE", default_value = "10", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub cluster_lease: Duration,
 }
 
 /// STUN and TURN: addresses found and packets relayed for peers who cannot reach each other.
@@ -336,6 +368,16 @@ impl Config {
         }
         Ok(())
     }
+
+    pub(crate) fn cluster_settings(&self) -> cluster::Settings {
+        cluster::Settings {
+            urls: self.cluster.cluster.clone(),
+            lease: self.cluster.cluster_lease,
+            connections_per_address: self.limits.connections_per_address,
+            swarms_per_address: self.limits.swarms_per_address,
+            swarm_peers_max: self.limits.swarm_peers_max,
+        }
+    }
 }
 
 impl Ice {
@@ -400,6 +442,13 @@ fn parse_origin(value: &str) -> Result<String, &'static str> {
     }
 }
 
+fn parse_redis(value: &str) -> Result<String, &'static str> {
+    let known = value.starts_with("redis://") && value.into_connection_info().is_ok();
+    known
+        .then(|| value.to_owned())
+        .ok_or("expected redis://[USER:PASSWORD@]HOST:PORT")
+}
+
 fn parse_seconds(value: &str) -> Result<Duration, &'static str> {
     match value.parse() {
         Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
@@ -433,6 +482,8 @@ mod tests {
             refused(&["--allow-origin", "https://example.com/path"]).contains("without a path")
         );
         assert!(refused(&["--trusted-proxy", "10.0.0.0/33"]).contains("--trusted-proxy"));
+        assert!(refused(&["--cluster", "localhost:6379"]).contains("--cluster"));
+        assert!(refused(&["--cluster", "http://localhost"]).contains("--cluster"));
         assert!(refused(&["--keepalive", "0"]).contains("--keepalive"));
     }
 

@@ -8,14 +8,17 @@
 
 mod assets;
 mod bus;
+mod cluster;
 mod config;
 pub mod config_file;
+mod geo;
 mod headers;
 mod http;
 mod limits;
 pub mod log;
 mod metrics;
 mod names;
+mod places;
 mod proxy;
 mod queue;
 mod ranking;

@@ -180,6 +180,10 @@ impl AddressKey {
             IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
         }
     }
+
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 #[cfg(test)]

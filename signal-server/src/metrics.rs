@@ -23,6 +23,10 @@ impl Gauge {
         self.0.fetch_add(n, Relaxed);
     }
 
+    pub fn set(&self, n: i64) {
+        self.0.store(n, Relaxed);
+    }
+
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
     }
@@ -101,6 +105,13 @@ metrics! {
     names_found_total: Counter, "baton_names_found_total" / 1, "Short names that somebody asked for, and that led to a device.";
     names_unknown_total: Counter, "baton_names_unknown_total" / 1, "Short names that somebody asked for, and that nobody has.";
     names_refused_total: Counter, "baton_names_refused_total" / 1, "Questions about short names not answered: too many from one address, or none free.";
+    cluster_connected: Gauge, "baton_cluster_connected" / 1, "1 while Redis is there, 0 while this node carries on alone.";
+    cluster_nodes: Gauge, "baton_cluster_nodes" / 1, "Nodes with a lease, this one included.";
+    cluster_letters_sent_total: Counter, "baton_cluster_letters_sent_total" / 1, "Messages to other nodes.";
+    cluster_letters_received_total: Counter, "baton_cluster_letters_received_total" / 1, "Messages from other nodes.";
+    cluster_invalid_total: Counter, "baton_cluster_invalid_total" / 1, "What Redis held or other nodes said that no node would.";
+    geo_reloads_total: Counter, "baton_geo_reloads_total" / 1, "New databases of places taken over.";
+    geo_refused_total: Counter, "baton_geo_refused_total" / 1, "New databases of places that were no good; the old ones stay.";
     origins_refused_total: Counter, "baton_origins_refused_total" / 1, "WebSockets refused for their Origin.";
 }
 

@@ -1,6 +1,6 @@
 //! Who is in which swarm, in this process's memory.
 //!
-//! Invariant: a peer is in a room once; its place in `members`, `index` and `near` agree. No method waits: each takes one lock for a few microseconds.
+//! Invariant: a peer is in a room once; its place in `members`, `index`, `near` and `areas` agree. No method waits: each takes one lock for a few microseconds.
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{BTreeSet, HashMap};
@@ -8,13 +8,14 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use baton_signal_protocol::{Candidate, PeerId, Refusal, Report, SwarmId};
+use baton_signal_protocol::{PeerId, Refusal, Report, ServerMessage, SwarmId};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use crate::geo::Area;
 use crate::metrics::Metrics;
 use crate::queue::{Full, Queue};
-use crate::ranking::{Place, SAMPLE_MAX, Seen, rank};
+use crate::ranking::{Place, SAMPLE_MAX, Seen, Spot};
 
 /// All rooms of this server.
 pub struct Rooms {
@@ -31,12 +32,14 @@ struct Room {
     index: HashMap<PeerId, usize>,
     members: Vec<Member>,
     near: BTreeSet<(Place, PeerId)>,
+    /// Only who is in a country that is known.
+    areas: BTreeSet<(Area, PeerId)>,
 }
 
 /// A peer that joined.
 pub struct Member {
     pub peer: PeerId,
-    pub place: Place,
+    pub spot: Spot,
     /// The time that its Join was signed for.
     pub joined_unix_s: u64,
     pub completeness_permille: u16,
@@ -80,15 +83,15 @@ impl Rooms {
         }
     }
 
-    /// Lets a peer in and names candidates to it.
+    /// Lets a peer in and shows it some others.
     ///
     /// The same PeerId again takes the place of the earlier one, which hears [`Refusal::Replaced`], but only with a later Join: a
     /// recorded one does not throw out who made it.
-    pub fn join(&self, swarm: SwarmId, member: Member) -> Result<Vec<Candidate>, Refusal> {
+    pub fn join(&self, swarm: SwarmId, member: Member) -> Result<Vec<Seen>, Refusal> {
         let mut shard = self.shard(&swarm);
         let is_new_swarm = !shard.contains_key(&swarm);
         let room = shard.entry(swarm).or_default();
-        let (peer, place) = (member.peer, member.place);
+        let (peer, spot) = (member.peer, member.spot);
         match room.get(&peer) {
             Some(there) if member.joined_unix_s <= there.joined_unix_s => {
                 return Err(Refusal::Replayed);
@@ -104,24 +107,53 @@ impl Rooms {
         room.insert(member);
         self.metrics.peers.add(1);
         self.metrics.swarms.add(i64::from(is_new_swarm));
-        let sample = room.sample(peer, place, &mut fastrand::Rng::new());
-        drop(shard);
-        Ok(rank(place, sample, &mut fastrand::Rng::new()))
+        Ok(room.sample(peer, &spot, &mut fastrand::Rng::new()))
     }
 
-    /// Names candidates once more; others, by chance, in a big swarm.
-    pub fn more(&self, swarm: &SwarmId, peer: &PeerId) -> Vec<Candidate> {
-        let mut random = fastrand::Rng::new();
+    /// Where a peer is and some others, by chance different ones in a big swarm. `None` if it is not here.
+    pub fn more(&self, swarm: &SwarmId, peer: &PeerId) -> Option<(Spot, Vec<Seen>)> {
         let shard = self.shard(swarm);
-        let Some(room) = shard.get(swarm) else {
-            return Vec::new();
-        };
-        let Some(place) = room.get(peer).map(|member| member.place) else {
-            return Vec::new();
-        };
-        let sample = room.sample(*peer, place, &mut random);
-        drop(shard);
-        rank(place, sample, &mut random)
+        let room = shard.get(swarm)?;
+        let spot = room.get(peer)?.spot;
+        Some((spot, room.sample(*peer, &spot, &mut fastrand::Rng::new())))
+    }
+
+    /// Who is here: its member as `f` sees it.
+    pub fn look<T>(
+        &self,
+        swarm: &SwarmId,
+        peer: &PeerId,
+        f: impl FnOnce(&Member) -> T,
+    ) -> Option<T> {
+        let shard = self.shard(swarm);
+        shard.get(swarm)?.get(peer).map(f)
+    }
+
+    /// Everybody. Takes the locks one after the other.
+    pub fn everybody(&self) -> Vec<(SwarmId, PeerId)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().expect("nobody panics while holding a room");
+            for (swarm, room) in shard.iter() {
+                all.extend(room.members.iter().map(|member| (*swarm, member.peer)));
+            }
+        }
+        all
+    }
+
+    /// Ends the session of a peer that joined elsewhere, later than at `joined_unix_s` or at that second.
+    pub fn replaced(&self, swarm: &SwarmId, peer: &PeerId, joined_unix_s: u64) {
+        self.look(swarm, peer, |member| {
+            if member.joined_unix_s <= joined_unix_s {
+                member.line.hangup.replaced();
+            }
+        });
+    }
+
+    /// Hands a blob from one member of a swarm to another.
+    pub fn relay(&self, swarm: &SwarmId, from: PeerId, to: &PeerId, blob: Vec<u8>) -> Delivery {
+        let frame = ServerMessage::Relay { from, blob }.encode();
+        self.deliver(swarm, from, to, frame.into())
     }
 
     /// Puts `frame` into `to`'s queue. A full queue costs the sender this frame and `to` nothing: whether it reads shows when it is written to.
@@ -144,17 +176,18 @@ impl Rooms {
         }
     }
 
-    /// Forgets the peer, if it is still the one of this connection.
-    pub fn leave(&self, swarm: &SwarmId, peer: &PeerId, connection: u64) {
+    /// Forgets the peer, if it is still the one of this connection: then it says where that was.
+    pub fn leave(&self, swarm: &SwarmId, peer: &PeerId, connection: u64) -> Option<Spot> {
         let mut shard = self.shard(swarm);
         let Entry::Occupied(mut entry) = shard.entry(*swarm) else {
-            return;
+            return None;
         };
         let room = entry.get_mut();
-        if room
+        let left = room
             .get(peer)
-            .is_some_and(|member| member.line.connection == connection)
-        {
+            .filter(|member| member.line.connection == connection)
+            .map(|member| member.spot);
+        if left.is_some() {
             room.remove(peer);
             self.metrics.peers.add(-1);
         }
@@ -162,6 +195,7 @@ impl Rooms {
             entry.remove();
             self.metrics.swarms.add(-1);
         }
+        left
     }
 
     fn shard(&self, swarm: &SwarmId) -> MutexGuard<'_, HashMap<SwarmId, Room>> {
@@ -183,7 +217,10 @@ impl Room {
 
     fn insert(&mut self, member: Member) {
         self.index.insert(member.peer, self.members.len());
-        self.near.insert((member.place, member.peer));
+        self.near.insert((member.spot.place, member.peer));
+        if let Some(area) = member.spot.geo.area() {
+            self.areas.insert((area, member.peer));
+        }
         self.members.push(member);
     }
 
@@ -193,14 +230,17 @@ impl Room {
             .remove(peer)
             .expect("only who is here is removed");
         let member = self.members.swap_remove(at);
-        self.near.remove(&(member.place, member.peer));
+        self.near.remove(&(member.spot.place, member.peer));
+        if let Some(area) = member.spot.geo.area() {
+            self.areas.remove(&(area, member.peer));
+        }
         if let Some(moved) = self.members.get(at) {
             self.index.insert(moved.peer, at);
         }
     }
 
     /// At most [`SAMPLE_MAX`] others: some of those nearby from a random point on, and anybody.
-    fn sample(&self, peer: PeerId, place: Place, random: &mut fastrand::Rng) -> Vec<Seen> {
+    fn sample(&self, peer: PeerId, spot: &Spot, random: &mut fastrand::Rng) -> Vec<Seen> {
         if self.members.len() <= SAMPLE_MAX {
             return self
                 .members
@@ -210,27 +250,16 @@ impl Room {
                 .collect();
         }
         let mut chosen = BTreeSet::new();
-        let (first, last) = place.prefix();
         let start: PeerId = std::array::from_fn(|_| random.u8(..));
-        let from_start = |from: Place| {
-            self.near
-                .range((from, start)..=(last, [255; 32]))
-                .take(NEAR_MAX)
-        };
-        let before = self
-            .near
-            .range((place, [0; 32])..(place, start))
-            .take(NEAR_MAX);
-        let street = self
-            .near
-            .range((first, [0; 32])..(place, [0; 32]))
-            .take(NEAR_MAX);
-        for (_, near) in from_start(place)
-            .chain(before)
-            .chain(street)
-            .filter(|(_, near)| *near != peer)
-        {
-            chosen.insert(self.index[near]);
+        let (place, (first, last)) = (spot.place, spot.place.prefix());
+        let street = runs(&self.near, (first, place, last), start, NEAR_MAX);
+        let countrymen = spot.geo.area().map(|area| {
+            let (first, last) = area.country();
+            runs(&self.areas, (first, area, last), start, AREA_MAX)
+        });
+        let near = street.into_iter().chain(countrymen.unwrap_or_default());
+        for near in near.filter(|near| *near != peer) {
+            chosen.insert(self.index[&near]);
         }
         let own = self.index.get(&peer).copied();
         // Draws that hit somebody twice are lost, so a sample can be a few short. That costs less than making sure.
@@ -248,11 +277,25 @@ impl Room {
     }
 }
 
+/// Some of a sorted set around a point: `max` from the point on, as many before it in the same place, as many from all the run's beginning.
+fn runs<T: Ord + Copy>(
+    set: &BTreeSet<(T, PeerId)>,
+    (first, here, last): (T, T, T),
+    start: PeerId,
+    max: usize,
+) -> Vec<PeerId> {
+    let from_start = set.range((here, start)..=(last, [255; 32])).take(max);
+    let before = set.range((here, [0; 32])..(here, start)).take(max);
+    let lower = set.range((first, [0; 32])..(here, [0; 32])).take(max);
+    let all = from_start.chain(before).chain(lower);
+    all.map(|(_, peer)| *peer).collect()
+}
+
 impl Member {
-    fn seen(&self) -> Seen {
+    pub fn seen(&self) -> Seen {
         Seen {
             peer: self.peer,
-            place: self.place,
+            spot: self.spot,
             completeness_permille: self.completeness_permille,
             free_slots: self.free_slots,
         }
@@ -260,7 +303,7 @@ impl Member {
 }
 
 impl Hangup {
-    fn replaced(&self) {
+    pub fn replaced(&self) {
         self.replaced.store(true, Ordering::Release);
         self.notify.notify_one();
     }
@@ -276,11 +319,15 @@ impl Hangup {
 
 const SHARDS: usize = 16;
 /// How much of a sample may be from nearby, from each of three directions.
-const NEAR_MAX: usize = 12;
+const NEAR_MAX: usize = 8;
+/// The same for the network or city, and the country.
+const AREA_MAX: usize = 6;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geo::Geo;
+    use crate::ranking::rank;
 
     const SWARM: SwarmId = [1; 32];
 
@@ -296,10 +343,13 @@ mod tests {
             queue,
             hangup: Arc::default(),
         };
-        let place = Place::of(address.parse().unwrap());
+        let spot = Spot {
+            place: Place::of(address.parse().unwrap()),
+            geo: Geo::default(),
+        };
         let member = Member {
             peer: peer(number),
-            place,
+            spot,
             joined_unix_s,
             completeness_permille: 0,
             free_slots: 1,
@@ -409,14 +459,16 @@ mod tests {
         rooms.join(SWARM, neighbour).unwrap();
         let (newcomer, inbox) = member(901, "192.0.2.1", 0);
         inboxes.push(inbox);
-        let named = rooms.join(SWARM, newcomer).unwrap();
+        let spot = newcomer.spot;
+        let ranked = |sample| rank(spot, sample, &mut fastrand::Rng::new());
+        let named = ranked(rooms.join(SWARM, newcomer).unwrap());
         assert_eq!(named[0].peer, peer(900));
         assert_eq!(named.len(), 16);
         assert!(
             named.iter().all(|it| it.peer != peer(901)),
             "nobody is named to itself"
         );
-        let again = rooms.more(&SWARM, &peer(901));
+        let again = ranked(rooms.more(&SWARM, &peer(901)).unwrap().1);
         assert_ne!(named, again);
     }
 

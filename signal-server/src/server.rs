@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::assets::Assets;
 use crate::bus::Bus;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::http::{self, TcpPeer};
 use crate::limits::{
@@ -28,6 +29,7 @@ use crate::limits::{
 };
 use crate::metrics::Metrics;
 use crate::names::Names;
+use crate::places::Places;
 use crate::proxy::is_trusted;
 use crate::rooms::Rooms;
 use crate::tls::{self, Tls};
@@ -44,6 +46,7 @@ pub struct App {
     pub assets: Assets,
     pub sessions: Sessions,
     pub ices: Ices,
+    pub places: Arc<Places>,
     connections: AtomicU64,
 }
 
@@ -61,7 +64,7 @@ pub struct Running {
     address: SocketAddr,
     app: Arc<App>,
     accepting: Vec<JoinHandle<()>>,
-    /// What ends only with the process: the relay, and whoever looks at the certificate.
+    /// What ends only with the process: the relay, whoever looks at the certificate or the places, the link to other nodes.
     others: Vec<JoinHandle<()>>,
 }
 
@@ -105,10 +108,19 @@ impl Server {
         let tls = Tls::load(&config)?;
         let secret = Secret::new(config.turn.turn_secret.as_deref());
         let turn = Turn::bind(&config, secret.clone()).await?;
+        let places = Arc::new(Places::load(&config.geo)?);
         let metrics = Arc::new(Metrics::new());
+        let rooms = Rooms::new(metrics.clone(), config.limits.swarm_peers_max);
+        let bus = if config.cluster.cluster.is_empty() {
+            Bus::Memory(Box::new(rooms))
+        } else {
+            let settings = config.cluster_settings();
+            Bus::Cluster(Arc::new(Cluster::new(rooms, settings, metrics.clone())))
+        };
         let app = App {
+            places,
             ices: Ices::new(config.ice.clone(), turn.as_ref(), secret),
-            bus: Bus::Memory(Rooms::new(metrics.clone(), config.limits.swarm_peers_max)),
+            bus,
             names: Names::new(metrics.clone()),
             addresses: Addresses::default(),
             metrics,
@@ -173,11 +185,24 @@ impl Server {
             .turn
             .map(|turn| tokio::spawn(turn.run(self.app.clone())));
         let certificate = self.tls.map(|tls| tokio::spawn(tls.keep_fresh()));
+        let link = match &self.app.bus {
+            Bus::Memory(_) => None,
+            Bus::Cluster(cluster) => Some(tokio::spawn(cluster.clone().run())),
+        };
+        let app = &self.app;
+        let places = (!app.places.is_empty()).then(|| {
+            let every = app.config.geo_reload;
+            tokio::spawn(app.places.clone().keep_fresh(every, app.metrics.clone()))
+        });
+        let others = [relay, certificate, link, places]
+            .into_iter()
+            .flatten()
+            .collect();
         Running {
             address,
             app: self.app,
             accepting,
-            others: relay.into_iter().chain(certificate).collect(),
+            others,
         }
     }
 }
@@ -196,6 +221,7 @@ impl Running {
         }
         let _ = tokio::time::timeout(self.app.config.limits.grace, self.app.sessions.all_closed())
             .await;
+        self.app.bus.close().await;
     }
 }
 

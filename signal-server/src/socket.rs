@@ -22,7 +22,7 @@ use crate::limits::{Account, Bucket, LINGERING_PER_ADDRESS, Place};
 use crate::metrics::{refusal_name, unix_s};
 use crate::names;
 use crate::queue::Queue;
-use crate::ranking;
+use crate::ranking::{self, Spot};
 use crate::rooms::{Delivery, Hangup, Line, Member};
 use crate::server::{App, Open};
 
@@ -183,7 +183,10 @@ impl Session {
         let connection = self.connection;
         let member = Member {
             peer: join.peer,
-            place: ranking::Place::of(guest.address),
+            spot: Spot {
+                place: ranking::Place::of(guest.address),
+                geo: self.app.places.look_up(guest.address),
+            },
             joined_unix_s: join.unix_s,
             completeness_permille: join.completeness_permille,
             free_slots: join.free_slots,
@@ -273,9 +276,8 @@ impl Session {
         } = membership;
         match message {
             ClientMessage::Relay { to, blob } => {
-                let frame = Bytes::from(ServerMessage::Relay { from: *peer, blob }.encode());
                 let metrics = &self.app.metrics;
-                match self.app.bus.deliver(swarm, *peer, &to, frame).await {
+                match self.app.bus.deliver(swarm, *peer, to, blob) {
                     Delivery::Queued => metrics.relays_total.add(1),
                     Delivery::Gone => {
                         metrics.relays_gone_total.add(1);
@@ -292,7 +294,7 @@ impl Session {
                 let candidates = self.app.bus.more(swarm, peer).await;
                 self.say(&ServerMessage::Candidates(candidates)).await?;
             }
-            ClientMessage::Report(report) => self.app.bus.report(swarm, peer, report).await,
+            ClientMessage::Report(report) => self.app.bus.report(swarm, peer, report),
             ClientMessage::Name { ticket } => {
                 let names = &self.app.names;
                 let name = names

@@ -3,7 +3,9 @@
 pub mod http;
 pub mod lab;
 pub mod middle;
+pub mod mmdb;
 pub mod native;
 pub mod remote;
+pub mod redis;
 pub mod signalling;
 pub mod tap;

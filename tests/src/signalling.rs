@@ -89,15 +89,45 @@ impl Client {
 
     /// Connects and joins; returns whom the server names.
     pub async fn join(address: SocketAddr, identity: &Identity) -> (Self, Vec<Candidate>) {
-        let mut client = Self::connect(address).await;
-        client
-            .say(&ClientMessage::Join(
-                identity.join(&address.to_string(), unix_s()),
-            ))
+        Self::connect(address)
+            .await
+            .enter(identity, unix_s())
+            .await
+            .unwrap_or_else(|other| panic!("instead of Welcome: {other:?}"))
+    }
+
+    /// Joins on this connection with a Join of that second; what else than Welcome came, if so.
+    pub async fn enter(
+        mut self,
+        identity: &Identity,
+        unix_s: u64,
+    ) -> Result<(Self, Vec<Candidate>), ServerMessage> {
+        let host = self.address.to_string();
+        self.say(&ClientMessage::Join(identity.join(&host, unix_s)))
             .await;
-        match client.hear().await {
-            ServerMessage::Welcome { candidates, .. } => (client, candidates),
-            other => panic!("instead of Welcome: {other:?}"),
+        match self.hear().await {
+            ServerMessage::Welcome { candidates, .. } => Ok((self, candidates)),
+            other => Err(other),
+        }
+    }
+
+    /// Asks for candidates. Whatever else comes first is lost.
+    pub async fn more(&mut self) -> Vec<Candidate> {
+        self.say(&ClientMessage::More).await;
+        loop {
+            if let ServerMessage::Candidates(candidates) = self.hear().await {
+                return candidates;
+            }
+        }
+    }
+
+    /// Asks for candidates again and again, until they are as they should be.
+    pub async fn more_until(&mut self, good: impl Fn(&[Candidate]) -> bool) -> Vec<Candidate> {
+        loop {
+            let candidates = self.more().await;
+            if good(&candidates) {
+                return candidates;
+            }
         }
     }
 

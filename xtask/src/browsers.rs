@@ -1,4 +1,4 @@
-//! The programs that browser tests need: found, or installed with apt-get where that is allowed.
+//! The programs that tests need: found, or installed with apt-get where that is allowed.
 
 use crate::run;
 use anyhow::{Context, Result, bail};
@@ -21,7 +21,7 @@ impl Browsers {
     }
 }
 
-/// Finds both browsers, Firefox's H.264 decoder and ffmpeg; installs what is missing.
+/// Finds both browsers, Firefox's H.264 decoder, ffmpeg and redis-server; installs what is missing.
 ///
 /// `CHROMIUM` and `FIREFOX` name other programs than those on the PATH.
 pub fn ensure() -> Result<Browsers> {
@@ -64,6 +64,10 @@ fn missing() -> Vec<String> {
     }
     if run::which("ffmpeg").is_none() || run::which("ffprobe").is_none() {
         missing.push("ffmpeg".to_owned());
+    }
+    // For the tests of many nodes.
+    if run::which("redis-server").is_none() {
+        missing.push("redis-server".to_owned());
     }
     // Only a Recommends of Firefox's package, without which it plays no H.264.
     if std::env::var_os("FIREFOX").is_none() && !has_package_like("libavcodec") {

@@ -1,4 +1,4 @@
-//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | media-matrix | fuzz | sim | deny`.
+//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | media-matrix | fuzz | geo | deny | sim`.
 //!
 //! It finds or installs what a command needs, does nothing that is already done, and says how long each stage took.
 
@@ -8,6 +8,7 @@ mod build;
 mod deny;
 mod engines;
 mod fuzz;
+mod geo;
 mod npm;
 mod report;
 mod run;
@@ -35,6 +36,7 @@ usage: cargo xtask COMMAND
   media-matrix                48 kinds of film, each with its pictures numbered and its sound timed, in both browsers
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
   deny                        licences of all dependencies, and with cargo-deny their sources and advisories, as deny.toml has it
+  geo                         fetch a free database of countries for `baton-server --geo`, and say where it is
   sim [SCENARIO...]           whole swarms on event queues from one seed; without a name every scenario; --help lists options
 
 CHROMIUM and FIREFOX name other browsers than the system's. BATON_WASM=simd builds only that WASM (quicker turns).
@@ -73,6 +75,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "bench" => bench::bench(rest)?,
         "media-matrix" => return test::media_matrix(rest),
         "fuzz" => fuzz::fuzz(rest)?,
+        "geo" => geo::geo()?,
         "sim" => return sim::sim(rest),
         "deny" => deny::deny()?,
         "help" | "--help" | "-h" => print!("{USAGE}"),

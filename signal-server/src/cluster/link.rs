@@ -1,0 +1,279 @@
+//! The link to Redis: made, kept, lost and made again, and all that goes over it on its own account.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use baton_signal_protocol::{PeerId, SwarmId};
+use futures_util::future::join_all;
+use redis::{PushInfo, PushKind, RedisResult, Value};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::cluster::letter::{LETTER_MAX, What};
+use crate::cluster::presence::{NodeId, Presence};
+use crate::cluster::store::{Entered, KEPT, Store};
+use crate::cluster::{Cluster, Ghost, Left, POSTS_MAX, Post, Up};
+use crate::rooms::Member;
+
+impl Cluster {
+    /// Keeps the link, for as long as it is polled. Dropped, it leaves the lease to run out, as a node that is killed does.
+    pub async fn run(self: Arc<Self>) {
+        let _down = Down(self.clone());
+        let mut pause = PAUSE_MIN;
+        let mut last_node = None;
+        loop {
+            if let Ok((up, posts)) = self.connect(last_node).await {
+                pause = PAUSE_MIN;
+                last_node = Some(up.node);
+                self.set(Some(up.clone()));
+                // From here on joins tell Redis themselves. Those who are here already are news to it.
+                self.tell_all();
+                tokio::select! {
+                    () = self.keep_lease(&up) => {}
+                    () = self.tell(&up) => {}
+                    () = self.refresh() => {}
+                    () = self.post(&up, posts) => {}
+                    () = up.lost.notified() => {}
+                }
+                self.set(None);
+            }
+            sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Gives the lease back, so that nobody is sent to peers of a node that stops.
+    pub async fn close(&self) {
+        let Some(up) = self.up() else { return };
+        let goodbye = async {
+            // Who left just now, one by one: others go on believing in a lease until they look again.
+            self.tell_news(&up).await;
+            let _ = up.store.give_up(&up.node).await;
+        };
+        let _ = timeout(CLOSE_PATIENCE, goodbye).await;
+    }
+
+    /// A lease of its own for each connection: what hung on the last one is void, so that nothing of it needs mending.
+    async fn connect(
+        self: &Arc<Self>,
+        last_node: Option<NodeId>,
+    ) -> RedisResult<(Arc<Up>, mpsc::Receiver<Post>)> {
+        let lost = Arc::new(Notify::new());
+        let me: Weak<Self> = Arc::downgrade(self);
+        let listen = move |push: PushInfo| {
+            if let Some(cluster) = me.upgrade()
+                && push.kind == PushKind::SMessage
+            {
+                cluster.receive(payload(&push.data));
+            }
+            Ok::<(), ()>(())
+        };
+        let store = Store::connect(&self.settings.urls, listen, lost.clone()).await?;
+        if let Some(last) = last_node {
+            store.give_up(&last).await?;
+        }
+        let node = new_node();
+        store.subscribe(&node).await?;
+        let (_, live) = store.lease(&node, self.settings.lease).await?;
+        let (posts, waiting) = mpsc::channel(POSTS_MAX);
+        let up = Up {
+            store,
+            node,
+            live: live.into(),
+            asked: Mutex::new(Instant::now()),
+            posts,
+            routes: Mutex::default(),
+            lost,
+        };
+        Ok((Arc::new(up), waiting))
+    }
+
+    fn set(&self, up: Option<Arc<Up>>) {
+        let is_up = up.is_some();
+        *self.news() = Default::default();
+        *self.up.write().expect("nobody panics while holding it") = up;
+        self.metrics.cluster_connected.set(i64::from(is_up));
+        if !is_up {
+            self.metrics.cluster_nodes.set(0);
+        }
+    }
+
+    /// Ends when the lease is lost: then Redis forgot us, and others have forgotten our peers.
+    async fn keep_lease(&self, up: &Up) {
+        let mut beat = interval(self.settings.lease / 3);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            match up.store.lease(&up.node, self.settings.lease).await {
+                Ok((true, live)) => {
+                    self.metrics.cluster_nodes.set(live.len() as i64);
+                    *up.live.write().expect("nobody panics while holding it") = live;
+                }
+                Ok((false, _)) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Writes the news, in turns. Never ends.
+    async fn tell(&self, up: &Up) {
+        let mut turn = interval(TURN);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turn.tick().await;
+            self.tell_news(up).await;
+        }
+    }
+
+    async fn tell_news(&self, up: &Up) {
+        let news = std::mem::take(&mut *self.news());
+        for left in news.left.chunks(AT_ONCE) {
+            join_all(left.iter().map(|left| self.tell_left(up, left))).await;
+        }
+        for ghosts in news.ghosts.chunks(AT_ONCE) {
+            join_all(ghosts.iter().map(|ghost| self.bury(up, ghost))).await;
+        }
+        let told: Vec<_> = news.told.into_iter().collect();
+        for told in told.chunks(AT_ONCE) {
+            join_all(told.iter().map(|peer| self.tell_of(up, peer))).await;
+        }
+    }
+
+    async fn tell_left(&self, up: &Up, left: &Left) {
+        let field = up.field(left.connection);
+        up.heard(up.store.close(&left.spot, &field).await);
+        // It may have joined here again meanwhile.
+        if self.rooms.look(&left.swarm, &left.peer, |_| ()).is_none() {
+            let Left {
+                swarm, peer, spot, ..
+            } = left;
+            up.heard(up.store.forget(swarm, peer, spot, &up.node).await);
+        }
+    }
+
+    async fn bury(&self, up: &Up, ghost: &Ghost) {
+        let Ghost {
+            swarm, peer, spot, ..
+        } = ghost;
+        match &ghost.presence {
+            Some(dead) => {
+                up.heard(up.store.forget(swarm, peer, &dead.spot, &dead.node).await);
+            }
+            None => {
+                self.metrics.cluster_invalid_total.add(1);
+                up.heard(up.store.clear(swarm, peer).await);
+                let nobody = NodeId::default();
+                up.heard(up.store.forget(swarm, peer, spot, &nobody).await);
+            }
+        }
+    }
+
+    /// Writes who is here as it is now.
+    async fn tell_of(&self, up: &Up, (swarm, peer): &(SwarmId, PeerId)) {
+        let look = |member: &Member| (Presence::of(member, up.node), member.line.connection);
+        let Some((presence, connection)) = self.rooms.look(swarm, peer, look) else {
+            return;
+        };
+        let unlimited = (usize::MAX, usize::MAX);
+        self.open(up, &presence.spot, connection, swarm, unlimited)
+            .await;
+        if let Some(Entered::Earlier(other)) = self.announce(up, swarm, peer, &presence).await {
+            // While we were alone it joined elsewhere.
+            self.rooms.replaced(swarm, peer, other.joined_unix_s);
+        }
+    }
+
+    /// Keeps Redis from forgetting whom nobody writes of, and mends what it lost. Never ends.
+    async fn refresh(&self) {
+        loop {
+            sleep(KEPT / 3).await;
+            self.tell_all();
+        }
+    }
+
+    fn tell_all(&self) {
+        let everybody = self.rooms.everybody();
+        self.news().told.extend(everybody);
+    }
+
+    /// Sends what goes to other nodes, in the order in which it came. Never ends.
+    async fn post(&self, up: &Up, mut posts: mpsc::Receiver<Post>) {
+        let mut batch = Vec::with_capacity(AT_ONCE);
+        while posts.recv_many(&mut batch, AT_ONCE).await > 0 {
+            let routed = join_all(batch.drain(..).map(|post| self.route(up, post))).await;
+            let sending = routed.into_iter().flatten();
+            join_all(sending.map(|(node, what, swarm)| self.send(up, node, swarm, what))).await;
+        }
+    }
+
+    async fn route(&self, up: &Up, post: Post) -> Option<(NodeId, What, SwarmId)> {
+        let (swarm, blob, not) = match post {
+            Post::To(node, letter) => return Some((node, letter.what, letter.swarm)),
+            Post::Blob { swarm, blob, not } => (swarm, blob, not),
+        };
+        let to = (swarm, blob.to);
+        let node = match up.route(&to) {
+            Some(node) => Some(node),
+            None => self.find(up, &to).await,
+        };
+        match node {
+            Some(node) if Some(node) != not && node != up.node => {
+                up.learn(to, node);
+                Some((node, What::Relay(blob), swarm))
+            }
+            _ => {
+                self.gone(&swarm, &blob);
+                None
+            }
+        }
+    }
+
+    async fn find(&self, up: &Up, (swarm, peer): &(SwarmId, PeerId)) -> Option<NodeId> {
+        let presence = up.heard(up.store.find(swarm, peer).await)??;
+        up.is_live(&presence.node).await.then_some(presence.node)
+    }
+
+    async fn send(&self, up: &Up, node: NodeId, swarm: SwarmId, what: What) {
+        let letter = up.letter(&swarm, what);
+        let heard = up.heard(up.store.publish(&node, &letter.encode()).await);
+        self.metrics.cluster_letters_sent_total.add(1);
+        if heard != Some(true)
+            && let What::Relay(blob) = &letter.what
+        {
+            up.unlearn(&swarm, &blob.to);
+            self.gone(&swarm, blob);
+        }
+    }
+}
+
+/// Without the link nobody may believe that it is there.
+struct Down(Arc<Cluster>);
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
+
+/// The last part of a pushed message; empty if it is none, or longer than any letter.
+fn payload(data: &[Value]) -> &[u8] {
+    match data.last() {
+        Some(Value::BulkString(bytes)) if bytes.len() <= LETTER_MAX => bytes,
+        _ => &[],
+    }
+}
+
+/// Nobody guesses it, and no two are the same.
+fn new_node() -> NodeId {
+    let mut node = NodeId::default();
+    getrandom::fill(&mut node).expect("the system has randomness");
+    node
+}
+
+/// How often news are written: what is known a fifth of a second later is known soon enough.
+const TURN: Duration = Duration::from_millis(200);
+/// Commands under way at one time.
+const AT_ONCE: usize = 32;
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Redis is back for seconds at most before we notice.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,527 @@
+//! Many nodes as one (`--cluster`): a real redis-server, real nodes, real sockets.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use baton_signal_protocol::*;
+use baton_signal_server::{Config, Running, Server};
+use baton_tests::http::get;
+use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, link_of};
+use baton_tests::redis::{Answer, Redis};
+use baton_tests::signalling::{Client, Identity, server, unix_s};
+
+/// In a process of its own it names the Redis of a node to be.
+const NODE: &str = "BATON_TEST_NODE";
+
+#[test]
+#[ignore = "becomes a peer or a node of the other tests"]
+fn a_process_of_the_other_tests() {
+    let Ok(url) = std::env::var(NODE) else {
+        return be_a_peer();
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let node = server(|config| in_cluster(config, &url)).await;
+        println!("\nnode at {}", node.address());
+        std::future::pending::<()>().await;
+    });
+}
+
+/// Short enough to wait for once, long enough for a busy machine.
+const LEASE: Duration = Duration::from_secs(10);
+
+fn in_cluster(config: &mut Config, url: &str) {
+    config.cluster.cluster = url.split(' ').map(str::to_owned).collect();
+    config.cluster.cluster_lease = LEASE;
+    // Tests ask again and again until something is so.
+    config.limits.messages_burst = 10_000_000;
+    config.limits.messages_per_second = 1_000_000;
+}
+
+async fn node(url: &str) -> Running {
+    server(|config| in_cluster(config, url)).await
+}
+
+/// Three nodes that know of each other.
+async fn three(url: &str) -> [Running; 3] {
+    let nodes = [node(url).await, node(url).await, node(url).await];
+    for node in &nodes {
+        until_metric(node.address(), "baton_cluster_nodes", 3.0).await;
+    }
+    nodes
+}
+
+async fn metric(node: SocketAddr, name: &str) -> f64 {
+    let text = String::from_utf8(get(node, "/metrics").await.body).expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.trim().parse().ok())
+        .expect("a metric of that name")
+}
+
+async fn until_metric(node: SocketAddr, name: &str, value: f64) {
+    while metric(node, name).await != value {}
+}
+
+/// A node that can be killed as by a power cut.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(url: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "a_process_of_the_other_tests"])
+            .args(["--ignored", "--nocapture"])
+            .env(NODE, url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program runs again");
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let address = out
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("node at ")?.parse().ok())
+            .expect("it says where it is");
+        Self { child, address }
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn names(candidates: &[Candidate], who: &Identity) -> bool {
+    candidates.iter().any(|it| it.peer == who.peer_id())
+}
+
+/// A blob goes there and another one comes back.
+async fn talk(a: (&mut Client, &Identity), b: (&mut Client, &Identity)) {
+    let heard = |from: &Identity, blob: &[u8]| ServerMessage::Relay {
+        from: from.peer_id(),
+        blob: blob.to_vec(),
+    };
+    a.0.relay(b.1.peer_id(), b"offer").await;
+    assert_eq!(b.0.hear().await, heard(a.1, b"offer"));
+    b.0.relay(a.1.peer_id(), b"answer").await;
+    assert_eq!(a.0.hear().await, heard(b.1, b"answer"));
+}
+
+async fn meet_and_part_on(url: &str) {
+    let nodes = three(url).await;
+    let [a, b, c] = [10, 11, 12].map(|peer| Identity::new(1, peer));
+    let stranger = Identity::new(2, 13);
+    let (mut at_a, _) = Client::join(nodes[0].address(), &a).await;
+    let (mut at_b, _) = Client::join(nodes[1].address(), &b).await;
+    let (mut at_c, met) = Client::join(nodes[2].address(), &c).await;
+    assert!(names(&met, &a) && names(&met, &b) && met.len() == 2);
+    assert_eq!((met[0].completeness_permille, met[0].free_slots), (1000, 4));
+    talk((&mut at_a, &a), (&mut at_b, &b)).await;
+    talk((&mut at_c, &c), (&mut at_a, &a)).await;
+    talk((&mut at_b, &b), (&mut at_c, &c)).await;
+
+    let (mut outside, met) = Client::join(nodes[1].address(), &stranger).await;
+    assert_eq!(met, [], "another swarm is another world");
+    outside.relay(a.peer_id(), b"let me in").await;
+    assert_eq!(
+        outside.hear().await,
+        ServerMessage::Gone { to: a.peer_id() }
+    );
+
+    let report = Report {
+        completeness_permille: 250,
+        free_slots: 1,
+        spare_upload_kbit: 0,
+    };
+    at_a.say(&ClientMessage::Report(report)).await;
+    at_c.more_until(|named| {
+        let a = named.iter().find(|it| it.peer == a.peer_id());
+        a.is_some_and(|it| it.completeness_permille == 250)
+    })
+    .await;
+    at_a.say(&ClientMessage::Leave).await;
+    at_c.more_until(|named| !names(named, &a) && names(named, &b))
+        .await;
+    at_c.relay(a.peer_id(), b"hello?").await;
+    assert_eq!(at_c.hear().await, ServerMessage::Gone { to: a.peer_id() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_on_three_nodes_meet_talk_and_part() {
+    let redis = Redis::start();
+    meet_and_part_on(&redis.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_on_three_nodes_meet_talk_and_part_over_a_redis_cluster_of_three() {
+    let shards = Redis::three_shards();
+    // One address is enough to find the others.
+    meet_and_part_on(&shards[1].url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_house_comes_first_whichever_node_it_is_at() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let trusting = || {
+        server(|config| {
+            in_cluster(config, &url);
+            config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+        })
+    };
+    let (one, two) = (trusting().await, trusting().await);
+    until_metric(one.address(), "baton_cluster_nodes", 2.0).await;
+    until_metric(two.address(), "baton_cluster_nodes", 2.0).await;
+    let join = async |node: &Running, peer: u8, address: &str| {
+        let header = [("x-forwarded-for", address)];
+        let client = Client::connect_with(node.address(), &header).await;
+        let client = client.expect("it lets us in");
+        let joined = client.enter(&Identity::new(1, peer), unix_s()).await;
+        joined.expect("a Welcome")
+    };
+    let mut crowd = Vec::new();
+    for peer in 0..100 {
+        crowd.push(join(&two, peer, &format!("203.0.{peer}.1")).await);
+    }
+    let _house = join(&one, 200, "192.0.2.1").await;
+    let _street = join(&one, 201, "192.0.2.77").await;
+    let (mut newcomer, met) = join(&two, 202, "192.0.2.1").await;
+    let first_two = [&met[0], &met[1]].map(|it| it.peer);
+    assert_eq!(
+        first_two,
+        [200, 201].map(|peer| Identity::new(1, peer).peer_id())
+    );
+    assert_eq!(met.len(), 16);
+    let again = newcomer.more().await;
+    assert_ne!(met, again, "others of the crowd, by chance");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_killed_without_warning_is_forgotten_and_its_clients_join_elsewhere_at_once() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let (one, three) = (node(&url).await, node(&url).await);
+    let mut two = Process::start(&url);
+    for node in [one.address(), two.address, three.address()] {
+        until_metric(node, "baton_cluster_nodes", 3.0).await;
+    }
+    let [a, b, c] = [10, 11, 12].map(|peer| Identity::new(1, peer));
+    let (mut at_one, _) = Client::join(one.address(), &a).await;
+    let joined_at = unix_s();
+    let doomed = async |who| {
+        let client = Client::connect(two.address).await;
+        client.enter(who, joined_at).await.expect("a Welcome").0
+    };
+    let (_lost_b, _lost_c) = (doomed(&b).await, doomed(&c).await);
+    at_one
+        .more_until(|named| names(named, &b) && names(named, &c))
+        .await;
+    two.kill();
+
+    // Long before the lease is over: whoever lost its node is back as soon as it has another.
+    let client = Client::connect(three.address()).await;
+    let (mut at_three, met) = client.enter(&b, joined_at + 1).await.expect("a Welcome");
+    assert!(names(&met, &a));
+    talk((&mut at_one, &a), (&mut at_three, &b)).await;
+    // And who does not come back is named no longer than the lease.
+    at_one
+        .more_until(|named| names(named, &b) && !names(named, &c))
+        .await;
+    until_metric(one.address(), "baton_cluster_nodes", 2.0).await;
+    at_one.relay(c.peer_id(), b"hello?").await;
+    assert_eq!(at_one.hear().await, ServerMessage::Gone { to: c.peer_id() });
+    // A recorded Join of it opens nothing that a later one would not, but the dead do not stand in its way.
+    let client = Client::connect(three.address()).await;
+    client.enter(&c, joined_at).await.expect("a Welcome");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_each_node_carries_on_alone_and_finds_the_others_when_it_returns() {
+    let mut redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    let [a, b, c, d] = [10, 11, 12, 13].map(|peer| Identity::new(1, peer));
+    let (mut at_a, _) = Client::join(nodes[0].address(), &a).await;
+    let (mut at_b, _) = Client::join(nodes[1].address(), &b).await;
+    talk((&mut at_a, &a), (&mut at_b, &b)).await;
+    redis.kill();
+    for node in &nodes {
+        until_metric(node.address(), "baton_cluster_connected", 0.0).await;
+    }
+    let (mut beside_a, met) = Client::join(nodes[0].address(), &c).await;
+    assert!(names(&met, &a) && met.len() == 1);
+    talk((&mut beside_a, &c), (&mut at_a, &a)).await;
+    let (_beside_c, met) = Client::join(nodes[2].address(), &d).await;
+    assert_eq!(met, []);
+    at_a.relay(b.peer_id(), b"hello?").await;
+    assert_eq!(at_a.hear().await, ServerMessage::Gone { to: b.peer_id() });
+    assert_eq!(get(nodes[0].address(), "/readyz").await.status, 200);
+
+    redis.start_again();
+    at_b.more_until(|named| [&a, &c, &d].iter().all(|who| names(named, who)))
+        .await;
+    talk((&mut at_b, &b), (&mut beside_a, &c)).await;
+    // A flush is as good as a restart.
+    redis.ask(&["FLUSHALL"]);
+    at_b.more_until(|named| [&a, &c, &d].iter().all(|who| names(named, who)))
+        .await;
+    at_a.more_until(|named| names(named, &b)).await;
+    talk((&mut at_a, &a), (&mut at_b, &b)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_before_its_redis_finds_it() {
+    let mut redis = Redis::start();
+    redis.kill();
+    let nodes = [node(&redis.url()).await, node(&redis.url()).await];
+    let (a, b) = (Identity::new(1, 10), Identity::new(1, 11));
+    let (mut at_a, _) = Client::join(nodes[0].address(), &a).await;
+    let (_at_b, _) = Client::join(nodes[1].address(), &b).await;
+    redis.start_again();
+    at_a.more_until(|named| names(named, &b)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_at_another_node_takes_its_own_place_and_a_recorded_join_does_not() {
+    let redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    let (alice, bob) = (Identity::new(1, 10), Identity::new(1, 11));
+    let now = unix_s();
+    let client = Client::connect(nodes[0].address()).await;
+    let (mut first, _) = client.enter(&alice, now).await.expect("a Welcome");
+    for recorded in [now, now - 1] {
+        let client = Client::connect(nodes[1].address()).await;
+        match client.enter(&alice, recorded).await {
+            Err(ServerMessage::Refused { reason, .. }) => assert_eq!(reason, Refusal::Replayed),
+            other => panic!("{:?}", other.map(|(_, met)| met)),
+        }
+    }
+    let client = Client::connect(nodes[1].address()).await;
+    let (mut second, _) = client.enter(&alice, now + 1).await.expect("a Welcome");
+    assert_eq!(first.refusal().await.0, Refusal::Replaced);
+    let (mut at_c, met) = Client::join(nodes[2].address(), &bob).await;
+    assert!(names(&met, &alice) && met.len() == 1);
+    talk((&mut at_c, &bob), (&mut second, &alice)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_one_account_at_all_nodes() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let strict = || {
+        server(|config| {
+            in_cluster(config, &url);
+            config.limits.connections_per_address = 3;
+            config.limits.swarms_per_address = 2;
+        })
+    };
+    let nodes = [strict().await, strict().await, strict().await];
+    for node in &nodes {
+        until_metric(node.address(), "baton_cluster_nodes", 3.0).await;
+    }
+    let refused = async |node: &Running, who: Identity| {
+        let client = Client::connect(node.address()).await;
+        match client.enter(&who, unix_s()).await {
+            Err(ServerMessage::Refused { reason, .. }) => reason,
+            other => panic!("{:?}", other.map(|(_, met)| met)),
+        }
+    };
+    let _one = Client::join(nodes[0].address(), &Identity::new(1, 1)).await;
+    let (mut two, _) = Client::join(nodes[1].address(), &Identity::new(2, 2)).await;
+    assert_eq!(
+        refused(&nodes[2], Identity::new(3, 3)).await,
+        Refusal::AddressSwarms
+    );
+    let _three = Client::join(nodes[2].address(), &Identity::new(2, 3)).await;
+    assert_eq!(
+        refused(&nodes[0], Identity::new(1, 4)).await,
+        Refusal::AddressConnections
+    );
+    // What was given back can be had again, as soon as Redis knows.
+    two.say(&ClientMessage::Leave).await;
+    loop {
+        let client = Client::connect(nodes[0].address()).await;
+        if client.enter(&Identity::new(1, 4), unix_s()).await.is_ok() {
+            break;
+        }
+    }
+}
+
+/// The keys that begin and end so.
+fn keys_like(redis: &Redis, begin: &str, is_cell: bool) -> Vec<Vec<u8>> {
+    let mut keys = redis.keys();
+    keys.retain(|key| key.starts_with(begin.as_bytes()) && key.ends_with(b"}") != is_cell);
+    keys
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_node_wrote_is_dropped_and_disturbs_nobody() {
+    let redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    let [a, b, victim] = [10, 11, 12].map(|peer| Identity::new(1, peer));
+    let (mut at_a, _) = Client::join(nodes[0].address(), &a).await;
+    let (mut at_b, _) = Client::join(nodes[1].address(), &b).await;
+    let world = keys_like(&redis, "baton:{", false).remove(0);
+    let cell = keys_like(&redis, "baton:{", true).remove(0);
+
+    // Peers who are none: garbage, too long, of a node that never was, named by half an id.
+    let genuine = match redis.ask(&[&b"HGET"[..], &world, &a.peer_id()]) {
+        Answer::Text(value) => value,
+        other => panic!("{other:?}"),
+    };
+    let mut lies: Vec<(Vec<u8>, Vec<u8>)> = vec![
+        (vec![1; 32], b"garbage".to_vec()),
+        (vec![2; 32], vec![0xff; 100_000]),
+        (vec![3; 5], genuine.clone()),
+        (vec![4; 32], vec![0xff; genuine.len()]),
+    ];
+    let mut foreign = genuine.clone();
+    foreign[1..17].fill(9);
+    lies.push((victim.peer_id().to_vec(), foreign));
+    for (name, value) in &lies {
+        redis.ask(&[&b"HSET"[..], &world, name, value]);
+        redis.ask(&[&b"HSET"[..], &cell, name, b""]);
+    }
+    for (node, peer) in nodes.iter().zip(97..) {
+        let mut client = Client::join(node.address(), &Identity::new(1, peer))
+            .await
+            .0;
+        // Whoever asked before is gone as soon as Redis knows.
+        client
+            .more_until(|named| names(named, &a) && names(named, &b) && named.len() == 2)
+            .await;
+        client.say(&ClientMessage::Leave).await;
+    }
+    at_a.relay(victim.peer_id(), b"?").await;
+    let gone = ServerMessage::Gone {
+        to: victim.peer_id(),
+    };
+    assert_eq!(at_a.hear().await, gone);
+    // What can be a peer's name is cleaned away; half an id is nobody's, and only passed over.
+    loop {
+        at_a.more().await;
+        if redis.ask(&[&b"HLEN"[..], &world]) == Answer::Number(3) {
+            break;
+        }
+    }
+
+    // Letters of nobody, and one in the name of somebody who is here.
+    let channels = match redis.ask(&["PUBSUB", "SHARDCHANNELS"]) {
+        Answer::List(channels) => channels,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(channels.len(), 3);
+    let forged = [
+        &[0][..],
+        &[8; 16],
+        &a.swarm_id(),
+        &b.peer_id(),
+        &a.peer_id(),
+        b"forged",
+    ]
+    .concat();
+    let mut replaced = forged[..81].to_vec();
+    replaced[0] = 3;
+    for channel in &channels {
+        let Answer::Text(channel) = channel else {
+            panic!("{channel:?}")
+        };
+        for letter in [
+            &b""[..],
+            &[7; 3],
+            &[0xff; 200],
+            &vec![0; 1 << 20],
+            &replaced,
+        ] {
+            redis.ask(&[&b"SPUBLISH"[..], channel, letter]);
+        }
+    }
+    for node in &nodes {
+        while metric(node.address(), "baton_cluster_invalid_total").await < 5.0 {}
+    }
+    talk((&mut at_a, &a), (&mut at_b, &b)).await;
+
+    // The wrong kind of thing under a swarm's name: the swarm has its local peers, the rest of the server everything.
+    redis.ask(&[&b"SET"[..], &world, b"not a hash"]);
+    let (mut beside_a, met) = Client::join(nodes[0].address(), &victim).await;
+    assert!(names(&met, &a));
+    talk((&mut beside_a, &victim), (&mut at_a, &a)).await;
+    let others = [20, 21].map(|peer| Identity::new(2, peer));
+    let (mut first, _) = Client::join(nodes[0].address(), &others[0]).await;
+    let (mut second, _) = Client::join(nodes[1].address(), &others[1]).await;
+    talk((&mut first, &others[0]), (&mut second, &others[1])).await;
+    redis.ask(&[&b"DEL"[..], &world]);
+    // All that was lost, lease included, is told again.
+    redis.ask(&["FLUSHALL"]);
+    at_b.more_until(|named| names(named, &a) && names(named, &victim))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_takes_its_peers_along_at_once() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let long = || {
+        server(|config| {
+            in_cluster(config, &url);
+            config.cluster.cluster_lease = Duration::from_secs(3600);
+        })
+    };
+    let (one, two) = (long().await, long().await);
+    until_metric(one.address(), "baton_cluster_connected", 1.0).await;
+    until_metric(two.address(), "baton_cluster_connected", 1.0).await;
+    let (a, b) = (Identity::new(1, 10), Identity::new(1, 11));
+    let (mut at_one, _) = Client::join(one.address(), &a).await;
+    let (mut at_two, _) = Client::join(two.address(), &b).await;
+    let stopping = tokio::spawn(two.shut_down());
+    assert!(matches!(
+        at_two.hear().await,
+        ServerMessage::GoingAway { .. }
+    ));
+    while at_two.frame().await.is_some() {}
+    stopping.await.expect("it stops");
+    at_one.more_until(|named| named.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_goes_from_a_publisher_at_one_node_to_a_viewer_at_another() {
+    let redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = film(3 << 20);
+    std::fs::write(folder.path().join("film.bin"), &bytes).expect("a film");
+    let [here, there] = [&nodes[0], &nodes[1]].map(|node| format!("http://{}", node.address()));
+    let seed = ["seed", "film.bin", "--server", &here];
+    let mut publisher = Peer::start(folder.path(), &seed);
+    let link = link_of(&mut publisher).0.replace(&here, &there);
+    assert!(link.starts_with(&there));
+    let mut viewer = Peer::start(folder.path(), &["get", &link, "-o", "copy.bin"]);
+    viewer.wait("done", PATIENCE);
+    assert_eq!(viewer.end(), Some(0));
+    assert!(std::fs::read(folder.path().join("copy.bin")).expect("the copy") == bytes);
+    assert!(metric(nodes[0].address(), "baton_cluster_letters_received_total").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_node_whose_redis_never_was_is_a_node() {
+    let mut config = Config::local();
+    config.cluster.cluster = vec!["redis://127.0.0.1:1".into()];
+    let node = Server::bind(config).await.expect("it starts alone").start();
+    let (a, b) = (Identity::new(1, 10), Identity::new(1, 11));
+    let (_a, _) = Client::join(node.address(), &a).await;
+    let (_b, met) = Client::join(node.address(), &b).await;
+    assert!(names(&met, &a));
+}
