@@ -3,6 +3,7 @@
 
 mod common;
 
+use baton_swarm::{Config, Input};
 use common::film::Film;
 use common::{Link, SECOND, World};
 
@@ -314,4 +315,56 @@ fn trace() {
             }
         }
     }
+}
+
+fn pause(world: &mut World, node: usize) {
+    world.input(
+        node,
+        Input::Budget {
+            upload_bytes_per_second: None,
+            paused: true,
+        },
+    );
+}
+
+/// A hundred people on metered links, and one that gives: found in a benchmark of a keeper, whose viewers had each other and nothing.
+#[test]
+fn whoever_has_only_neighbours_who_give_nothing_looks_for_another() {
+    let link = Link::new(2_500_000, 6_250_000, 7_500);
+    let mut world = World::new(Film::new(SHORT), 41);
+    let publisher = world.publisher(link);
+    let few = Config {
+        peers_wanted: 2,
+        ..Config::default()
+    };
+    let paused: Vec<usize> = (0..4)
+        .map(|_| {
+            let viewer = world.viewer(link);
+            pause(&mut world, viewer);
+            viewer
+        })
+        .collect();
+    let newcomer = world.viewer_with(link, few, &[]);
+    let others = [&paused[..], &[publisher]].concat();
+    world.introduce(newcomer, &others);
+    let whole = |world: &World| world.has_everything(newcomer);
+    assert!(world.run_until(30 * SECOND, whole));
+}
+
+/// On a fast network nobody waits for an uplink, and each block that was left to somebody in vain shows as two seconds.
+#[test]
+fn nothing_is_left_to_those_who_have_paused() {
+    let link = Link::new(125_000_000, 125_000_000, 500);
+    let mut world = World::new(Film::new(SHORT), 42);
+    let publisher = world.publisher(link);
+    for _ in 0..8 {
+        let viewer = world.viewer(link);
+        pause(&mut world, viewer);
+        world.introduce(viewer, &[publisher]);
+    }
+    let end = world.now + 60 * SECOND;
+    assert!(world.run_until(end, World::all_complete));
+    let took = world.now;
+    println!("eight who have paused, complete after {} ms", took / 1000);
+    assert!(took < 2 * SECOND);
 }

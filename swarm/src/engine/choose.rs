@@ -9,6 +9,7 @@ use crate::bits::lowest;
 use crate::config;
 use crate::face::{ConnId, Output, Role};
 use crate::peer::Asked;
+use crate::picker;
 use crate::wire::Refusal;
 use baton_content::{BLOCK_LEN, Mask, PieceId};
 use baton_sorted::SortedMap;
@@ -144,7 +145,8 @@ impl Swarm {
         mask: u64,
         refusals: &mut Refusals,
     ) {
-        if !self.is_seeder() {
+        // Who has paused, and gives nothing to us, gives nothing to them.
+        if !self.is_seeder() || !self.peers.get(&conn).is_some_and(picker::is_useful) {
             return;
         }
         for peer in self.peers.values_mut().filter(|peer| peer.conn != conn) {
@@ -271,8 +273,9 @@ impl Swarm {
             return (left, 0);
         }
         let now = self.now;
-        let takes =
-            |peer: &&crate::peer::Peer| peer.conn != conn && peer.is_up() && !peer.is_lost(now);
+        let takes = |peer: &&crate::peer::Peer| {
+            peer.conn != conn && picker::is_useful(peer) && !peer.is_lost(now)
+        };
         let holds = |peer: &crate::peer::Peer| {
             peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0)
         };

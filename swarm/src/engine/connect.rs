@@ -5,6 +5,7 @@ use crate::config;
 use crate::face::{Binding, ConnId, Event, Output, Path, Reason, Role};
 use crate::have;
 use crate::peer::Peer;
+use crate::picker;
 use crate::timer::Instant;
 use crate::wire::{Hello, Message, Signature, hello_statement};
 use baton_content::{PeerId, verify_signature};
@@ -147,6 +148,9 @@ impl Swarm {
         }
         self.catch_up(conn);
         self.retry_pending(conn);
+        if hello.grant == 0 {
+            self.connect_more();
+        }
         self.timers
             .set_earlier(Timer::Neighbours, self.now.after(200_000));
         self.must_fetch = true;
@@ -212,6 +216,14 @@ impl Swarm {
         self.connect_more();
     }
 
+    /// Connections that count towards those that are wanted. While we miss something, those who give nothing do not: a newcomer among
+    /// people who have all paused would never meet the one who gives.
+    fn counted(&self) -> usize {
+        let misses = !self.pieces.all_whole();
+        let gives = |peer: &&Peer| !misses || !peer.is_up() || picker::is_useful(peer);
+        self.peers.values().filter(gives).count()
+    }
+
     /// Tries candidates until there are as many connections as wanted.
     pub(super) fn connect_more(&mut self) {
         if self.stopped.is_some() {
@@ -219,8 +231,11 @@ impl Swarm {
         }
         let jitter = self.rng.next();
         self.directory.expire(self.now, jitter);
-        let wanted = usize::from(self.config.peers_wanted.min(self.config.peers_max));
-        while self.peers.len() + self.directory.connecting() < wanted
+        let most = usize::from(self.config.peers_max);
+        let wanted = usize::from(self.config.peers_wanted).min(most);
+        let counted = self.counted();
+        while counted + self.directory.connecting() < wanted
+            && self.peers.len() + self.directory.connecting() < most
             && self.directory.connecting() < usize::from(self.config.connecting_max)
         {
             let by_id = &self.by_id;
@@ -234,7 +249,7 @@ impl Swarm {
         }
         let by_id = &self.by_id;
         match self.directory.next_at(|peer| by_id.contains_key(peer)) {
-            Some(at) if self.peers.len() < wanted => self
+            Some(at) if counted < wanted && self.peers.len() < most => self
                 .timers
                 .set(Timer::Connect, at.max(self.now.after(100_000))),
             _ => self.timers.cancel(Timer::Connect),

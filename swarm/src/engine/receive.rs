@@ -403,6 +403,7 @@ impl Swarm {
         if blocks == 0 {
             let id = peer.id;
             self.unblame(id);
+            self.connect_more();
         }
         if (blocks == 0) != (old == 0) {
             self.moisten();
