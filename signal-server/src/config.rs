@@ -9,8 +9,8 @@ use baton_signal_protocol::IceServer;
 use clap::Parser;
 use redis::IntoConnectionInfo;
 
-use crate::log::Log;
 use crate::cluster;
+use crate::log::Log;
 use crate::proxy::Network;
 
 /// Baton's signalling server. It brings viewers together, serves the web app, and cannot read what they share.

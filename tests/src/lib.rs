@@ -5,7 +5,7 @@ pub mod lab;
 pub mod middle;
 pub mod mmdb;
 pub mod native;
-pub mod remote;
 pub mod redis;
+pub mod remote;
 pub mod signalling;
 pub mod tap;
