@@ -7,6 +7,9 @@ import { Client } from 'https://baton.example/client.js';
 declare const file: File;
 declare const video: HTMLVideoElement;
 declare let link: string;
+declare const files: File[];
+declare const key: Uint8Array;
+declare function remember(key: Uint8Array): void;
 declare function status(safe: boolean, hashed: number | null, blake3: string | null): void;
 
 const client = await Client.start();
@@ -22,6 +25,14 @@ share.setUpload({ bytesPerSecond: 500_000 });
 share.setUpload({ paused: true });
 share.ticket;        // for `baton keep` on a server of one's own: serves it, cannot read it
 share.stop();
+
+{
+const share = client.share(files, { keep: true });
+// once share.stats().bytes_stored > 0:
+remember(share.key);                         // whoever has it can publish under this link
+const again = client.share(files, { resume: key });
+again.stop();
+}
 
 const view = client.open(link);
 view.attach(video);

@@ -1,6 +1,7 @@
 //! The link to Redis: made, kept, lost and made again, and all that goes over it on its own account.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use baton_signal_protocol::{PeerId, SwarmId};
@@ -12,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::cluster::letter::{LETTER_MAX, What};
 use crate::cluster::presence::{NodeId, Presence};
 use crate::cluster::store::{Entered, KEPT, Store};
-use crate::cluster::{Cluster, Ghost, Left, POSTS_MAX, Post, Up};
+use crate::cluster::{Cluster, Ghost, Left, Live, POSTS_MAX, Post, Up};
 use crate::rooms::Member;
 
 impl Cluster {
@@ -79,7 +80,11 @@ impl Cluster {
         let up = Up {
             store,
             node,
-            live: live.into(),
+            live: RwLock::new(Live {
+                nodes: live,
+                question: 0,
+            }),
+            questions: AtomicU64::new(0),
             asked: Mutex::new(Instant::now()),
             posts,
             routes: Mutex::default(),
@@ -104,10 +109,11 @@ impl Cluster {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
+            let question = up.question();
             match up.store.lease(&up.node, self.settings.lease).await {
                 Ok((true, live)) => {
                     self.metrics.cluster_nodes.set(live.len() as i64);
-                    *up.live.write().expect("nobody panics while holding it") = live;
+                    up.answered(question, live);
                 }
                 Ok((false, _)) | Err(_) => return,
             }

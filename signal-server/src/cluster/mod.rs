@@ -12,6 +12,7 @@ mod presence;
 mod store;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
@@ -50,13 +51,22 @@ pub struct Cluster {
 struct Up {
     store: Store,
     node: NodeId,
-    /// Who had a lease when we last asked, this node too.
-    live: RwLock<HashSet<NodeId>>,
+    live: RwLock<Live>,
+    /// How often we asked who lives.
+    questions: AtomicU64,
     asked: Mutex<Instant>,
     posts: mpsc::Sender<Post>,
     /// Where peers of other nodes were found; wrong ones come back.
     routes: Mutex<HashMap<(SwarmId, PeerId), NodeId>>,
     lost: Arc<Notify>,
+}
+
+/// Who had a lease when we last asked, this node too.
+#[derive(Default)]
+struct Live {
+    nodes: HashSet<NodeId>,
+    /// The number of the question that this answers. An answer that is overtaken by a later one must not take a new node for a dead one.
+    question: u64,
 }
 
 /// What is to go to another node.
@@ -396,14 +406,28 @@ impl Up {
         self.live
             .read()
             .expect("nobody panics while holding it")
+            .nodes
             .clone()
+    }
+
+    /// Numbers a question of who lives, before it is asked.
+    fn question(&self) -> u64 {
+        self.questions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Takes an answer over, unless a later question was answered already.
+    fn answered(&self, question: u64, nodes: HashSet<NodeId>) {
+        let mut live = self.live.write().expect("nobody panics while holding it");
+        if question > live.question {
+            *live = Live { nodes, question };
+        }
     }
 
     /// Whether a node has a lease, asked anew if it seems not.
     async fn is_live(&self, node: &NodeId) -> bool {
         let knows = || {
             let live = self.live.read().expect("nobody panics while holding it");
-            live.contains(node)
+            live.nodes.contains(node)
         };
         // Without an answer, rather believe it.
         knows() || !self.ask_who_lives().await || knows()
@@ -418,9 +442,10 @@ impl Up {
             }
             *asked = Instant::now();
         }
+        let question = self.question();
         match self.heard(self.store.who_lives().await) {
             Some(live) => {
-                *self.live.write().expect("nobody panics while holding it") = live;
+                self.answered(question, live);
                 true
             }
             None => false,
