@@ -244,6 +244,7 @@ async fn a_node_killed_without_warning_is_forgotten_and_its_clients_join_elsewhe
     until_metric(one.address(), "baton_cluster_nodes", 2.0).await;
     at_one.relay(c.peer_id(), b"hello?").await;
     assert_eq!(at_one.hear().await, ServerMessage::Gone { to: c.peer_id() });
+    until_metric(three.address(), "baton_cluster_nodes", 2.0).await;
     // A recorded Join of it opens nothing that a later one would not, but the dead do not stand in its way.
     let client = Client::connect(three.address()).await;
     client.enter(&c, joined_at).await.expect("a Welcome");

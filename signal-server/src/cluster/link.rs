@@ -80,6 +80,7 @@ impl Cluster {
         let up = Up {
             store,
             node,
+            before: last_node,
             live: RwLock::new(Live {
                 nodes: live,
                 question: 0,

@@ -51,6 +51,8 @@ pub struct Cluster {
 struct Up {
     store: Store,
     node: NodeId,
+    /// What this node was called on its last connection: what hangs on that is ours, and no other node's.
+    before: Option<NodeId>,
     live: RwLock<Live>,
     /// How often we asked who lives.
     questions: AtomicU64,
@@ -250,7 +252,7 @@ impl Cluster {
     ) -> Option<Entered> {
         let max = self.settings.swarm_peers_max;
         let enter = |dead| up.store.enter(swarm, peer, presence, max, dead);
-        let entered = match up.heard(enter(None).await)? {
+        let entered = match up.heard(enter(up.before).await)? {
             Entered::Earlier(old) if !up.is_live(&old.node).await => {
                 up.heard(enter(Some(old.node)).await)?
             }
