@@ -30,6 +30,8 @@ function afterPicture(then: () => void): void {
   const once = (): void => {
     video.removeEventListener('loadeddata', once);
     clearTimeout(timer);
+    // Its code at once: the server may be gone a moment later.
+    import('./ui/app').catch(() => undefined);
     setTimeout(then, MOMENT_MS);
   };
   const timer = setTimeout(() => {
