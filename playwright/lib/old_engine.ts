@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { Problem } from './peer.ts';
+import { Watched } from './problems.ts';
 
 export type Version = 79 | 86;
 
@@ -163,10 +163,7 @@ export const KEYS = {
 } as const; // prettier-ignore
 
 /** One page of an old Chromium, and everything that went wrong in it. Functions that run in it must be written in words that it knows: no `?.`, no `??`. */
-export class Tv {
-  readonly problems: Problem[] = [];
-  readonly console: string[] = [];
-  readonly #allowed: RegExp[] = [];
+export class Tv extends Watched {
   #replaced = '';
   #arrived: () => void = () => undefined;
 
@@ -174,7 +171,9 @@ export class Tv {
     readonly engine: OldEngine,
     readonly session: string,
     readonly base: string,
-  ) {}
+  ) {
+    super();
+  }
 
   async begin(size: { width: number; height: number }): Promise<void> {
     this.#watch(this.session);
@@ -191,15 +190,6 @@ export class Tv {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as the protocol has it
   send(method: string, params: object = {}): Promise<any> {
     return this.engine.send(method, params, this.session);
-  }
-
-  allow(...patterns: RegExp[]): this {
-    this.#allowed.push(...patterns);
-    return this;
-  }
-
-  unexpected(): Problem[] {
-    return this.problems.filter(({ text }) => !this.#allowed.some((pattern) => pattern.test(text)));
   }
 
   async go(path = '/'): Promise<void> {
@@ -286,29 +276,24 @@ export class Tv {
       if (method === 'Runtime.consoleAPICalled') {
         const text = it.args.map((arg: { value?: unknown; description?: string }) => String(arg.value ?? arg.description)).join(' ');
         this.console.push(`${it.type}: ${text}`);
-        if (it.type === 'error') this.#report({ kind: 'console', text, where: '' });
+        if (it.type === 'error') this.report({ kind: 'console', text, where: '' });
       } else if (method === 'Log.entryAdded' && it.entry.level === 'error') {
-        this.#report({ kind: 'console', text: it.entry.text, where: it.entry.url ?? '' });
+        this.report({ kind: 'console', text: it.entry.text, where: it.entry.url ?? '' });
       } else if (method === 'Runtime.exceptionThrown') {
         const text = it.exceptionDetails.exception?.description ?? it.exceptionDetails.text;
-        this.#report({ kind: 'exception', text, where: it.exceptionDetails.url ?? '' });
+        this.report({ kind: 'exception', text, where: it.exceptionDetails.url ?? '' });
       } else if ((method === 'Page.frameNavigated' && !it.frame.parentId) || method === 'Page.navigatedWithinDocument') {
         this.#arrived();
       } else if (method === 'Fetch.requestPaused') {
         const responseHeaders = [{ name: 'content-type', value: 'text/javascript' }];
         void this.send('Fetch.fulfillRequest', { requestId: it.requestId, responseCode: 200, responseHeaders, body: this.#replaced });
       } else if (method === 'Inspector.targetCrashed') {
-        this.#report({ kind: 'crash', text: 'the page crashed', where: '' });
+        this.report({ kind: 'crash', text: 'the page crashed', where: '' });
       } else if (method === 'Target.attachedToTarget') {
         // Workers are heard too.
         this.#watch(it.sessionId);
         void this.engine.send('Runtime.enable', {}, it.sessionId).catch(() => undefined);
       }
     });
-  }
-
-  #report(problem: Problem): void {
-    this.console.push(`${problem.kind}! ${problem.text}`);
-    this.problems.push(problem);
   }
 }

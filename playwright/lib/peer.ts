@@ -1,6 +1,7 @@
 // A person at a browser: one page in a profile of its own, and everything that went wrong in it.
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from '@playwright/test';
 import { launchProfile, type BrowserName, type Launch } from './browsers.ts';
+import { Watched } from './problems.ts';
 
 /** Which half of `window.baton` a test looks at. */
 export type Side = 'share' | 'view';
@@ -57,25 +58,15 @@ export function channelsStay(): void {
   };
 }
 
-/** Something in a page that no page of ours should do. */
-export interface Problem {
-  kind: 'console' | 'exception' | 'crash';
-  text: string;
-  where: string;
-}
-
-export class Peer {
-  readonly problems: Problem[] = [];
-  /** Everything printed, for the report of a failed test. */
-  readonly console: string[] = [];
-  readonly #allowed: RegExp[] = [];
-
+export class Peer extends Watched {
   private constructor(
     readonly name: BrowserName,
     readonly page: Page,
     readonly context: BrowserContext,
     readonly base: string,
-  ) {}
+  ) {
+    super();
+  }
 
   static async open(name: BrowserName, browser: Browser, base: string, options: PeerOptions): Promise<Peer> {
     const settings = { baseURL: base, viewport: { width: 1100, height: 800 }, ...options.context };
@@ -94,33 +85,17 @@ export class Peer {
       const place = message.location();
       const where = `${place.url}:${place.lineNumber}`;
       this.console.push(`${message.type()}: ${message.text()}`);
-      if (message.type() === 'error') this.#report({ kind: 'console', text: message.text(), where });
+      if (message.type() === 'error') this.report({ kind: 'console', text: message.text(), where });
     });
     this.context.on('weberror', (webError) => {
       const error = webError.error();
-      this.#report({ kind: 'exception', text: error.message, where: error.stack ?? '' });
+      this.report({ kind: 'exception', text: error.message, where: error.stack ?? '' });
     });
     const watchPage = (page: Page): void => {
-      page.on('crash', () => this.#report({ kind: 'crash', text: 'the page crashed', where: page.url() }));
+      page.on('crash', () => this.report({ kind: 'crash', text: 'the page crashed', where: page.url() }));
     };
     this.context.pages().forEach(watchPage);
     this.context.on('page', watchPage);
-  }
-
-  #report(problem: Problem): void {
-    this.console.push(`${problem.kind}! ${problem.text}`);
-    this.problems.push(problem);
-  }
-
-  /** These messages are what the browser itself says about something that the test does on purpose, e.g. cutting the network. */
-  allow(...patterns: RegExp[]): this {
-    this.#allowed.push(...patterns);
-    return this;
-  }
-
-  /** Problems that the test did not allow. */
-  unexpected(): Problem[] {
-    return this.problems.filter(({ text }) => !this.#allowed.some((pattern) => pattern.test(text)));
   }
 
   /** Opens a path of the server, or a whole address. */
