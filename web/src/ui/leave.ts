@@ -1,5 +1,5 @@
 /** The browser asks before it closes, as long as closing would lose the stream: on every page, also while one watches another's. */
-import { useEffect } from 'preact/hooks';
+import { useLayoutEffect } from 'preact/hooks';
 import type { ShareStats } from '../api';
 import { FINAL } from '../messages';
 import { baton } from '../session';
@@ -16,7 +16,8 @@ function risks(stats: ShareStats | null): boolean {
 
 export function useLeaveWarning(): void {
   const risky = risks(shareStats.value);
-  useEffect(() => {
+  // Not after the next paint: the page says that it is safe to close, and must not ask all the same.
+  useLayoutEffect(() => {
     if (!risky) return;
     const warn = (event: BeforeUnloadEvent): void => {
       event.preventDefault();
