@@ -61,6 +61,14 @@ impl Bus {
         }
     }
 
+    /// The other nodes, if there can be any.
+    pub fn cluster(&self) -> Option<Arc<Cluster>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Cluster(cluster) => Some(cluster.clone()),
+        }
+    }
+
     /// Says goodbye to the other nodes, if there are any.
     pub async fn close(&self) {
         if let Self::Cluster(cluster) = self {

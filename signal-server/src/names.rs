@@ -1,6 +1,6 @@
 //! Short names for tickets: how a telephone finds the television whose code somebody reads out (docs/remote.md).
 //!
-//! In this process's memory; a cluster keeps the same table elsewhere. The server learns a ticket, which lets it into a pairing room like anybody who guessed a
+//! In this process's memory, and where there are many nodes in Redis too, for all of them (`cluster/names.rs`); without Redis a name holds at its own node. The server learns a ticket, which lets it into a pairing room like anybody who guessed a
 //! name, and never the other half of a code.
 
 use std::collections::HashMap;
@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use baton_signal_protocol::{Finding, NAMES, Ticket};
 
+use crate::cluster::{Cluster, Question};
 use crate::limits::AddressKey;
 use crate::metrics::Metrics;
 
 /// All names of this server.
 pub struct Names {
     table: Mutex<Table>,
+    /// Where names are kept for all nodes, if there are many.
+    cluster: Option<Arc<Cluster>>,
     metrics: Arc<Metrics>,
 }
 
@@ -33,6 +36,8 @@ struct Named {
     connection: u64,
     until: Instant,
     finds_left: u8,
+    /// Redis has it: that counts how often it is found, at all nodes together.
+    shared: bool,
 }
 
 /// What one address asked for in its present window.
@@ -43,9 +48,10 @@ struct Asked {
 }
 
 impl Names {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub fn new(cluster: Option<Arc<Cluster>>, metrics: Arc<Metrics>) -> Self {
         Self {
             table: Mutex::default(),
+            cluster,
             metrics,
         }
     }
@@ -58,53 +64,95 @@ impl Names {
         address: IpAddr,
         now: Instant,
     ) -> Option<u16> {
-        let mut table = self.lock();
-        self.free(&mut table, connection);
-        let expired = table.named.values().filter(|it| it.until <= now);
-        let expired: Vec<u64> = expired.map(|it| it.connection).collect();
-        expired.iter().for_each(|it| self.free(&mut table, *it));
-        if !table.may_name(address, now) || table.named.len() >= NAMED_MAX {
+        let may = {
+            let mut table = self.lock();
+            self.free(&mut table, connection);
+            let expired = table.named.values().filter(|it| it.until <= now);
+            let expired: Vec<u64> = expired.map(|it| it.connection).collect();
+            expired.iter().for_each(|it| self.free(&mut table, *it));
+            table.may_name(address, now) && table.named.len() < NAMED_MAX
+        };
+        let may = may && self.within(address, Question::Name).await;
+        let Some((name, shared)) = self.draw(may, &ticket, connection).await else {
             self.metrics.names_refused_total.add(1);
             return None;
-        }
-        let name = loop {
-            let name = fastrand::u16(..NAMES);
-            if !table.named.contains_key(&name) {
-                break name;
-            }
         };
-        table.named.insert(
-            name,
-            Named {
-                ticket,
-                connection,
-                until: now + LASTS,
-                finds_left: FINDS,
-            },
-        );
+        let named = Named {
+            ticket,
+            connection,
+            until: now + LASTS,
+            finds_left: FINDS,
+            shared,
+        };
+        let mut table = self.lock();
+        table.named.insert(name, named);
         table.of.insert(connection, name);
         self.metrics.names.add(1);
         self.metrics.names_total.add(1);
         Some(name)
     }
 
-    pub async fn find(&self, name: u16, address: IpAddr, now: Instant) -> Finding {
-        let mut table = self.lock();
-        if !table.may_find(address, now) {
-            self.metrics.names_refused_total.add(1);
-            return Finding::TooMany;
+    /// A name that is free here and, as far as Redis answers (then it is shared), at all nodes.
+    async fn draw(&self, may: bool, ticket: &Ticket, connection: u64) -> Option<(u16, bool)> {
+        for _ in 0..if may { DRAWS } else { 0 } {
+            let name = fastrand::u16(..NAMES);
+            if self.lock().named.contains_key(&name) {
+                continue;
+            }
+            let claimed = match &self.cluster {
+                Some(cluster) => cluster.claim_name(name, ticket, connection).await,
+                None => None,
+            };
+            match claimed {
+                Some(true) => return Some((name, true)),
+                Some(false) => {}
+                // Another connection of ours may have drawn it meanwhile.
+                None if self.lock().named.contains_key(&name) => {}
+                None => return Some((name, false)),
+            }
         }
-        let Some(named) = table.named.get_mut(&name).filter(|it| it.until > now) else {
-            self.metrics.names_unknown_total.add(1);
-            return Finding::Nobody;
+        None
+    }
+
+    /// Whether an address may ask once more, at all nodes together. Without Redis that is for this node's own account to say.
+    async fn within(&self, address: IpAddr, question: Question) -> bool {
+        let Some(cluster) = &self.cluster else {
+            return true;
         };
-        if named.finds_left == 0 {
-            self.metrics.names_unknown_total.add(1);
-            return Finding::Nobody;
-        }
-        named.finds_left -= 1;
-        self.metrics.names_found_total.add(1);
-        Finding::Here(named.ticket)
+        let asked = cluster
+            .count_question(AddressKey::of(address), question)
+            .await;
+        let most = match question {
+            Question::Name => NAMES_PER_ADDRESS,
+            Question::Find => FINDS_PER_ADDRESS,
+        };
+        asked.is_none_or(|asked| asked <= u64::from(most))
+    }
+
+    pub async fn find(&self, name: u16, address: IpAddr, now: Instant) -> Finding {
+        let may = self.lock().may_find(address, now);
+        let found = match may && self.within(address, Question::Find).await {
+            true => self.look_up(name, now).await,
+            false => Finding::TooMany,
+        };
+        let counted = match found {
+            Finding::Here(_) => &self.metrics.names_found_total,
+            Finding::Nobody => &self.metrics.names_unknown_total,
+            Finding::TooMany => &self.metrics.names_refused_total,
+        };
+        counted.add(1);
+        found
+    }
+
+    async fn look_up(&self, name: u16, now: Instant) -> Finding {
+        let own = |table: &Table| table.named.get(&name).is_some_and(|it| !it.shared);
+        let ask = self.cluster.as_ref().filter(|_| !own(&self.lock()));
+        let told = match ask {
+            Some(cluster) => cluster.find_name(name).await,
+            None => None,
+        };
+        let here = self.lock().spend(name, now);
+        told.unwrap_or(here)
     }
 
     /// The connection is over, and its name with it. Not `async`: it is called when a session ends in whatever way.
@@ -114,7 +162,10 @@ impl Names {
 
     fn free(&self, table: &mut Table, connection: u64) {
         if let Some(name) = table.of.remove(&connection) {
-            table.named.remove(&name);
+            let shared = table.named.remove(&name).is_some_and(|it| it.shared);
+            if let Some(cluster) = self.cluster.as_ref().filter(|_| shared) {
+                cluster.free_name(name, connection);
+            }
             self.metrics.names.add(-1);
         }
     }
@@ -127,6 +178,18 @@ impl Names {
 }
 
 impl Table {
+    /// One of the finds of a name of this node.
+    fn spend(&mut self, name: u16, now: Instant) -> Finding {
+        let named = self.named.get_mut(&name);
+        match named.filter(|it| it.until > now && it.finds_left > 0) {
+            Some(named) => {
+                named.finds_left -= 1;
+                Finding::Here(named.ticket)
+            }
+            None => Finding::Nobody,
+        }
+    }
+
     /// The address's account; `None` when there is no room for another one.
     fn asked(&mut self, address: IpAddr, now: Instant) -> Option<&mut Asked> {
         let key = AddressKey::of(address);
@@ -170,9 +233,11 @@ impl Table {
 /// Long enough to look for the telephone and type six characters.
 pub const LASTS: Duration = Duration::from_secs(120);
 /// A telephone needs one; two more for slips of the hand. The television counts its own (docs/remote.md).
-const FINDS: u8 = 3;
+pub const FINDS: u8 = 3;
 /// Half of all names, so that a free one is found by two draws of chance; televisions that nobody pairs need none.
 const NAMED_MAX: usize = NAMES as usize / 2;
+/// How often a free name is looked for: where half of them are taken, a draw too few happens once in four billion times.
+const DRAWS: usize = 32;
 /// Names given to one address (IPv6: /64) in [`LASTS`]: a house of televisions, each of which asks again when a telephone is paired or a film ends.
 const NAMES_PER_ADDRESS: u32 = 100;
 /// Names looked up by one address in [`LASTS`]: a house of people who mistype. Who tries all names needs two days.
@@ -191,7 +256,7 @@ mod tests {
     }
 
     fn names() -> Names {
-        Names::new(Arc::new(Metrics::new()))
+        Names::new(None, Arc::new(Metrics::new()))
     }
 
     #[tokio::test]

@@ -120,8 +120,8 @@ impl Server {
         let app = App {
             places,
             ices: Ices::new(config.ice.clone(), turn.as_ref(), secret),
+            names: Names::new(bus.cluster(), metrics.clone()),
             bus,
-            names: Names::new(metrics.clone()),
             addresses: Addresses::default(),
             metrics,
             assets,

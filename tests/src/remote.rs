@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use baton_remote::{Output, Phone, Tv};
+use baton_remote::{Failure, Output, Phone, Tv};
 use baton_signal_protocol::SUBPROTOCOL;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
@@ -176,3 +176,47 @@ impl<M: End> Host<M> {
 
 /// Generous: no test is about time.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A television that shows a code.
+pub fn tv(at: SocketAddr, seed: u8, saved: &[u8]) -> Host<Tv> {
+    let mut tv = Tv::new(&[seed; 32], &at.to_string(), saved, "Television", now_ms());
+    tv.show_code(now_ms());
+    Host::new(tv, at)
+}
+
+/// Code and token, once they are shown.
+pub fn code_of(output: &Output) -> Option<(String, String)> {
+    match output {
+        Output::Code { text, token, .. } => Some((text.clone(), token.clone())),
+        _ => None,
+    }
+}
+
+/// A telephone whose person typed this.
+pub fn by_code(at: SocketAddr, seed: u8, code: &str) -> Host<Phone> {
+    let phone = Phone::with_code(&[seed; 32], &at.to_string(), code, "Anna's phone", now_ms());
+    Host::new(phone.expect("a code"), at)
+}
+
+pub fn paired(output: &Output) -> Option<Result<Vec<u8>, Failure>> {
+    match output {
+        Output::Paired { bytes, .. } => Some(Ok(bytes.clone())),
+        Output::Failed { why } => Some(Err(*why)),
+        _ => None,
+    }
+}
+
+pub fn linked(output: &Output) -> Option<()> {
+    matches!(output, Output::Linked { yes: true }).then_some(())
+}
+
+/// Runs one end until its output comes while the other works on.
+#[macro_export]
+macro_rules! while_working {
+    ($other:expr, $waiting:expr) => {
+        tokio::select! {
+            found = $waiting => found,
+            never = $other.work() => match never {},
+        }
+    };
+}

@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use baton_remote::{Command as Word, Failure, Output};
+use baton_signal_protocol::message::Finding;
 use baton_signal_protocol::*;
 use baton_signal_server::{Config, Running, Server};
 use baton_tests::http::get;
 use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, link_of};
 use baton_tests::redis::{Answer, Redis};
+use baton_tests::remote::{by_code, code_of, linked, now_ms, paired, tv};
 use baton_tests::signalling::{Client, Identity, server, unix_s};
+use baton_tests::while_working;
 
 /// In a process of its own it names the Redis of a node to be.
 const NODE: &str = "BATON_TEST_NODE";
@@ -525,4 +529,171 @@ async fn a_node_whose_redis_never_was_is_a_node() {
     let (_a, _) = Client::join(node.address(), &a).await;
     let (_b, met) = Client::join(node.address(), &b).await;
     assert!(names(&met, &a));
+}
+
+// ── codes ──
+
+/// Asks a node for a name of this ticket.
+async fn name(client: &mut Client, ticket: Ticket) -> Option<u16> {
+    client.say(&ClientMessage::Name { ticket }).await;
+    match client.hear().await {
+        ServerMessage::Named { name, lasts_s: 120 } => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn find(client: &mut Client, name: u16) -> Finding {
+    client.say(&ClientMessage::Find { name }).await;
+    match client.hear().await {
+        ServerMessage::Found(found) => found,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn key_of(name: u16) -> String {
+    format!("baton:name:{name}")
+}
+
+async fn pair_over_two_nodes(url: &str, stored: impl Fn() -> Vec<u8>) {
+    let nodes = three(url).await;
+    let mut tv = tv(nodes[0].address(), 1, &[]);
+    let (code, token) = tv.until(code_of).await;
+    let mut phone = by_code(nodes[1].address(), 2, &code);
+    while_working!(tv, phone.until(paired)).expect("the right code");
+    while_working!(tv, phone.until(linked));
+    let link = "https://baton.example/#AbCdEfGhIjKlMnOpQrStUvWxYz0123456789abcdefgh";
+    let open = Word::Open {
+        link: link.to_owned(),
+        at_ms: 61_000,
+    };
+    assert!(phone.end.command(&open, now_ms()));
+    let command = |output: &Output| match output {
+        Output::Command { command, .. } if *command != Word::Look => Some(command.clone()),
+        _ => None,
+    };
+    assert_eq!(while_working!(phone, tv.until(command)), open);
+    // Redis has no more of it than a node: the name, and what it leads to.
+    let stored = stored();
+    for secret in [link, &code, &token, "Anna's phone", "Television"] {
+        let found = stored
+            .windows(secret.len())
+            .any(|it| it == secret.as_bytes());
+        assert!(!found, "{secret}");
+    }
+}
+
+/// All keys and values.
+fn all_of(redis: &Redis) -> Vec<u8> {
+    let value = |key: &Vec<u8>| match redis.ask(&[&b"HGETALL"[..], key]) {
+        Answer::List(fields) => format!("{fields:?}").into_bytes(),
+        _ => Vec::new(),
+    };
+    let keys = redis.keys();
+    keys.iter()
+        .flat_map(|key| [key.clone(), value(key)].concat())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_shown_at_one_node_pairs_a_phone_at_another_and_redis_sees_neither_code_nor_link() {
+    let redis = Redis::start();
+    pair_over_two_nodes(&redis.url(), || all_of(&redis)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_work_over_a_redis_cluster_of_three() {
+    let shards = Redis::three_shards();
+    let stored = || shards.iter().flat_map(all_of).collect();
+    pair_over_two_nodes(&shards[2].url(), stored).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_found_three_times_at_all_nodes_together_and_for_two_minutes() {
+    let redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    let ticket = [5; 32];
+    let (mut owner, _) = Client::join(nodes[0].address(), &Identity::new(1, 10)).await;
+    let mut seekers = Vec::new();
+    for node in &nodes {
+        seekers.push(Client::connect(node.address()).await);
+    }
+    let first = name(&mut owner, ticket).await.expect("a name");
+    for seeker in &mut seekers {
+        assert_eq!(find(seeker, first).await, Finding::Here(ticket));
+    }
+    for seeker in &mut seekers {
+        assert_eq!(find(seeker, first).await, Finding::Nobody);
+    }
+
+    // Two minutes, and no question makes it longer.
+    let second = name(&mut owner, ticket).await.expect("a name");
+    assert_eq!(find(&mut seekers[1], second).await, Finding::Here(ticket));
+    match redis.ask(&["PTTL", &key_of(second)]) {
+        Answer::Number(left) => assert!((60_000..=120_000).contains(&left), "{left} ms"),
+        other => panic!("{other:?}"),
+    }
+    redis.ask(&["PEXPIRE", &key_of(second), "0"]);
+    assert_eq!(find(&mut seekers[2], second).await, Finding::Nobody);
+
+    // It goes with its connection, wherever that is.
+    let third = name(&mut owner, ticket).await.expect("a name");
+    drop(owner);
+    while redis.ask(&["EXISTS", &key_of(third)]) == Answer::Number(1) {}
+    assert_eq!(find(&mut seekers[1], third).await, Finding::Nobody);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_tries_names_at_one_node_after_another_is_stopped_at_all_of_them() {
+    let redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    let (mut owner, _) = Client::join(nodes[0].address(), &Identity::new(1, 10)).await;
+    let taken = name(&mut owner, [5; 32]).await.expect("a name");
+    let free = (taken + 1) % NAMES;
+    for n in 0..20 {
+        let mut guesser = Client::connect(nodes[n % 3].address()).await;
+        assert_eq!(find(&mut guesser, free).await, Finding::Nobody);
+    }
+    for node in &nodes {
+        let mut guesser = Client::connect(node.address()).await;
+        assert_eq!(find(&mut guesser, taken).await, Finding::TooMany);
+    }
+    // Names are counted apart: 100 for an address, of which one is given.
+    let (mut other, _) = Client::join(nodes[1].address(), &Identity::new(2, 11)).await;
+    for _ in 0..99 {
+        assert!(name(&mut other, [6; 32]).await.is_some());
+    }
+    assert_eq!(name(&mut owner, [5; 32]).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_a_code_works_at_its_own_node_and_what_nobody_wrote_is_no_name() {
+    let mut redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    // Whatever lies under a name that is no ticket leads nowhere and breaks nothing.
+    for (name, value) in [(1, "short"), (2, ""), (3, &"x".repeat(100_000))] {
+        redis.ask(&["HSET", &key_of(name), "ticket", value, "finds", "3"]);
+    }
+    redis.ask(&["SET", &key_of(4), "no hash"]);
+    redis.ask(&[
+        "HSET",
+        &key_of(5),
+        "ticket",
+        &"t".repeat(32),
+        "finds",
+        "many",
+    ]);
+    let mut seeker = Client::connect(nodes[1].address()).await;
+    for name in 1..=5 {
+        assert_eq!(find(&mut seeker, name).await, Finding::Nobody);
+    }
+    redis.kill();
+    for node in &nodes {
+        until_metric(node.address(), "baton_cluster_connected", 0.0).await;
+    }
+    let mut tv = tv(nodes[0].address(), 1, &[]);
+    let (code, _) = tv.until(code_of).await;
+    let mut far = by_code(nodes[1].address(), 2, &code);
+    assert_eq!(while_working!(tv, far.until(paired)), Err(Failure::Nobody));
+    let mut near = by_code(nodes[0].address(), 3, &code);
+    assert!(while_working!(tv, near.until(paired)).is_ok());
 }

@@ -2,55 +2,15 @@
 
 use baton_remote::phone::Token;
 use baton_remote::words::Phase;
-use baton_remote::{Code, Command, Failure, NoCode, Output, Phone, Report, State, Tv};
+use baton_remote::{Code, Command, Failure, NoCode, Output, Phone, Report, State};
 use baton_signal_protocol::message::Finding;
 use baton_signal_protocol::{ClientMessage, Refusal, ServerMessage};
-use baton_tests::remote::{Host, now_ms};
+use baton_tests::remote::{Host, by_code, code_of, linked, now_ms, paired, tv};
 use baton_tests::signalling::{Client, Identity, server};
 use baton_tests::tap::Tap;
-use std::net::SocketAddr;
+use baton_tests::while_working;
 
 const LINK: &str = "http://127.0.0.1:8080/#AbCdEfGhIjKlMnOpQrStUvWxYz0123456789abcdefgh";
-
-fn tv(at: SocketAddr, seed: u8, saved: &[u8]) -> Host<Tv> {
-    let mut tv = Tv::new(&[seed; 32], &at.to_string(), saved, "Television", now_ms());
-    tv.show_code(now_ms());
-    Host::new(tv, at)
-}
-
-fn code_of(output: &Output) -> Option<(String, String)> {
-    match output {
-        Output::Code { text, token, .. } => Some((text.clone(), token.clone())),
-        _ => None,
-    }
-}
-
-fn by_code(at: SocketAddr, seed: u8, code: &str) -> Host<Phone> {
-    let phone = Phone::with_code(&[seed; 32], &at.to_string(), code, "Anna's phone", now_ms());
-    Host::new(phone.expect("a code"), at)
-}
-
-fn paired(output: &Output) -> Option<Result<Vec<u8>, Failure>> {
-    match output {
-        Output::Paired { bytes, .. } => Some(Ok(bytes.clone())),
-        Output::Failed { why } => Some(Err(*why)),
-        _ => None,
-    }
-}
-
-fn linked(output: &Output) -> Option<()> {
-    matches!(output, Output::Linked { yes: true }).then_some(())
-}
-
-/// Runs one end until its output comes while the other works on.
-macro_rules! while_working {
-    ($other:expr, $waiting:expr) => {
-        tokio::select! {
-            found = $waiting => found,
-            never = $other.work() => match never {},
-        }
-    };
-}
 
 #[tokio::test]
 async fn a_code_pairs_a_phone_which_commands_the_tv_and_hears_how_things_stand() {

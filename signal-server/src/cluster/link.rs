@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::cluster::letter::{LETTER_MAX, What};
-use crate::cluster::presence::{NodeId, Presence};
+use crate::cluster::presence::{NodeId, Presence, name_key};
 use crate::cluster::store::{Entered, KEPT, Store};
 use crate::cluster::{Cluster, Ghost, Left, Live, POSTS_MAX, Post, Up};
 use crate::rooms::Member;
@@ -139,6 +139,9 @@ impl Cluster {
         for ghosts in news.ghosts.chunks(AT_ONCE) {
             join_all(ghosts.iter().map(|ghost| self.bury(up, ghost))).await;
         }
+        for freed in news.freed.chunks(AT_ONCE) {
+            join_all(freed.iter().map(|freed| self.tell_freed(up, freed))).await;
+        }
         let told: Vec<_> = news.told.into_iter().collect();
         for told in told.chunks(AT_ONCE) {
             join_all(told.iter().map(|peer| self.tell_of(up, peer))).await;
@@ -155,6 +158,11 @@ impl Cluster {
             } = left;
             up.heard(up.store.forget(swarm, peer, spot, &up.node).await);
         }
+    }
+
+    async fn tell_freed(&self, up: &Up, (name, connection): &(u16, u64)) {
+        let owner = up.field(*connection);
+        up.heard(up.store.free_name(&name_key(*name), &owner).await);
     }
 
     async fn bury(&self, up: &Up, ghost: &Ghost) {

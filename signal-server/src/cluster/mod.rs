@@ -8,6 +8,7 @@
 
 mod letter;
 mod link;
+mod names;
 mod presence;
 mod store;
 
@@ -27,6 +28,8 @@ use crate::cluster::store::{Entered, Found, Opened, Store};
 use crate::metrics::Metrics;
 use crate::ranking::{SAMPLE_MAX, Seen, Spot, rank};
 use crate::rooms::{Delivery, Member, Rooms};
+
+pub use crate::cluster::names::Question;
 
 /// What an operator sets of it.
 pub struct Settings {
@@ -88,6 +91,8 @@ struct News {
     told: HashSet<(SwarmId, PeerId)>,
     left: Vec<Left>,
     ghosts: Vec<Ghost>,
+    /// Names that connections had.
+    freed: Vec<(u16, u64)>,
 }
 
 /// A peer that is not here any more.

@@ -145,6 +145,16 @@ pub fn account(place: Place) -> Vec<u8> {
     .into_bytes()
 }
 
+/// What one address asked about short names lately: how often for one, and how often who has one.
+pub fn asked(address: AddressKey) -> Vec<u8> {
+    format!("baton:asked:{:016x}", address.number()).into_bytes()
+}
+
+/// A short name: a hash of whose it is, its ticket, and how often it may still be found.
+pub fn name_key(name: u16) -> Vec<u8> {
+    format!("baton:name:{name}").into_bytes()
+}
+
 /// A node's own channel.
 pub fn channel(node: &NodeId) -> Vec<u8> {
     [b"baton:node:".as_slice(), node].concat()

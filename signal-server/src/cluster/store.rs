@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_signal_protocol::{PeerId, SwarmId};
+use baton_signal_protocol::{PeerId, SwarmId, Ticket};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use crate::cluster::presence::{
     NODES, NodeId, PRESENCE_LEN, Presence, account, channel, keys, world,
 };
+use crate::names::{FINDS, LASTS};
 use crate::ranking::{SAMPLE_MAX, Spot};
 
 /// A connection to one Redis or to a Redis Cluster; cheap to clone.
@@ -272,6 +273,42 @@ impl Store {
         self.ask(&command).await.map(drop)
     }
 
+    /// Counts a question of an address's account; all of them are forgotten [`LASTS`] after the first.
+    pub async fn count_question(&self, account: &[u8], field: &[u8]) -> RedisResult<u64> {
+        let lasts = LASTS.as_millis().to_string();
+        let answer = self
+            .run(COUNT, &[account.to_vec()], &[field, lasts.as_bytes()])
+            .await?;
+        from_redis_value(answer).map_err(Into::into)
+    }
+
+    /// Takes a short name, unless somebody has it.
+    pub async fn claim_name(
+        &self,
+        key: &[u8],
+        owner: &[u8; 24],
+        ticket: &Ticket,
+    ) -> RedisResult<bool> {
+        let (finds, lasts) = (FINDS.to_string(), LASTS.as_millis().to_string());
+        let arguments = [owner.as_slice(), ticket, finds.as_bytes(), lasts.as_bytes()];
+        let answer = self.run(CLAIM, &[key.to_vec()], &arguments).await?;
+        from_redis_value(answer).map_err(Into::into)
+    }
+
+    /// The ticket of a short name, which may be found once less often now.
+    pub async fn find_name(&self, key: &[u8]) -> RedisResult<Option<Ticket>> {
+        let answer = self.run(FIND, &[key.to_vec()], &[]).await?;
+        Ok(match answer {
+            Value::BulkString(bytes) => bytes.try_into().ok(),
+            _ => None,
+        })
+    }
+
+    /// Gives a short name back, if it is still that connection's.
+    pub async fn free_name(&self, key: &[u8], owner: &[u8; 24]) -> RedisResult<()> {
+        self.run(FREE, &[key.to_vec()], &[owner]).await.map(drop)
+    }
+
     async fn run(
         &self,
         script: Script,
@@ -417,5 +454,34 @@ if count >= tonumber(ARGV[4]) then return 1 end
 if not swarms[ARGV[2]] and distinct >= tonumber(ARGV[5]) then return 2 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 0",
+);
+
+/// KEYS: account. ARGV: field, milliseconds. Answer: how often it was counted.
+const COUNT: Script = Script(
+    "local n = redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return n",
+);
+
+/// KEYS: name. ARGV: node and connection, ticket, finds, milliseconds. Answer: 1 taken, 0 somebody has it.
+const CLAIM: Script = Script(
+    "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'ticket', ARGV[2], 'finds', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1",
+);
+
+/// KEYS: name. Answer: its ticket; nothing if nobody has it, or it was found often enough.
+const FIND: Script = Script(
+    "local it = redis.call('HMGET', KEYS[1], 'ticket', 'finds')
+if not it[1] or (tonumber(it[2]) or 0) < 1 then return false end
+redis.call('HINCRBY', KEYS[1], 'finds', -1)
+return it[1]",
+);
+
+/// KEYS: name. ARGV: node and connection.
+const FREE: Script = Script(
+    "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 0",
 );
