@@ -179,6 +179,11 @@ pub(crate) trait Demuxer {
         false
     }
 
+    /// Another one at the same place, to look elsewhere without losing that. `None`: there are no pictures to look at.
+    fn fork(&self) -> Option<Box<dyn Demuxer>> {
+        None
+    }
+
     /// Reads what is not needed to play but to seek (Cues at the end, the duration of a live recording).
     fn extras(&mut self, _source: &Source) -> Result<(), Stop> {
         Ok(())

@@ -1,7 +1,7 @@
 //! Fuzz bodies: plain functions over bytes, for seeded tests and for libFuzzer alike.
 
 use crate::text::{Format, texts};
-use crate::{Media, Output, Support, TrackId};
+use crate::{Media, Output, Still, Support, TrackId};
 use bytes::Bytes;
 
 /// Turns and bytes that one file may cost, per byte of it: far above what real ones need.
@@ -46,6 +46,7 @@ pub fn play(data: &[u8]) {
             idle += 1;
             if let Some(percent) = seeks.next() {
                 let duration = media.info().and_then(|i| i.duration_us).unwrap_or(10_000_000);
+                look(&mut media, &file, duration / 100 * percent);
                 media.seek(duration / 100 * percent);
                 playhead_us = duration / 100 * percent;
                 continue;
@@ -65,6 +66,15 @@ pub fn play(data: &[u8]) {
             media.handle_bytes(demand.range.start, piece);
         }
         assert!(budget > 0, "asks for the same bytes without end");
+    }
+}
+
+/// Looks at one picture, as far as a driver would go for it.
+fn look(media: &mut Media, file: &Bytes, at_us: u64) {
+    for _ in 0..32 {
+        let Still::Missing(range) = media.still(at_us) else { return };
+        assert!(range.start < range.end && range.end <= file.len() as u64, "{range:?} of {}", file.len());
+        media.handle_bytes(range.start, file.slice(range.start as usize..range.end as usize));
     }
 }
 

@@ -49,4 +49,4 @@ mod types;
 pub use error::{Fault, MediaError, Path, Place};
 pub use media::Media;
 pub use text::{Cue, parse_subtitles};
-pub use types::{Chapter, Container, Demand, Info, Kind, Output, Reason, Support, Track, TrackId};
+pub use types::{Chapter, Container, Demand, Info, Kind, Output, Picture, Reason, Still, Support, Track, TrackId};

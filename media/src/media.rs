@@ -5,7 +5,7 @@ use crate::demux::{Ahead, Demuxer, Horizon, Stream, sort_by_time, us};
 use crate::producer::Producer;
 use crate::source::{Source, Stop};
 use crate::text::{Format, SAMPLE_MAX, texts};
-use crate::{Cue, Demand, Info, Kind, Output, Reason, Support, Track, TrackId, formats};
+use crate::{Cue, Demand, Info, Kind, Output, Picture, Reason, Still, Support, Track, TrackId, formats};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -27,6 +27,8 @@ const EXTRAS_US: u64 = 4_000_000;
 const TEXTS_US: u64 = 2_000_000;
 /// Put out in one turn, so that a file full of empty subtitles costs no memory.
 const CUES_AT_ONCE: usize = 64;
+/// Pictures that are passed over in search of one that can be shown by itself.
+const STILL_SAMPLES: usize = 1024;
 /// How much of the beginning is offered as start ranges.
 const START_US: u64 = 500_000;
 
@@ -45,6 +47,8 @@ pub struct Media {
     generation: u32,
     playhead_us: u64,
     produce_until_us: u64,
+    /// The most that is demanded ahead of the playhead.
+    ahead_bytes: u64,
     /// Where the demuxer has to go before anything is produced.
     seek_to: Option<u64>,
     /// Something happened since the last turn that led nowhere.
@@ -88,6 +92,7 @@ impl Media {
             generation: 0,
             playhead_us: 0,
             produce_until_us: PRODUCE_US,
+            ahead_bytes: AHEAD_BYTES,
             seek_to: None,
             fresh: true,
             needs: Vec::new(),
@@ -185,6 +190,12 @@ impl Media {
         self.needs.clear();
     }
 
+    /// Demands no more than so many bytes ahead of the playhead: for who has little memory. Below the usual 24 MiB.
+    pub fn set_ahead(&mut self, bytes: u64) {
+        self.ahead_bytes = bytes.min(AHEAD_BYTES);
+        (self.fresh, self.plan_stale) = (true, true);
+    }
+
     /// What plays now and how far ahead segments are wanted.
     pub fn set_playhead(&mut self, time_us: u64, produce_until_us: u64) {
         // A step this small changes no demand worth telling.
@@ -224,6 +235,32 @@ impl Media {
     pub fn poll_output(&mut self) -> Option<Output> {
         while self.outputs.is_empty() && self.turn() {}
         self.outputs.pop_front()
+    }
+
+    /// The last picture at or before `time_us` that can be shown by itself, if its bytes are here. Neither what is produced nor what is
+    /// demanded changes by it: who wants what is missing gives it (`handle_bytes`) and asks again.
+    pub fn still(&self, time_us: u64) -> Still {
+        let State::Open(demuxer) = &self.state else { return Still::None };
+        let Some((producer, mut demuxer)) = self.producers.iter().find(|p| p.is_video()).zip(demuxer.fork()) else {
+            return Still::None;
+        };
+        let source = Source::new(&self.cache, self.len);
+        let found = demuxer.seek(&source, &[producer.slot], time_us).and_then(|()| {
+            for _ in 0..STILL_SAMPLES {
+                match demuxer.next(&source, producer.slot)? {
+                    Some(sample) if !sample.sync => {}
+                    sample => return Ok(sample),
+                }
+            }
+            Ok(None)
+        });
+        match found {
+            Ok(sample) => sample
+                .and_then(|it| producer.still(it))
+                .map_or(Still::None, |(at_us, bytes)| Still::Here(Picture { track: producer.track(), at_us, bytes })),
+            Err(Stop::Need(range)) => Still::Missing(range),
+            Err(_) => Still::None,
+        }
     }
 
     /// Once the index is known: the ranges that show the first picture, index first.
@@ -494,7 +531,7 @@ impl Media {
         if self.seek_to.is_none() {
             let slots: Vec<usize> =
                 self.producers.iter().filter(|p| !p.ended && !p.is_silent()).map(|p| p.slot).collect();
-            let horizon = Horizon { until_us: self.playhead_us.saturating_add(AHEAD_US), bytes: AHEAD_BYTES };
+            let horizon = Horizon { until_us: self.playhead_us.saturating_add(AHEAD_US), bytes: self.ahead_bytes };
             let source = Source::new(&self.cache, self.len);
             self.plan = demuxer.ahead(&source, &slots, horizon);
         }

@@ -97,6 +97,21 @@ impl Producer {
         Output::Init { track: self.track(), bytes }
     }
 
+    /// A film of this one picture, and when it is shown in its own film.
+    pub(crate) fn still(&self, sample: Sample) -> Option<(u64, Bytes)> {
+        let sample = self.shape.apply(sample)?;
+        let at_us = us(sample.pts as i64, self.stream.timescale).max(0) as u64;
+        let alone = [OutSample { dts: 0, pts: 0, duration: self.stream.timescale, sync: true, data: sample.data }];
+        let Output::Init { bytes, .. } = self.init() else { return None };
+        let mut all = BytesMut::from(&bytes[..]);
+        all.extend_from_slice(&match self.packing {
+            Packing::Mp4 => fmp4::segment(1, &alone),
+            Packing::WebM => webm::segment(&self.stream, &alone),
+            Packing::Raw => return None,
+        });
+        Some((at_us, all.freeze()))
+    }
+
     /// A new generation begins near `time_us`.
     pub(crate) fn restart(&mut self, time_us: u64) {
         self.batch.clear();

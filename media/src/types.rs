@@ -139,6 +139,26 @@ pub enum Output {
     Failed(MediaError),
 }
 
+/// What can be had of a picture by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Still {
+    Here(Picture),
+    /// These bytes are needed first. Any of them may be missing.
+    Missing(Range<u64>),
+    /// There is none: no film, no pictures, or a place that cannot be read.
+    None,
+}
+
+/// One picture that is shown without any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub track: TrackId,
+    /// When the film shows it.
+    pub at_us: u64,
+    /// A film of its own, one second long: init segment and a segment that begins at 0.
+    pub bytes: Bytes,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Not a container that we read (a zip, a PDF, an empty file).

@@ -33,6 +33,7 @@ const TEXTS_MAX: usize = 256;
 /// The same in frames, whatever their times claim.
 const WAIT_FRAMES: usize = 16_384;
 
+#[derive(Clone)]
 pub(crate) struct Matroska {
     webm: bool,
     streams: Vec<Stream>,
@@ -48,6 +49,7 @@ pub(crate) struct Matroska {
     ended: bool,
 }
 
+#[derive(Clone)]
 struct Track {
     entry: TrackEntry,
     clock: Clock,
@@ -342,6 +344,10 @@ impl Track {
 }
 
 impl Demuxer for Matroska {
+    fn fork(&self) -> Option<Box<dyn Demuxer>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn container(&self) -> Container {
         if self.webm { Container::WebM } else { Container::Matroska }
     }

@@ -22,6 +22,7 @@ const CUED_US: i64 = 20_000_000;
 const TAIL: u64 = 256 << 10;
 const TAIL_MAX: u64 = 16 << 20;
 
+#[derive(Clone)]
 pub(super) struct Index {
     /// Microseconds as the file counts → byte of a cluster.
     places: BTreeMap<i64, u64>,
@@ -35,6 +36,7 @@ pub(super) struct Index {
     tail: u64,
 }
 
+#[derive(Clone)]
 pub(super) struct Seeking {
     time_us: u64,
     /// How much before the target a sync sample is looked for.
@@ -45,6 +47,7 @@ pub(super) struct Seeking {
     state: State,
 }
 
+#[derive(Clone)]
 enum State {
     Find,
     /// Reading on from a cluster for the last sync sample before the target.

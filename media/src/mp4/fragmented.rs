@@ -23,6 +23,7 @@ const FIRST_FRAGMENTS: usize = 16;
 /// Runs that wait for the other track. A track that is this far ahead makes the film wait for nothing.
 const RUNS_MAX: usize = 4096;
 
+#[derive(Clone)]
 pub(super) struct Fragmented {
     pub(super) streams: Vec<Stream>,
     pub(super) tracks: Vec<Track>,
@@ -44,7 +45,7 @@ pub(super) struct Fragmented {
     pub(super) extras: Extras,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Track {
     pub(super) shift: i64,
     pub(super) runs: VecDeque<Run>,
@@ -54,6 +55,7 @@ pub(super) struct Track {
     pub(super) skip_to_dts: Option<i64>,
 }
 
+#[derive(Clone)]
 pub(super) struct Seeking {
     pub time_us: u64,
     /// How much before the target a sync sample is looked for.
@@ -312,6 +314,10 @@ fn known_box(kind: u32) -> bool {
 }
 
 impl Demuxer for Fragmented {
+    fn fork(&self) -> Option<Box<dyn Demuxer>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn container(&self) -> Container {
         Container::FragmentedMp4
     }

@@ -18,6 +18,7 @@ pub(crate) const SETTLE_US: i64 = 100_000;
 /// How many samples may precede a picture in decode order and follow it in display order (H.264 and HEVC: 16).
 const REORDER_MAX: u32 = 17;
 
+#[derive(Clone)]
 pub(super) struct Progressive {
     streams: Vec<Stream>,
     tracks: Vec<Track>,
@@ -25,6 +26,7 @@ pub(super) struct Progressive {
     about: About,
 }
 
+#[derive(Clone)]
 struct Track {
     table: SampleTable,
     /// From the table's times to presentation.
@@ -199,6 +201,10 @@ impl Track {
 }
 
 impl Demuxer for Progressive {
+    fn fork(&self) -> Option<Box<dyn Demuxer>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn container(&self) -> Container {
         Container::Mp4
     }

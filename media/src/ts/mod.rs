@@ -32,6 +32,7 @@ pub(crate) fn sniff(head: &[u8]) -> bool {
     Layout::detect(head).is_some()
 }
 
+#[derive(Clone)]
 pub(crate) struct Transport {
     layout: Layout,
     streams: Vec<Stream>,
@@ -47,6 +48,7 @@ pub(crate) struct Transport {
     tail: u64,
 }
 
+#[derive(Clone)]
 struct Track {
     entry: Entry,
     sets: Sets,
@@ -381,6 +383,10 @@ fn ac3_size(data: &[u8]) -> Option<usize> {
 }
 
 impl Demuxer for Transport {
+    fn fork(&self) -> Option<Box<dyn Demuxer>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn container(&self) -> Container {
         Container::MpegTs
     }

@@ -12,6 +12,7 @@ use crate::source::{Source, Stop};
 pub(super) const TAIL: u64 = 256 << 10;
 const TAIL_MAX: u64 = 8 << 20;
 
+#[derive(Clone)]
 pub(super) struct Seeking {
     time_us: u64,
     back_us: i64,
