@@ -30,6 +30,9 @@ pub const HOT_CHAPTERS: u32 = 8;
 /// The two channels of a connection move to the worker: `[HOT_CHANNELS, stream, conn, control, data]`.
 pub const HOT_CHANNELS: u32 = 9;
 
+/// The answer to `Still`: `[HOT_STILL, stream, request, at_s, mime, ArrayBuffer]`, or without the last three where there is none.
+pub const HOT_STILL: u32 = 10;
+
 /// Number of a stream within one page.
 pub type StreamNumber = u32;
 
@@ -143,6 +146,12 @@ pub enum ToWorker {
         stream: StreamNumber,
         tracks: Vec<u32>,
         generation: u32,
+    },
+    /// The last picture at or before a place, seconds, that can be shown by itself, if it is here; the answer carries the same number.
+    Still {
+        stream: StreamNumber,
+        request: u32,
+        at_s: f64,
     },
     /// One file, as a Blob; the answer carries the same number.
     Download {
@@ -419,6 +428,7 @@ impl ToWorker {
             | Seek { stream, .. }
             | Shown { stream }
             | Select { stream, .. }
+            | Still { stream, .. }
             | Download { stream, .. }
             | Upload { stream, .. }
             | Close { stream } => *stream,

@@ -148,6 +148,9 @@ class FakeView extends FakeStream implements View {
     else this.words = id;
     this.onchange?.();
   }
+  still(): Promise<null> {
+    return Promise.resolve(null);
+  }
   async fetchAll(): Promise<void> {
     while (this.stats().have < 1) await pause(200);
   }

@@ -82,6 +82,11 @@ export interface View {
   film(): Film | null;
   /** Goes on with another sound track, or with other subtitles (`null`: none). Subtitles are text tracks of the element. */
   select(kind: 'audio' | 'subtitles', id: number | null): void;
+  /**
+   * The last picture of the film at or before this time (seconds) that can be shown by itself, if its bytes are here already: nothing is fetched for it. `null`
+   * where there is none, while a picture is being waited for, and before `attach`.
+   */
+  still(at_s: number): Promise<Still | null>;
   /** Resolves when every block is here and verified, without a player. */
   fetchAll(): Promise<void>;
   /** Hands a file of `meta.files` (by default the first) over once all of it is here, byte for byte. */
@@ -124,6 +129,14 @@ export interface FileMeta {
   duration_s: number | null;
   /** Plain BLAKE3 in hex, once the publisher has read it all. */
   blake3: string | null;
+}
+
+/** One picture as a film of its own, a second long: append `data` to a SourceBuffer of type `mime`, and it is shown at 0. */
+export interface Still {
+  /** When the film shows it, seconds. */
+  at_s: number;
+  mime: string;
+  data: ArrayBuffer;
 }
 
 export interface Film {

@@ -372,6 +372,13 @@ impl View {
         in_stream(&self.inbox, self.stream, |s| s.select(kind == "audio", id));
     }
 
+    /// Resolves with a `Still`, or `null` where none is here.
+    pub fn still(&self, at_s: f64) -> Promise {
+        Promise::new(&mut |resolve, _| {
+            in_stream(&self.inbox, self.stream, |s| s.ask_still(at_s, resolve))
+        })
+    }
+
     /// Resolves when every block is here and verified, without a player.
     #[wasm_bindgen(js_name = fetchAll)]
     pub fn fetch_all(&self) -> Promise {

@@ -12,8 +12,8 @@ mod stats;
 mod stream;
 
 use crate::bridge::{
-    COLD, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_SEGMENT, HOT_SEND, StreamNumber,
-    ToPage, ToWorker,
+    COLD, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_SEGMENT, HOT_SEND, HOT_STILL,
+    StreamNumber, ToPage, ToWorker,
 };
 use crate::door;
 use crate::inbox::{Call, Inbox};
@@ -166,6 +166,10 @@ impl Page {
             }
             HOT_FILM => self.in_film(number(1) as u32, |s| s.film(message.get(2))),
             HOT_CHAPTERS => self.in_film(number(1) as u32, |s| s.chapters(&message.get(2))),
+            HOT_STILL => {
+                let still = stats::still_object(number(3), message.get(4), message.get(5));
+                self.in_stream(number(1) as u32, |s| s.still(number(2) as u32, &still));
+            }
             COLD => {
                 if let Some(news) = ToPage::decode(&door::bytes(&message.get(1))) {
                     self.cold(news, message.get(2));

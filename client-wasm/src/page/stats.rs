@@ -196,3 +196,15 @@ fn hex(hash: Option<[u8; 32]>) -> JsValue {
     }
     text.into()
 }
+
+/// `Still` of web/src/api.ts; `null` where there are no bytes.
+pub fn still_object(at_s: f64, mime: JsValue, data: JsValue) -> JsValue {
+    if data.is_undefined() {
+        return JsValue::NULL;
+    }
+    let still: JsValue = Object::new().into();
+    set(&still, "at_s", at_s);
+    set(&still, "mime", mime);
+    set(&still, "data", data);
+    still
+}

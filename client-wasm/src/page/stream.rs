@@ -91,6 +91,8 @@ struct Waiting {
     complete: Vec<(Function, Function)>,
     downloads: SortedMap<u32, (Function, Function)>,
     next_download: u32,
+    stills: SortedMap<u32, Function>,
+    next_still: u32,
 }
 
 impl PageStream {
@@ -591,6 +593,14 @@ impl PageStream {
         };
     }
 
+    /// The answer to [`PageStream::ask_still`].
+    pub fn still(&mut self, request: u32, still: &JsValue) {
+        if let Some(resolve) = self.waiting.stills.remove(&request) {
+            // A promise's functions never call back into us.
+            let _ = resolve.call1(&JsValue::NULL, still);
+        }
+    }
+
     // ── what a person asks ──
 
     pub fn set_onchange(&mut self, f: Option<Function>) {
@@ -629,6 +639,25 @@ impl PageStream {
                 file,
             },
         );
+    }
+
+    /// Resolves with what can be seen by itself at a place, or `null`.
+    pub fn ask_still(&mut self, at_s: f64, resolve: Function) {
+        let waiting = &mut self.waiting;
+        if self.player.is_none() || waiting.stills.len() >= STILLS_MAX {
+            let _ = resolve.call1(&JsValue::NULL, &JsValue::NULL);
+            return;
+        }
+        let request = waiting.next_still;
+        waiting.next_still += 1;
+        waiting.stills.insert(request, resolve);
+        let stream = self.number;
+        let ask = ToWorker::Still {
+            stream,
+            request,
+            at_s,
+        };
+        tell(&self.worker, &ask);
     }
 
     /// What is `None` stays as it was; a rate of `Some(None)` is no bound of ours.
@@ -681,6 +710,9 @@ impl PageStream {
         };
         let (closed, whole) = (self.closed_ms.is_some(), self.worker_stats.complete);
         let waiting = &mut self.waiting;
+        for resolve in std::mem::take(&mut waiting.stills).into_values() {
+            let _ = resolve.call1(&JsValue::NULL, &JsValue::NULL);
+        }
         let meta = (self.meta.is_none()).then(|| std::mem::take(&mut waiting.meta));
         let complete = (!whole).then(|| std::mem::take(&mut waiting.complete));
         let downloads = (closed || !whole).then(|| std::mem::take(&mut waiting.downloads));
@@ -821,6 +853,8 @@ impl PageStream {
 
 /// Regions remembered per stream.
 const REGIONS_MAX: usize = 512;
+/// Stills that are asked for at one time.
+const STILLS_MAX: usize = 8;
 /// How long the goodbyes of a closed stream may take, milliseconds.
 const GOODBYES_MS: f64 = 1000.0;
 /// How often somebody who is alone asks the server for company, milliseconds.

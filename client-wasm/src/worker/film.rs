@@ -3,12 +3,12 @@
 use super::viewer::{Keys, ViewerStore};
 use super::{Door, WorkerEvent, now};
 use crate::bridge::{
-    self, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_SEGMENT, INIT_GENERATION, Problem, ProblemCode,
-    StreamNumber, ToPage,
+    self, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_SEGMENT, HOT_STILL, INIT_GENERATION, Problem,
+    ProblemCode, StreamNumber, ToPage,
 };
 use crate::door::{self, set};
 use baton_content::{BlockIndex, Entry, Mask, PieceId};
-use baton_media::{Chapter, Cue, Kind, Media, Output, Reason, Support, TrackId};
+use baton_media::{Chapter, Cue, Kind, Media, Output, Picture, Reason, Still, Support, TrackId};
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant};
 use bytes::Bytes;
@@ -81,8 +81,15 @@ impl Pace {
 
 impl Film {
     /// Begins at the beginning.
-    pub fn new(number: StreamNumber, door: Door, entry: &Entry, mp3_in_mp4: bool) -> Film {
-        let media = Media::new(entry.size, Some(&entry.path), Support { mp3_in_mp4 });
+    pub fn new(
+        number: StreamNumber,
+        door: Door,
+        entry: &Entry,
+        mp3_in_mp4: bool,
+        ahead_bytes: u64,
+    ) -> Film {
+        let mut media = Media::new(entry.size, Some(&entry.path), Support { mp3_in_mp4 });
+        media.set_ahead(ahead_bytes);
         Film {
             number,
             door,
@@ -229,6 +236,64 @@ impl Film {
         }
         inputs.push(Input::Demanded(wanted));
         inputs
+    }
+
+    /// Tells the page what can be seen by itself at a place. Nothing is fetched for it, and nothing is done while a picture is waited for.
+    pub fn tell_still(
+        &mut self,
+        request: u32,
+        at_s: f64,
+        entry: &Entry,
+        store: &mut ViewerStore,
+        keys: &mut Keys,
+    ) {
+        let mut message: Vec<JsValue> = vec![HOT_STILL.into(), self.number.into(), request.into()];
+        let transfer = Array::new();
+        if let Some(picture) = self.still(at_s, entry, store, keys) {
+            let mime = self.media.info().and_then(|info| {
+                let track = info.tracks.iter().find(|it| it.id == picture.track)?;
+                Some(track.mime.as_str())
+            });
+            let buffer = door::buffer(&picture.bytes);
+            transfer.push(&buffer);
+            message.extend([
+                seconds(picture.at_us).into(),
+                mime.unwrap_or_default().into(),
+                buffer,
+            ]);
+        }
+        self.door.post(&message, &transfer);
+        // What it was given may have pushed out something that playing needs.
+        self.stale = true;
+    }
+
+    fn still(
+        &mut self,
+        at_s: f64,
+        entry: &Entry,
+        store: &mut ViewerStore,
+        keys: &mut Keys,
+    ) -> Option<Picture> {
+        if self.over || self.is_waiting() {
+            return None;
+        }
+        for _ in 0..STILL_READS {
+            let range = match self.media.still(micros(at_s)) {
+                Still::Here(picture) => return Some(picture),
+                Still::Missing(range) => range,
+                Still::None => return None,
+            };
+            if range.end - range.start > STILL_BYTES {
+                return None;
+            }
+            for (piece, mask) in entry.blocks(range) {
+                let here = store.have(piece).contains_all(mask);
+                if !here || self.feed(entry, store, keys, piece, mask) != mask {
+                    return None;
+                }
+            }
+        }
+        None
     }
 
     /// Between two turns whatever else came is heard. Whoever is never content (a cache smaller than its appetite) goes on at the tick.
@@ -455,3 +520,7 @@ const SETTLE_SPEED: u64 = 3;
 const ROUNDS_MAX: usize = 32;
 /// Turns in a row without a pause: two thousand fragments and more. Beyond it the engine's cache may be smaller than its appetite.
 const TURNS_MAX: u32 = 256;
+/// Times that one still may ask for bytes: a search through a film without an index takes some twenty.
+const STILL_READS: usize = 64;
+/// The most bytes that one answer may ask for at once: key frames of the largest films have 2 MB.
+const STILL_BYTES: u64 = 4 << 20;

@@ -36,6 +36,8 @@ pub struct Limits {
     pub cache: usize,
     /// Waiting to be written.
     pub unwritten: usize,
+    /// Of the film, before its playhead is there.
+    pub ahead: u64,
 }
 
 impl Default for Limits {
@@ -51,6 +53,8 @@ impl Default for Limits {
             },
             cache: 32 << 20,
             unwritten: 8 << 20,
+            // As much as the media engine asks for at most.
+            ahead: u64::MAX,
         }
     }
 }
@@ -60,6 +64,7 @@ impl Limits {
     pub fn television() -> Limits {
         Limits {
             memory: 60 << 20,
+            ahead: 20_000_000,
             ..Limits::default()
         }
     }

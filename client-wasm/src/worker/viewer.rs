@@ -7,7 +7,9 @@ use super::film::Film;
 use super::opfs::{File, Folder, Lock};
 use super::ranges;
 use super::store::{Limits, Store};
-use crate::bridge::{FileMeta, Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker};
+use crate::bridge::{
+    FileMeta, HOT_STILL, Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker,
+};
 use baton_content::path::clean_path;
 use baton_content::{
     ContentKey, Entry, Kind, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, PublisherId,
@@ -15,6 +17,7 @@ use baton_content::{
 };
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant, Output};
+use js_sys::Array;
 
 /// What a viewer keeps, in a browser.
 pub type ViewerStore = Store<File>;
@@ -273,6 +276,7 @@ impl Viewer {
             ToWorker::Select {
                 tracks, generation, ..
             } => self.with_film(|film| film.select(&tracks, generation)),
+            ToWorker::Still { request, at_s, .. } => self.tell_still(request, at_s),
             ToWorker::Download { request, file, .. } => {
                 self.downloads.push((request, file as usize));
                 self.give();
@@ -284,6 +288,18 @@ impl Viewer {
     /// Where the viewer is.
     pub fn playhead(&mut self, at_s: f64, until_s: f64) {
         self.with_film(|film| film.playhead(at_s, until_s));
+    }
+
+    fn tell_still(&mut self, request: u32, at_s: f64) {
+        match (&mut self.film, self.entries.get(self.file)) {
+            (Some(film), Some(entry)) => {
+                film.tell_still(request, at_s, entry, &mut self.store, &mut self.keys);
+            }
+            _ => {
+                let message = [HOT_STILL.into(), self.number.into(), request.into()];
+                self.door.post(&message, &Array::new());
+            }
+        }
     }
 
     /// Four times a second: time alone may have changed what is wanted.
@@ -396,7 +412,8 @@ impl Viewer {
             && is_playable(entry)
             && entry.size > 0
         {
-            self.film = Some(Film::new(self.number, self.door.clone(), entry, mp3_in_mp4));
+            let (door, ahead) = (self.door.clone(), self.limits.ahead);
+            self.film = Some(Film::new(self.number, door, entry, mp3_in_mp4, ahead));
         }
         if self.film.is_none() {
             // Nobody plays it: there is no first word of a player to wait for.

@@ -8,6 +8,7 @@ import { session } from '../session';
 import { FullIcon, MutedIcon, PauseIcon, PipIcon, PlayIcon, UnfullIcon, VolumeIcon } from './icons';
 import { buffered, canPip, duration, fullscreen, muted, paused, seekTo, setMuted, setVolume, time, toggleFullscreen, togglePip, togglePlay, volume, type Range } from './playback';
 import { film, meta, viewStats } from './state';
+import { Thumb } from './thumbs-lazy';
 import { ChapterMarks, TracksMenu } from './tracks-lazy';
 
 export function Controls({ stir }: { stir: () => void }) {
@@ -101,6 +102,8 @@ function Seek({ now, all, scrub }: { now: number; all: number; scrub: { value: n
     }, 200);
   };
   const at = all > 0 ? now / all : 0;
+  // What somebody points at, or drags to.
+  const aim = all > 0 ? (scrub.value !== null ? at : hover.value) : null;
   const ready = all > 0 ? buffered.value.map(([from, to]): Range => [from / all, to / all]) : [];
   return (
     <div
@@ -116,13 +119,14 @@ function Seek({ now, all, scrub }: { now: number; all: number; scrub: { value: n
         {(viewStats.value?.have_ranges ?? []).map((range) => <Stretch kind="had" range={range} />)}
         {ready.map((range) => <Stretch kind="ready" range={range} />)}
         <Stretch kind="played" range={[0, at]} />
-        {film.value && film.value.chapters.length > 1 && <ChapterMarks all={all} hover={hover.value} />}
+        {film.value && film.value.chapters.length > 1 && <ChapterMarks all={all} hover={aim} />}
         <i class="seek-thumb" style={{ left: `${at * 100}%` }} />
-        {hover.value !== null && all > 0 && (
-          <span class="seek-tip" style={{ left: `${hover.value * 100}%` }}>
-            {clock(hover.value * all)}
+        {aim !== null && (
+          <span class="seek-tip" style={{ left: `${aim * 100}%` }}>
+            {clock(aim * all)}
           </span>
         )}
+        {aim !== null && <Thumb at_s={aim * all} left={aim} />}
       </span>
       <input
         type="range"

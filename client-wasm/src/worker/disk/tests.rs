@@ -276,6 +276,7 @@ fn what_does_not_fit_pushes_out_what_is_farthest_behind_and_then_farthest_ahead(
         memory: 4 * 40_000,
         cache: 0,
         unwritten: 1,
+        ..Limits::default()
     };
     let mut store: Store<Medium> = Store::new(limits);
     store.set_need(PieceId::new(Lane(1), 5));
@@ -310,6 +311,7 @@ fn a_film_larger_than_memory_is_on_the_disk_and_memory_stays_small() {
         memory: 0,
         cache: 3 * 40_000,
         unwritten: 50_000,
+        ..Limits::default()
     };
     let mut store = Store::new(limits);
     store.set_disk(open(&log, &file));
@@ -369,6 +371,7 @@ fn a_refusal_at_any_write_costs_blocks_at_most_and_the_engine_is_told_of_each() 
         memory: usize::MAX,
         cache: 100_000,
         unwritten: 50_000,
+        ..Limits::default()
     };
     let count = {
         let (log, file) = (Medium::default(), Medium::default());
@@ -410,6 +413,7 @@ fn a_small_quota_keeps_what_is_near_and_the_log_too() {
         memory: 0,
         cache: 0,
         unwritten: 0,
+        ..Limits::default()
     });
     store.set_disk(open(&log, &file));
     let believed = believed(&mut store);

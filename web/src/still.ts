@@ -1,0 +1,131 @@
+/**
+ * Small pictures of a film beside the one that plays: where a seek would lead. A `<video>` outside the document decodes them through MediaSource, because plain
+ * http has no WebCodecs; one at a time, the place that was asked for last first.
+ */
+import type { Still, View } from './api';
+
+/** A picture, and when the film shows it, seconds. */
+export interface Seen {
+  at_s: number;
+  picture: HTMLCanvasElement | HTMLImageElement;
+}
+
+/** Gives what can be seen at a place; `null`: nothing, now. */
+export type Look = (at_s: number) => Promise<Seen | null>;
+
+/** Looks again and again where it is told to, and tells what it saw. */
+export class Looker {
+  readonly #look: Look;
+  readonly #told: (seen: Seen | null) => void;
+  #wanted: number | null = null;
+  #busy = false;
+
+  constructor(look: Look, told: (seen: Seen | null) => void) {
+    this.#look = look;
+    this.#told = told;
+  }
+
+  /** `null`: nowhere any more. */
+  at(wanted: number | null): void {
+    this.#wanted = wanted;
+    if (wanted === null) this.#told(null);
+    else if (!this.#busy) void this.#work();
+  }
+
+  async #work(): Promise<void> {
+    this.#busy = true;
+    let done: number | null = null;
+    while (this.#wanted !== null && this.#wanted !== done) {
+      done = this.#wanted;
+      const seen = await this.#look(done).catch(() => null);
+      if (this.#wanted !== null) this.#told(seen);
+    }
+    this.#busy = false;
+  }
+}
+
+/** Looks into what is here of a view's film. */
+export function lookInto(view: View): Look {
+  const kept = new Map<number, HTMLCanvasElement>();
+  let file: number | null = null;
+  return async (at_s) => {
+    const now = view.stats().file;
+    if (now !== file) kept.clear();
+    file = now;
+    const still = await view.still(at_s);
+    if (!still) return null;
+    const picture = kept.get(still.at_s) ?? (await drawn(still));
+    if (!picture) return null;
+    // Last used, last dropped.
+    kept.delete(still.at_s);
+    kept.set(still.at_s, picture);
+    for (const old of kept.keys()) if (kept.size > KEPT_MAX) kept.delete(old);
+    return { at_s: still.at_s, picture };
+  };
+}
+
+/** This part of the picture that a video shows, drawn so wide. */
+export function drawnSmall(video: HTMLVideoElement, width: number): HTMLCanvasElement | null {
+  if (video.videoWidth === 0) return null;
+  const canvas = document.createElement('canvas');
+  canvas.width = width;
+  canvas.height = Math.max(1, Math.min(2 * width, Math.round((width * video.videoHeight) / video.videoWidth)));
+  canvas.getContext('2d')!.drawImage(video, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+let easel: HTMLVideoElement | null = null;
+
+async function drawn(still: Still): Promise<HTMLCanvasElement | null> {
+  const video = (easel ??= newEasel());
+  const source = newSource();
+  const url = URL.createObjectURL(source);
+  try {
+    const opened = once(source, 'sourceopen');
+    const seen = once(video, 'loadeddata');
+    const failed = once(video, 'error').then(() => Promise.reject(new Error('error')));
+    const shown = opened.then(async () => {
+      const buffer = source.addSourceBuffer(still.mime);
+      const taken = once(buffer, 'updateend');
+      buffer.appendBuffer(still.data);
+      await taken;
+      // Decoders that wait for pictures in between give what they have.
+      if (source.readyState === 'open') source.endOfStream();
+      await seen;
+      return drawnSmall(video, WIDTH);
+    });
+    video.src = url;
+    return await Promise.race([shown, failed, tooLate()]);
+  } catch {
+    return null;
+  } finally {
+    video.removeAttribute('src');
+    video.load();
+    URL.revokeObjectURL(url);
+  }
+}
+
+function newEasel(): HTMLVideoElement {
+  const video = document.createElement('video');
+  video.muted = true;
+  video.preload = 'auto';
+  video.disableRemotePlayback = true;
+  return video;
+}
+
+/** iPhones have another one only. */
+function newSource(): MediaSource {
+  const { ManagedMediaSource } = window as { ManagedMediaSource?: typeof MediaSource };
+  return new (window.MediaSource ?? ManagedMediaSource)();
+}
+
+const once = (target: EventTarget, name: string): Promise<unknown> => new Promise((done) => target.addEventListener(name, done, { once: true }));
+
+/** A decoder that gives nothing must not stop all others. */
+const tooLate = (): Promise<null> => new Promise((done) => setTimeout(done, DECODE_MS, null));
+const DECODE_MS = 2000;
+
+/** Drawn twice as fine as it is shown. */
+const WIDTH = 320;
+/** 230 KB each. */
+const KEPT_MAX = 32;
