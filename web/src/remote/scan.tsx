@@ -1,18 +1,17 @@
-/** Reads a television's QR code with this device's camera, where the browser can read codes at all. */
+/** Reads a television's QR code with this device's camera: by the browser's own reader where it has one, else by one of ours. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { tvMessages } from '../messages-tv';
 
-interface Detector {
+export interface Detector {
   detect(from: HTMLVideoElement): Promise<{ rawValue: string }[]>;
 }
 
-const Detectors = (window as { BarcodeDetector?: new (options: { formats: string[] }) => Detector }).BarcodeDetector;
 const words = tvMessages.remote;
 /** Often enough that nobody waits for it, milliseconds. */
 const LOOK_MS = 250;
 
 /** Cameras are for secure pages only. */
-export const canScan = (): boolean => Detectors !== undefined && !!navigator.mediaDevices;
+export const canScan = (): boolean => !!navigator.mediaDevices && !!navigator.mediaDevices.getUserMedia;
 
 /** `found`: whether that was what is looked for. */
 export function Scanner({ found }: { found: (text: string) => boolean }) {
@@ -22,13 +21,14 @@ export function Scanner({ found }: { found: (text: string) => boolean }) {
     if (how !== 'on') return undefined;
     let over = false;
     let stream: MediaStream | null = null;
+    const stop = (): void => stream?.getTracks().forEach((track) => track.stop());
     const look = async (): Promise<void> => {
+      const detector = await newDetector();
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } });
-      if (over) return;
+      if (over) return stop();
       const video = view.current!;
       video.srcObject = stream;
       await video.play();
-      const detector = new Detectors!({ formats: ['qr_code'] });
       while (!over) {
         const seen = await detector.detect(video);
         if (seen.some((it) => found(it.rawValue))) return setHow('off');
@@ -38,7 +38,7 @@ export function Scanner({ found }: { found: (text: string) => boolean }) {
     look().catch(() => !over && setHow('refused'));
     return () => {
       over = true;
-      stream?.getTracks().forEach((track) => track.stop());
+      stop();
     };
   }, [how]);
   if (how === 'refused') return <p class="hint">{words.noCamera}</p>;
@@ -55,4 +55,13 @@ export function Scanner({ found }: { found: (text: string) => boolean }) {
       <figcaption>{words.scanning}</figcaption>
     </figure>
   );
+}
+
+/** Windows and Linux have the class and no reader behind it. */
+async function newDetector(): Promise<Detector> {
+  type Detectors = { new (options: { formats: string[] }): Detector; getSupportedFormats(): Promise<string[]> };
+  const { BarcodeDetector } = window as { BarcodeDetector?: Detectors };
+  const formats = BarcodeDetector ? await BarcodeDetector.getSupportedFormats().catch(() => []) : [];
+  if (BarcodeDetector && formats.includes('qr_code')) return new BarcodeDetector({ formats: ['qr_code'] });
+  return (await import('./read')).reader();
 }
