@@ -1,6 +1,8 @@
 // The television's page and the remote control, by key events in Chromium 79 and 86; the telephone is today's browser.
 // What runs in a television is written in words of 2019: no `?.`, no `??`.
-import { BUNNY, film, tracked, WORDS } from '../lib/media.ts';
+import type { Page } from '@playwright/test';
+import { execFileSync } from 'node:child_process';
+import { BUNNY, film, ownFile, secondOf, tracked, WORDS } from '../lib/media.ts';
 import type { Tv, Version } from '../lib/old_engine.ts';
 import { shown } from '../lib/player.ts';
 import { readQr } from '../lib/qr.ts';
@@ -239,3 +241,229 @@ test('the server hears nothing of what a phone and a TV say', async ({ newPeer, 
   ];
   for (const [what, secret] of secrets) expect(heard.includes(secret), what).toBe(false);
 });
+
+/** A television of today that has paired with a phone by what its QR code says. */
+async function pairedByScan(newPeer: () => Promise<Peer>): Promise<{ tv: Peer; phone: Peer }> {
+  const tv = await newPeer();
+  await tv.go('/tv');
+  const address = await readQr(tv.page.getByTestId('qr'));
+  const phone = await newPeer();
+  await phone.page.goto(address!);
+  await expect(phone.page.getByTestId('remote-control')).toBeVisible();
+  return { tv, phone };
+}
+
+async function send(phone: Peer, link: string): Promise<void> {
+  await phone.page.getByTestId('remote-link').fill(link);
+  await phone.page.getByTestId('remote-send').click();
+}
+
+const titleOn = (phone: Peer, title: string | RegExp) => expect(phone.page.getByTestId('remote-title')).toHaveText(title);
+
+test('what is to play next waits, comes when it is asked for, and by itself when the film is over', async ({ newPeer }) => {
+  const publishers = [await newPeer(), await newPeer(), await newPeer()];
+  const links = [await publishers[0]!.share(BUNNY), await publishers[1]!.share(await film('colours.mp4')), await publishers[2]!.share(await film('silent.mp4'))];
+  const { tv, phone } = await pairedByScan(newPeer);
+  await send(phone, links[0]!);
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  for (const link of [links[1]!, links[2]!]) {
+    await send(phone, link);
+    await phone.page.getByTestId('remote-play-next').click();
+  }
+  await expect(phone.page.getByTestId('remote-phase')).toContainText('2 films wait');
+  await phone.page.getByTestId('remote-next').click();
+  await titleOn(phone, /colours/);
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  await expect(phone.page.getByTestId('remote-phase')).toContainText('1 film waits');
+  // To its end: the last one begins by itself, and nothing waits any more.
+  await phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => {
+    slider.value = slider.max;
+    slider.dispatchEvent(new Event('change', { bubbles: true }));
+  });
+  await titleOn(phone, /silent/);
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  await expect(phone.page.getByTestId('remote-next')).toHaveCount(0);
+});
+
+test('a named TV is found again after both were switched off, and forgotten by either side', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(BUNNY);
+  const { tv, phone } = await pairedByScan(newPeer);
+  await phone.page.getByText('Names').click();
+  await phone.page.getByTestId('remote-tv-name').fill('Living room');
+  await phone.page.getByTestId('remote-own-name').fill('Anna’s phone');
+  await phone.page.getByTestId('remote-save').click();
+  await expect(tv.page.getByTestId('tv-name')).toHaveText('Living room');
+
+  await tv.page.reload();
+  await phone.open(link);
+  await shown(phone.page, { hold: true });
+  const find = async (): Promise<void> => {
+    await phone.page.getByTestId('play-on-tv').click();
+    await phone.page.getByTestId('known-tv').filter({ hasText: 'Living room' }).click();
+  };
+  await find();
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  await phone.page.getByTestId('remote-stop').click();
+
+  // The television forgets the phone, which is told, and keeps no key that opens nothing.
+  await tv.page.getByTestId('tv-settings').click();
+  await expect(tv.page.locator('.tv-phone')).toContainText('Anna’s phone');
+  await tv.page.getByTestId('tv-forget').click();
+  await expect(phone.page.getByTestId('remote-error')).toContainText('Living room');
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+  await expect(tv.page.locator('.tv-phone')).toHaveCount(0);
+
+  // Paired anew, and forgotten by the phone: both lists are empty then, after a reload too.
+  await tv.page.getByTestId('tv-back').click();
+  const code = await tv.page.getByTestId('tv-code').getAttribute('data-code');
+  await phone.page.getByTestId('tv-code').fill(code!);
+  await phone.page.getByTestId('tv-connect').click();
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  await phone.page.getByTestId('remote-stop').click();
+  await phone.page.getByText('Names').click();
+  await phone.page.getByTestId('remote-forget').click();
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+  await tv.page.getByTestId('tv-settings').click();
+  await expect(tv.page.locator('.tv-phone')).toHaveCount(0);
+  await phone.page.reload();
+  await shown(phone.page, { hold: true });
+  await phone.page.getByTestId('play-on-tv').click();
+  await expect(phone.page.getByTestId('tv-connect')).toBeVisible();
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+});
+
+test('a phone that only commands takes the film back and goes on where the TV was', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  const { tv, phone } = await pairedByScan(newPeer);
+  await send(phone, link);
+  await shown(tv.page);
+  await phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => {
+    slider.value = '15000';
+    slider.dispatchEvent(new Event('change', { bubbles: true }));
+  });
+  await shown(tv.page, { from: 15 });
+  await phone.page.getByTestId('remote-here').click();
+  await shown(phone.page, { from: 14 });
+  expect(phone.page.url()).toBe(link);
+  await expect(tv.page.getByTestId('tv-code')).toBeVisible();
+});
+
+test('whoever seeks the TV sees on the phone what the TV has seen, though the phone has nothing of the film', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  const { tv, phone } = await pairedByScan(newPeer);
+  await send(phone, link);
+  await shown(tv.page, { from: 0.1 });
+  await phone.page.getByTestId('remote-play').click();
+  await phase(phone, 'paused');
+  const drag = (seconds: number): Promise<void> =>
+    phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement, seconds) => {
+      slider.value = String(seconds * 1000);
+      slider.dispatchEvent(new Event('input', { bubbles: true }));
+    }, seconds);
+  const letGo = (): Promise<void> => phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => void slider.dispatchEvent(new Event('change', { bubbles: true })));
+  await drag(22);
+  await expect(phone.page.getByTestId('remote-time')).toHaveText('0:22');
+  await letGo();
+  await shown(tv.page, { from: 22 });
+  // Of both places there is a picture now, each with the colour of its second.
+  for (const [place, from, to] of [[4.5, 0, 4.5], [24.5, 22, 24.5]] as const) {
+    const thumb = phone.page.getByTestId('thumb');
+    await expect(async () => {
+      await drag(place + Math.random() / 10);
+      await expect(thumb.locator('img')).toBeVisible({ timeout: 2000 });
+      expect(Number(await thumb.getAttribute('data-at'))).toBeGreaterThanOrEqual(from);
+      expect(Number(await thumb.getAttribute('data-at'))).toBeLessThanOrEqual(to + 0.1);
+    }).toPass({ timeout: 60_000 });
+    const at_s = Number(await thumb.getAttribute('data-at'));
+    const seen = await thumb.locator('img').evaluate((picture: HTMLImageElement) => {
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [1, 1];
+      const context = canvas.getContext('2d')!;
+      context.drawImage(picture, 0, 0, picture.naturalWidth, picture.naturalHeight / 2, 0, 0, 1, 1);
+      return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3) as [number, number, number];
+    });
+    expect(Math.abs(secondOf(seen) - Math.floor(at_s))).toBeLessThanOrEqual(1);
+    await letGo();
+  }
+  // Half of it has never been seen there, and the phone has none of it: the time alone. One question is answered after the other.
+  await phone.page.evaluate(() => {
+    const seen: string[] = ((window as unknown as { seen: string[] }).seen = []);
+    new MutationObserver(() => {
+      const thumb = document.querySelector<HTMLElement>('[data-testid=thumb]');
+      if (thumb) seen.push(thumb.dataset.at!);
+    }).observe(document.body, { childList: true, subtree: true, attributes: true });
+  });
+  await drag(17);
+  await expect(phone.page.getByTestId('remote-time')).toHaveText('0:17');
+  await drag(24.5);
+  await expect(phone.page.getByTestId('thumb').locator('img')).toBeVisible();
+  const ats = await phone.page.evaluate(() => (window as unknown as { seen: string[] }).seen.map(Number));
+  expect(ats.filter((at_s) => at_s > 10 && at_s < 20)).toEqual([]);
+});
+
+test('a phone’s camera reads the code off the TV', async ({ newPeer, browserName }) => {
+  const tv = await newPeer();
+  await tv.go('/tv');
+  const svg = await tv.page.getByTestId('qr').evaluate((it) => it.outerHTML);
+  const png = await cameraPicture(svg, tv.page);
+  const args = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${asFilm(png)}`];
+  const phone = await newPeer(browserName === 'chromium' ? { launch: { args } } : {});
+  await phone.share(BUNNY);
+  // Firefox takes no film for its camera: there the camera is a canvas, and all behind it is real.
+  if (browserName === 'firefox') await canvasForCamera(phone.page, png);
+  await phone.page.getByTestId('play-on-tv').click();
+  await phone.page.getByTestId('tv-scan').click();
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  // The camera is given back.
+  await expect(phone.page.locator('.rc-scan')).toHaveCount(0);
+});
+
+/** What a camera in front of a television sees: the code a little aslant in a dark room. Base64 of a PNG. */
+function cameraPicture(svg: string, page: Page): Promise<string> {
+  return page.evaluate(async (svg) => {
+    const image = new Image();
+    image.src = URL.createObjectURL(new Blob([svg.replace('<svg ', '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="320" ')], { type: 'image/svg+xml' }));
+    await image.decode();
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [640, 480];
+    const context = canvas.getContext('2d')!;
+    context.fillStyle = '#20242a';
+    context.fillRect(0, 0, 640, 480);
+    context.translate(320, 240);
+    context.rotate(0.12);
+    context.drawImage(image, -160, -160, 320, 320);
+    return canvas.toDataURL('image/png').split(',')[1]!;
+  }, svg);
+}
+
+/** A film of that one picture, as Chromium's camera takes it. */
+function asFilm(png: string): string {
+  const still = ownFile('camera.png', Buffer.from(png, 'base64'));
+  const film = still.replace(/png$/, 'mjpeg');
+  execFileSync('ffmpeg', ['-v', 'error', '-y', '-loop', '1', '-i', still, '-frames:v', '10', '-pix_fmt', 'yuvj420p', '-q:v', '2', film]);
+  return film;
+}
+
+function canvasForCamera(page: Page, png: string): Promise<void> {
+  return page.evaluate(async (png) => {
+    const image = new Image();
+    image.src = URL.createObjectURL(new Blob([Uint8Array.from(atob(png), (it) => it.charCodeAt(0))], { type: 'image/png' }));
+    await image.decode();
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [image.width, image.height];
+    const draw = (): void => canvas.getContext('2d')!.drawImage(image, 0, 0);
+    draw();
+    // What never changes is no picture for a stream.
+    setInterval(draw, 100);
+    navigator.mediaDevices.getUserMedia = () => Promise.resolve(canvas.captureStream());
+  }, png);
+}
