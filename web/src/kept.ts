@@ -52,6 +52,14 @@ export async function all(): Promise<Kept[]> {
   return found.sort((a, b) => b.at - a.at);
 }
 
+/** Whether this may be gone on with: no page has it, this one included, and it was not forgotten a moment ago. */
+export async function isFree(id: string): Promise<boolean> {
+  if (holding.has(id) || !(await hold(id))) return false;
+  const found = await request<Kept | undefined>('readonly', (shares) => shares.get(id)).catch(() => undefined);
+  release(id);
+  return found !== undefined;
+}
+
 /** Nobody goes on with it any more: the key, and what was signed, are deleted. */
 export async function forget(kept: Pick<Kept, 'id' | 'folder'>): Promise<void> {
   await request('readwrite', (shares) => shares.delete(kept.id));

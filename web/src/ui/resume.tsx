@@ -1,7 +1,7 @@
 /** What this browser shared before the page was closed: it goes on by itself where it may, else by one click. */
 import { useEffect, useState } from 'preact/hooks';
 import { bytes } from '../format';
-import { all, filesOf, forget, hold, mayRead, release, type Kept } from '../kept';
+import { all, filesOf, forget, hold, isFree, mayRead, release, type Kept } from '../kept';
 import { messages } from '../messages';
 import { goOn, refuse, session } from '../session';
 import { tidy } from './collect';
@@ -68,9 +68,7 @@ function Offer({ kept, onForget }: { kept: Kept; onForget: () => void }) {
 async function look(wanted: () => boolean): Promise<Kept[]> {
   const offers: Kept[] = [];
   for (const kept of await all()) {
-    // Another tab shares it.
-    if (!(await hold(kept.id))) continue;
-    release(kept.id);
+    if (!(await isFree(kept.id))) continue;
     if (wanted() && (await mayRead(kept.handles, false).catch(() => false))) await read(kept);
     else offers.push(kept);
   }
