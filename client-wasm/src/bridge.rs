@@ -4,7 +4,9 @@
 //! credits, media segments) goes as a plain JavaScript array whose buffers are transferred, never copied; its first
 //! element is one of the `HOT_` numbers below. Stream and connection numbers are made on the page and never reused.
 
+use baton_content::SwarmId;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write;
 
 /// A cold message: `[COLD, Uint8Array, attachment?]`.
 pub const COLD: u32 = 0;
@@ -456,4 +458,14 @@ impl ToPage {
     pub fn decode(bytes: &[u8]) -> Option<ToPage> {
         postcard::from_bytes(bytes).ok()
     }
+}
+
+/// The folder of a stream on this browser's disk: 16 bytes of its id name it. What was shared from here has another one than what was
+/// fetched: a person may watch what they share.
+pub fn folder_name(swarm: &SwarmId, shared: bool) -> String {
+    let mut name = String::from(if shared { "share-" } else { "" });
+    for byte in &swarm.0[..16] {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
 }

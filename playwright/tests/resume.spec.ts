@@ -92,3 +92,85 @@ test('another file is refused at once, and a changed one before anybody gets two
   await viewer.open(link);
   await publisher.until('share', (stats) => stats.problem?.code === 'file-changed');
 });
+
+/** The page has written down what it shares: its words say so. */
+const written = (peer: Peer): Promise<void> => expect(peer.page.getByText('rests until you open Baton in this browser again')).toBeVisible();
+
+/** Loads the page again, whatever it warns of. */
+async function again(peer: Peer): Promise<void> {
+  peer.page.on('dialog', (dialog) => void dialog.accept());
+  await peer.page.reload();
+}
+
+/** Names of what this browser keeps of its own shares. */
+const shareFolders = (peer: Peer): Promise<string[]> =>
+  peer.page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const found: string[] = [];
+    const all = (await root.getDirectoryHandle('baton', { create: true })) as unknown as { keys(): AsyncIterable<string> };
+    for await (const name of all.keys()) if (name.startsWith('share-')) found.push(name);
+    return found;
+  });
+
+test('the page goes on under the same link once the same file is chosen, and refuses another', async ({ newPeer }) => {
+  const path = await noise('noise-3.bin', LENGTH);
+  const publisher = await newPeer();
+  const link = await publisher.share(path);
+  await written(publisher);
+  await again(publisher);
+  const offer = publisher.page.getByTestId('resume');
+  await expect(offer).toContainText('You were sharing noise-3.bin.');
+  await offer.getByTestId('resume-input').setInputFiles(await noise('noise-1.bin', 1_500_000));
+  await expect(publisher.page.getByRole('alert')).toContainText('That is not the file that you shared as noise-3.bin');
+
+  await offer.getByTestId('resume-input').setInputFiles(path);
+  await expect(publisher.page.getByTestId('share-url')).toHaveValue(link);
+  const viewer = await newPeer();
+  await viewer.open(link);
+  const file = await saved(viewer, () => viewer.page.getByTestId('download').click());
+  expect(sha256(file.bytes)).toBe(sha256(path));
+});
+
+test('the page goes on by itself where it may read the file, in one tab only', async ({ newPeer }) => {
+  const publisher = await newPeer({ init: noiseHere });
+  await ready(publisher);
+  // No driver drops a file of the disk; a file of the origin's own has the same handle, and its permission stays.
+  await publisher.page.evaluate(async (length) => {
+    const root = await navigator.storage.getDirectory();
+    const handle = await root.getFileHandle('film.bin', { create: true });
+    const writable = await handle.createWritable();
+    await writable.write((window as unknown as Page).noise(length));
+    await writable.close();
+    Object.defineProperty(DataTransferItem.prototype, 'getAsFileSystemHandle', { value: () => Promise.resolve(handle) });
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(await handle.getFile());
+    window.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+  }, LENGTH);
+  const field = publisher.page.getByTestId('share-url');
+  await expect(field).toHaveValue(/#/);
+  const link = await field.inputValue();
+  await written(publisher);
+
+  await again(publisher);
+  await expect(field).toHaveValue(link);
+  const other = await publisher.context.newPage();
+  await other.goto(publisher.base);
+  await expect(other.getByTestId('file-input')).toBeAttached();
+  await expect(other.getByTestId('share-url')).toHaveCount(0);
+  const viewer = await newPeer();
+  await viewer.open(link);
+  await viewer.until('view', (stats) => stats.complete);
+});
+
+test('what was stopped is forgotten: no key and no folder stays', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  await publisher.share(await noise('noise-3.bin', LENGTH));
+  await written(publisher);
+  expect(await shareFolders(publisher)).toHaveLength(1);
+  publisher.page.on('dialog', (dialog) => void dialog.accept());
+  await publisher.page.getByRole('button', { name: 'Stop sharing' }).click();
+  await expect.poll(() => shareFolders(publisher)).toEqual([]);
+  await publisher.page.reload();
+  await expect(publisher.page.getByTestId('file-input')).toBeAttached();
+  await expect(publisher.page.getByTestId('resume')).toHaveCount(0);
+});

@@ -86,6 +86,7 @@ class FakeShare extends FakeStream implements Share {
   readonly url = `${query.get('origin') ?? location.origin}/#${LINK}`;
   readonly ticket = 'fake-ticket';
   readonly key = new Uint8Array();
+  readonly folder = 'share-fake';
   private readonly size: number;
 
   constructor(files: File | Iterable<File>) {

@@ -64,6 +64,8 @@ export interface Share {
   readonly ticket: string;
   /** What `resume` takes. Whoever has it can publish under this link: keep it on this machine. */
   readonly key: Uint8Array;
+  /** Where on this browser's disk it is kept, if it is: `baton/` and this, in the origin private file system. */
+  readonly folder: string;
   stats(): ShareStats;
   setUpload(settings: UploadSettings): void;
   /** Stops sharing. Viewers that have everything go on without us. */

@@ -203,12 +203,29 @@ export const messages = {
     safe: (people: number) =>
       people === 1 ? 'Safe to close: 1 person has it all.' : `Safe to close: ${people} people have it all.`,
     aloneNext: 'If you close this page now, the link stops working.',
+    keptNext: 'If you close this page, the link rests until you open Baton in this browser again.',
     onlyYouNext: 'Keep this page open until somebody has it all.',
     pausedNext: 'Passing on is paused: until you switch it on again, nobody gets anything from you.',
     safeNext: (people: number) =>
       people === 1
         ? 'The link goes on working without you, as long as that person stays.'
         : 'The link goes on working without you, as long as one of them stays.',
+  },
+
+  resume: {
+    title: (name: string) => `You were sharing ${name}.`,
+    goOn: 'Go on sharing',
+    forget: 'Forget it',
+    click: 'Its link works again with one click.',
+    choose: (count: number) => `Its link works again once you choose the same ${count === 1 ? 'file' : 'files'}.`,
+    again: (count: number) => (count === 1 ? 'Choose the same file again' : 'Choose the same files again'),
+    changed: (name: string, count: number) =>
+      count === 1
+        ? `That is not the file that you shared as ${name}: its size is another. Choose that file, or share this one under a new link.`
+        : `Those are not the files that you shared as ${name}: their number or sizes are others. Choose the same ones, or share these under a new link.`,
+    gone: (name: string) => `${name} cannot be read: it was moved, renamed, deleted or unplugged.`,
+    notAllowed: (name: string) => `Without your permission this page cannot read ${name}.`,
+    elsewhere: (name: string) => `Another tab is sharing ${name} already.`,
   },
 
   watch: {

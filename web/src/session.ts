@@ -3,13 +3,17 @@
  *
  * Runs before the user interface is loaded: the link in the address bar is opened the moment the engine is there.
  */
-import type { Client, Problem, Share, View } from './api';
+import type { Client, Problem, Share, ShareOptions, View } from './api';
 import { BootError, startClient, warmUp } from './boot';
+import type { Kept } from './kept';
 
 export interface Shared {
   name: string;
   size: number;
   count: number;
+  inFolder: boolean;
+  /** Of what was dropped or picked, for a later page; empty where the browser gives none. */
+  handles: FileSystemHandle[];
 }
 
 /** `window.baton`: for embedders, for the console and for tests. */
@@ -40,7 +44,9 @@ export const session = {
 };
 
 let watcher: () => void = () => undefined;
-let pending: { files: File[]; title: string | undefined } | null = null;
+let pending: { files: File[]; options: ShareOptions } | null = null;
+let clientStarted: () => void = () => undefined;
+const started = new Promise<void>((resolve) => (clientStarted = resolve));
 let failures = 0;
 let broken: Problem | null = null;
 
@@ -71,17 +77,35 @@ function engineStopped(error: unknown): void {
 }
 
 /** Publishes files under a new link; what was shared before stops. */
-export function shareFiles(files: File[], title?: string): void {
+export function shareFiles(files: File[], title?: string, handles: FileSystemHandle[] = []): void {
   const first = files[0];
   if (!first) return;
   session.notice = '';
   const size = files.reduce((sum, file) => sum + file.size, 0);
   baton.share?.stop();
   baton.share = null;
-  session.shared = { name: title ?? first.name, size, count: files.length };
-  pending = { files, title };
+  const inFolder = first.webkitRelativePath !== '';
+  session.shared = { name: title ?? first.name, size, count: files.length, inFolder, handles };
+  pending = { files, options: title === undefined ? { keep: true } : { keep: true, title } };
   sharePending();
   watcher();
+}
+
+/** Goes on with what an earlier page shared, under the same link. `changed`: these are other files. `busy`: something else is shared by now. */
+export async function goOn(kept: Kept, files: File[], handles: FileSystemHandle[]): Promise<'goes on' | 'changed' | 'busy'> {
+  await started;
+  if (!baton.client || session.shared) return 'busy';
+  try {
+    baton.share = baton.client.share(files, { resume: kept.key, title: kept.name });
+  } catch (error) {
+    if (error instanceof RangeError) return 'changed';
+    throw error;
+  }
+  const { name, size, count, inFolder } = kept;
+  session.notice = '';
+  session.shared = { name, size, count, inFolder, handles };
+  watcher();
+  return 'goes on';
 }
 
 /** Says why something is not shared. */
@@ -119,6 +143,7 @@ async function startEngine(): Promise<void> {
   try {
     baton.client = await startClient(session.tv ? { storage: 'memory', means: 'tv' } : {});
     session.problem = broken;
+    clientStarted();
   } catch (error) {
     session.problem = bootProblem(error);
     if (session.problem.retry_s !== undefined) setTimeout(() => void startEngine(), session.problem.retry_s * 1000);
@@ -169,7 +194,7 @@ function openView(): void {
 function sharePending(): void {
   if (!baton.client || !pending) return;
   try {
-    baton.share = baton.client.share(pending.files, pending.title === undefined ? {} : { title: pending.title });
+    baton.share = baton.client.share(pending.files, pending.options);
     session.problem = broken;
   } catch (error) {
     session.problem = { code: 'file-unreadable', detail: String(error) };

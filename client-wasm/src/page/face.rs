@@ -3,7 +3,7 @@
 use super::stream::{Opening, PageStream, Side};
 use super::{Emitter, Page, PageEvent, stats, tell, tell_with};
 use crate::bridge::{
-    FileSpec, Means, Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker,
+    FileSpec, Means, Meta, Problem, ProblemCode, ShareSpec, StreamNumber, ToWorker, folder_name,
 };
 use crate::door::{self, Handler};
 use crate::inbox::Inbox;
@@ -115,6 +115,7 @@ impl Client {
         let key = key_of(&spec);
         let publisher = PublisherKey::from_seed(spec.publisher_seed);
         let link = Link::new(publisher.id(), Secret(spec.secret));
+        let swarm = link.keys().swarm.id();
         let peer_seed = door::random();
         let meta = Meta {
             title: spec.title.clone().unwrap_or_default(),
@@ -159,6 +160,7 @@ impl Client {
             url,
             ticket,
             key,
+            folder: folder_name(&swarm, true),
         })
     }
 
@@ -279,6 +281,7 @@ pub struct Share {
     url: String,
     ticket: String,
     key: Vec<u8>,
+    folder: String,
 }
 
 /// A stream that this page watches or fetches.
@@ -318,6 +321,12 @@ impl Share {
     #[wasm_bindgen(getter)]
     pub fn key(&self) -> Vec<u8> {
         self.key.clone()
+    }
+
+    /// The folder below `baton/` in the origin private file system that holds what `resume` needs.
+    #[wasm_bindgen(getter)]
+    pub fn folder(&self) -> String {
+        self.folder.clone()
     }
 
     /// The numbers of this moment.

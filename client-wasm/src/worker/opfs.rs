@@ -6,10 +6,10 @@
 //! Opening is a chain of promises, which costs a tenth as much in JavaScript as here: the worker's script has it (web/src/folder.ts).
 
 use super::disk::{Fault, Medium};
+use crate::bridge::folder_name;
 use crate::door;
 use baton_content::SwarmId;
 use js_sys::{Function, Object};
-use std::fmt::Write;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
@@ -114,14 +114,9 @@ fn fault(error: &JsValue) -> Fault {
     }
 }
 
-/// Waits for the stream's lock and opens its folder; `None` where there is no such thing. What was shared from here has another folder
-/// than what was fetched: a person may watch what they share.
+/// Waits for the stream's lock and opens its folder; `None` where there is no such thing.
 pub async fn open(swarm: SwarmId, shared: bool) -> Option<Folder> {
-    let mut name = folder_name(&swarm);
-    if shared {
-        name.insert_str(0, "share-");
-    }
-    let opened = open_folder(&name).await.ok()?;
+    let opened = open_folder(&folder_name(&swarm, shared)).await.ok()?;
     if !opened.is_object() {
         return None;
     }
@@ -131,13 +126,5 @@ pub async fn open(swarm: SwarmId, shared: bool) -> Option<Folder> {
         blocks: File(opened.blocks()),
         room: opened.room() as u64,
         lock: Lock(opened.release()),
-    })
-}
-
-/// The folder of a stream: 16 bytes of its id name it.
-fn folder_name(swarm: &SwarmId) -> String {
-    swarm.0[..16].iter().fold(String::new(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
     })
 }

@@ -5,6 +5,7 @@ import { messages } from '../messages';
 import { session } from '../session';
 import { useLeaveWarning } from './leave';
 import { Player } from './player';
+import { useRemember } from './remember';
 import { SharePage } from './share';
 import { link, meta, shared, startState } from './state';
 import { WatchPage } from './watch';
@@ -12,6 +13,7 @@ import { WatchPage } from './watch';
 function App() {
   useTitle();
   useLeaveWarning();
+  useRemember();
   return link.value === '' ? <SharePage /> : <WatchPage key={link.value} />;
 }
 

@@ -7,6 +7,7 @@ import { FINAL, messages } from '../messages';
 import { baton, goToLink, linkIn, refuse, shareFiles, stopSharing } from '../session';
 import { PlayOnTv } from './cast';
 import { CopyButton } from './copy';
+import { FileButton } from './file-button';
 import { CheckIcon, SendIcon } from './icons';
 import { lazy } from './lazy';
 import { isRisky } from './leave';
@@ -15,11 +16,12 @@ import { PasteLink } from './paste-link';
 import { ProblemNote } from './problem';
 import { safety } from './safety';
 import { PassOnSwitch } from './switch';
-import { bootProblem, notice, problem, shared, shareStats, shareUrl } from './state';
+import { bootProblem, isKept, notice, problem, shared, shareStats, shareUrl } from './state';
 
 const loadQr = () => import('./qr');
 const Qr = lazy(() => loadQr().then((part) => part.Qr));
 const Keep = lazy(() => import('./keep').then((part) => part.Keep));
+const Resume = lazy(() => import('./resume').then((part) => part.Resume));
 const words = messages.share;
 
 export function SharePage() {
@@ -51,12 +53,13 @@ function Welcome({ dragging }: { dragging: boolean }) {
         <Runners />
         <div class="track-field">
           <p class="track-title">{words.drop}</p>
-          <FileButton class="button button-main button-large" label={words.choose} />
+          <FileButton class="button button-main button-large" label={words.choose} onFiles={take} />
           <p class="track-hint">{words.chooseHint}</p>
-          <FileButton class="button button-quiet" label={words.chooseFolder} folder />
+          <FileButton class="button button-quiet" label={words.chooseFolder} folder onFiles={take} />
         </div>
       </div>
       <Notice />
+      <Resume />
       <div class="open-link">
         <p>{words.open}</p>
         <PasteLink />
@@ -73,27 +76,6 @@ const Runners = () => (
     ))}
   </svg>
 );
-
-/** A native file input under a button's looks: it keeps the keyboard and the screen reader. */
-function FileButton({ class: look, label, folder }: { class: string; label: string; folder?: boolean }) {
-  if (folder && !('webkitdirectory' in HTMLInputElement.prototype)) return null;
-  return (
-    <label class={`file-button ${look}`}>
-      <input
-        type="file"
-        multiple
-        {...(folder ? { webkitdirectory: true, 'data-testid': 'folder-input' } : { 'data-testid': 'file-input' })}
-        onChange={(event) => {
-          const input = event.currentTarget;
-          const files = [...(input.files ?? [])];
-          input.value = ''; // the same file may be chosen again
-          take(files);
-        }}
-      />
-      <span>{label}</span>
-    </label>
-  );
-}
 
 function Sharing() {
   const what = shared.value!;
@@ -113,7 +95,7 @@ function Sharing() {
           </p>
         </div>
         <div class="page-actions">
-          <FileButton class="button" label={words.another} />
+          <FileButton class="button" label={words.another} onFiles={take} />
           <button class="button button-quiet" onClick={stopAfterAsking}>
             {words.stop}
           </button>
@@ -180,7 +162,7 @@ function LinkCard() {
 
 /** May I close this page? The sentence, and how far the others are. */
 function Safety({ stats }: { stats: ShareStats }) {
-  const { safe, title, next } = safety(stats);
+  const { safe, title, next } = safety({ ...stats, kept: isKept.value });
   return (
     <section class={`card safety${safe ? ' safety-safe' : ''}`}>
       <div class="safety-words">
@@ -220,30 +202,41 @@ function stopAfterAsking(): void {
   if (!isRisky() || confirm(words.stopConfirm)) stopSharing();
 }
 
-function take(files: File[]): void {
-  if (files.length === 1 && files[0]!.webkitRelativePath === '') share(files);
-  else if (files.length > 0) takeSeveral(Promise.resolve(files));
+function take(files: File[], handles: FileSystemHandle[]): void {
+  if (files.length === 1 && files[0]!.webkitRelativePath === '') share(files, undefined, handles);
+  else if (files.length > 0) takeSeveral(Promise.resolve(files), handles);
 }
 
 /** A folder that was dropped is walked through; there may be nothing in it. */
-function takeSeveral(found: Promise<File[]>): void {
+function takeSeveral(found: Promise<File[]>, handles: FileSystemHandle[]): void {
   Promise.all([found, loadCollect()])
     .then(([files, { tidy }]) => {
       const several = tidy(files);
-      if (several.files.length > 0) share(several.files, several.title);
+      if (several.files.length > 0) share(several.files, several.title, handles);
       else refuse(words.emptyFolder);
     })
     .catch(() => refuse(words.folderUnreadable));
 }
 
-function share(files: File[], title?: string): void {
+function share(files: File[], title: string | undefined, handles: FileSystemHandle[]): void {
   // A slip of the hand must not end what others are watching.
-  if (!isRisky() || confirm(words.replaceConfirm(shared.value!.name))) shareFiles(files, title);
+  if (!isRisky() || confirm(words.replaceConfirm(shared.value!.name))) shareFiles(files, title, handles);
 }
 
 const loadCollect = () => import('./collect');
 
 const Notice = () => (notice.value === '' ? null : <p class="notice" role="alert">{notice.value}</p>);
+
+type WithHandle = DataTransferItem & { getAsFileSystemHandle?(): Promise<FileSystemHandle | null> };
+
+/** What a later page may read again; nothing where the browser has no such handles. Called while the event is handled: later it holds nothing. */
+async function handlesOf(event: DragEvent): Promise<FileSystemHandle[]> {
+  const items = [...(event.dataTransfer?.items ?? [])].filter((item) => item.kind === 'file') as WithHandle[];
+  const asked = items.map((item) => item.getAsFileSystemHandle?.() ?? null);
+  const handles: (FileSystemHandle | null)[] = await Promise.all(asked).catch(() => []);
+  const known = handles.flatMap((handle) => handle ?? []);
+  return known.length === items.length ? known : [];
+}
 
 /** The whole window takes what is dropped or pasted: files to share, or a link to open. */
 function useDrop() {
@@ -274,15 +267,15 @@ function useDrop() {
       event.preventDefault();
       const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.() ?? null);
       const known = entries.filter((entry) => entry !== null);
-      if (known.some((entry) => entry.isDirectory)) takeSeveral(loadCollect().then(({ walk }) => walk(known)));
-      else if (files.length > 0) take(files);
-      else goToLink(text);
+      const found = known.some((entry) => entry.isDirectory) ? loadCollect().then(({ walk }) => walk(known)) : null;
+      if (!found && files.length === 0) goToLink(text);
+      else void handlesOf(event).then((handles) => (found ? takeSeveral(found, handles) : take(files, handles)));
     };
     const paste = (event: ClipboardEvent): void => {
       const files = [...(event.clipboardData?.files ?? [])];
       if (files.length > 0) {
         event.preventDefault();
-        take(files);
+        take(files, []);
         return;
       }
       if (event.target instanceof HTMLInputElement) return; // its form takes it

@@ -7,6 +7,8 @@ export const link = signal('');
 export const shared = signal(session.shared);
 export const notice = signal('');
 export const shareUrl = signal('');
+/** A later page can go on with what is shared. */
+export const isKept = signal(false);
 export const shareStats = signal<ShareStats | null>(null);
 export const viewStats = signal<ViewStats | null>(null);
 export const meta = signal<Meta | null>(null);
