@@ -7,9 +7,11 @@ use crate::ice::Routes;
 use crate::inbox::Inbox;
 use crate::link::{self, Command, LinkEvent};
 use baton_content::PeerId;
-use baton_signal_protocol::blob::{self, Route};
+use baton_signal_protocol::blob::{self, CarryTerms, Route};
+use baton_signal_protocol::carriage::{Chance, Us};
 use baton_signal_protocol::{
-    Address, CandidateKind, Description, IceCandidate, IceServer, Offers, Signal,
+    Address, CandidateKind, Carriage, CarriageEvent, Description, IceCandidate, IceServer, Offers,
+    Signal,
 };
 use baton_swarm::{Binding, Channel, ConnId, Path};
 use bytes::Bytes;
@@ -33,6 +35,16 @@ pub enum RtcNews {
     Disconnected { conn: ConnId, peer: PeerId },
     /// It never came to be.
     Failed { peer: PeerId },
+    /// Have the server carry this frame.
+    Carry { to: PeerId, frame: Vec<u8> },
+    /// A message came through the server.
+    Received {
+        conn: ConnId,
+        channel: Channel,
+        bytes: Bytes,
+    },
+    /// How many bytes in all may be sent through the server.
+    Credit { conn: ConnId, credit: u64 },
     /// Why a connection ended, where the fault lay here or on the way.
     Fault(String),
 }
@@ -65,6 +77,9 @@ pub struct Rtc {
     next_conn: u64,
     connections_max: usize,
     offers: Offers,
+    carriage: Carriage,
+    /// The session's clock as of its last tick.
+    now_ms: u64,
     inbox: Inbox,
 }
 
@@ -96,6 +111,12 @@ impl Connection {
 impl Rtc {
     /// No connections yet.
     pub fn new(identity: Identity, routes: Routes, connections_max: usize, inbox: Inbox) -> Rtc {
+        let carriage = Carriage::new(Us {
+            swarm: identity.swarm,
+            signalling_key: identity.signalling_key,
+            peer_seed: identity.peer_seed,
+            peer: identity.peer.0,
+        });
         let (connections, by_peer) = (BTreeMap::new(), BTreeMap::new());
         Rtc {
             identity,
@@ -106,6 +127,8 @@ impl Rtc {
             next_conn: 1,
             connections_max,
             offers: Offers::default(),
+            carriage,
+            now_ms: 0,
             inbox,
         }
     }
@@ -117,7 +140,8 @@ impl Rtc {
 
     /// Starts a connection to a peer. One that is there, or on its way, is left alone.
     pub fn connect(&mut self, peer: PeerId) -> Vec<RtcNews> {
-        if self.by_peer.contains_key(&peer) || peer == self.identity.peer {
+        let known = self.by_peer.contains_key(&peer) || self.carriage.has(&peer.0);
+        if known || peer == self.identity.peer {
             return Vec::new();
         }
         if self.connections.len() >= self.connections_max {
@@ -139,11 +163,16 @@ impl Rtc {
             .by_peer
             .get(&from)
             .and_then(|c| self.connections.get(c))
-            .map(Connection::offer_nonce);
+            .map(Connection::offer_nonce)
+            .or_else(|| self.carriage.offer_nonce(&from.0));
         match blob::open(&route, &id.signalling_key, session.as_ref(), bytes) {
             Ok(Signal::Offer(offer)) => return self.offered(from, offer, way),
             Ok(Signal::Answer { description, .. }) => self.answered(from, description),
             Ok(Signal::Candidates { candidates, .. }) => self.more_candidates(from, candidates),
+            Ok(Signal::CarryOffer(offer)) => return self.offered_to_carry(from, offer),
+            Ok(Signal::CarryAnswer { terms, .. }) => {
+                return news_of(self.carriage.answered(from.0, terms));
+            }
             Err(_) => {}
         }
         Vec::new()
@@ -155,8 +184,57 @@ impl Rtc {
             Some(conn) if self.connections.get(&conn).is_some_and(|c| !c.connected) => {
                 self.lost(conn)
             }
-            _ => Vec::new(),
+            Some(_) => Vec::new(),
+            None => news_of(self.carriage.gone(&peer.0)),
         }
+    }
+
+    /// The server carries, if need be.
+    pub fn allow_carrying(&mut self) {
+        self.carriage.allow();
+    }
+
+    /// The server is gone, and what it carried with it.
+    pub fn lost_server(&mut self) -> Vec<RtcNews> {
+        news_of(self.carriage.lost_server())
+    }
+
+    /// A frame that the server carried.
+    pub fn handle_frame(&mut self, from: [u8; 32], frame: &[u8]) -> Vec<RtcNews> {
+        news_of(self.carriage.handle_frame(from, frame))
+    }
+
+    /// Gives up what nobody answers.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<RtcNews> {
+        self.now_ms = now_ms;
+        news_of(self.carriage.tick(now_ms))
+    }
+
+    fn ask_to_carry(&mut self, peer: PeerId) -> Vec<RtcNews> {
+        let conn = self.number().0;
+        news_of(self.carriage.ask(peer.0, conn, &chance(), self.now_ms))
+    }
+
+    fn offered_to_carry(&mut self, from: PeerId, offer: CarryTerms) -> Vec<RtcNews> {
+        if !self.carriage.would_take(from.0, &offer) {
+            return Vec::new();
+        }
+        // Whatever we had did not reach it.
+        let mut news = self.make_way(from);
+        let conn = self.number().0;
+        news.extend(news_of(self.carriage.offered(
+            from.0,
+            offer,
+            conn,
+            &chance(),
+        )));
+        news
+    }
+
+    fn number(&mut self) -> ConnId {
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        conn
     }
 
     /// Takes in what happened on a connection; messages and credit go to the engine without passing here.
@@ -166,7 +244,7 @@ impl Rtc {
             LinkEvent::Candidate(line) => self.found_candidate(conn, &line),
             LinkEvent::Opened(path) => self.opened(conn, path),
             LinkEvent::Gone(fault) => {
-                let mut news = self.lost(conn);
+                let mut news = self.gave_up(conn);
                 // One that was given up by us is no news.
                 news.extend(fault.filter(|_| !news.is_empty()).map(RtcNews::Fault));
                 news
@@ -176,15 +254,23 @@ impl Rtc {
     }
 
     /// Puts a message on a channel. The queue is bounded by the credit that the engine was given.
-    pub fn send(&self, conn: ConnId, channel: Channel, bytes: Bytes) {
+    pub fn send(&mut self, conn: ConnId, channel: Channel, bytes: Bytes) -> Vec<RtcNews> {
+        if self.carriage.is_open(conn.0) {
+            let channel = u8::from(channel == Channel::Data);
+            return news_of(self.carriage.send(conn.0, channel, bytes.into()));
+        }
         if let Some(connection) = self.connections.get(&conn) {
             // A task that has ended says so by its own event.
             let _ = connection.commands.send(Command::Send(channel, bytes));
         }
+        Vec::new()
     }
 
     /// Closes a connection once what is queued has had time to leave. Whose it was.
     pub fn close(&mut self, conn: ConnId) -> Option<PeerId> {
+        if let Some(peer) = self.carriage.close(conn.0) {
+            return Some(PeerId(peer));
+        }
         let connection = self.connections.remove(&conn)?;
         self.by_peer.remove(&connection.peer);
         let _ = connection.commands.send(Command::Close);
@@ -196,6 +282,32 @@ impl Rtc {
         for conn in self.connections.keys().copied().collect::<Vec<_>>() {
             self.close(conn);
         }
+    }
+
+    /// A connection that we began and that came to nothing: the server may carry what it would have.
+    fn gave_up(&mut self, conn: ConnId) -> Vec<RtcNews> {
+        let ours = |c: &&Connection| c.offerer && !c.connected;
+        let peer = self.connections.get(&conn).filter(ours).map(|c| c.peer);
+        let mut news = self.lost(conn);
+        if let Some(peer) = peer
+            && self.carriage.allowed()
+        {
+            news.retain(|news| !matches!(news, RtcNews::Failed { .. }));
+            news.extend(self.ask_to_carry(peer));
+        }
+        news
+    }
+
+    /// Ends whatever connection there is, for the one that this peer offers.
+    fn make_way(&mut self, from: PeerId) -> Vec<RtcNews> {
+        let Some(&conn) = self.by_peer.get(&from) else {
+            return Vec::new();
+        };
+        if self.connections.get(&conn).is_some_and(|c| c.connected) {
+            return self.lost(conn); // It came back before we noticed that it was gone.
+        }
+        self.close(conn);
+        Vec::new()
     }
 
     fn lost(&mut self, conn: ConnId) -> Vec<RtcNews> {
@@ -228,12 +340,9 @@ impl Rtc {
             if !connection.connected && connection.offerer && self.identity.peer < from {
                 return news;
             }
-            if connection.connected {
-                news.extend(self.lost(conn)); // It came back before we noticed that it was gone.
-            } else {
-                self.close(conn);
-            }
         }
+        news.extend(self.make_way(from));
+        news.extend(news_of(self.carriage.give_way(&from.0)));
         if self.connections.len() < self.connections_max {
             self.open(from, Some(offer), way);
         } else {
@@ -276,8 +385,7 @@ impl Rtc {
     }
 
     fn open(&mut self, peer: PeerId, remote: Option<Description>, way: Way) {
-        let conn = ConnId(self.next_conn);
-        self.next_conn += 1;
+        let conn = self.number();
         let (commands, inbox) = mpsc::unbounded_channel();
         // An opened blob is valid, so its SDP can be made.
         let offer = remote.as_ref().and_then(|offer| offer.to_remote_sdp().ok());
@@ -406,6 +514,63 @@ impl Rtc {
             Err(_) => Vec::new(),
         }
     }
+}
+
+fn chance() -> Chance {
+    Chance {
+        session_nonce: crate::random(),
+        secret: crate::random(),
+        blob_nonce: crate::random(),
+    }
+}
+
+/// What the session has to do about carried connections.
+fn news_of(events: Vec<CarriageEvent>) -> Vec<RtcNews> {
+    let news = |event| match event {
+        CarriageEvent::Signal { to, blob } => RtcNews::Signal {
+            to: PeerId(to),
+            blob,
+            way: Way::Any,
+        },
+        CarriageEvent::Frame { to, frame } => RtcNews::Carry {
+            to: PeerId(to),
+            frame,
+        },
+        CarriageEvent::Connected(it) => RtcNews::Connected {
+            conn: ConnId(it.conn),
+            peer: PeerId(it.peer),
+            binding: Binding {
+                local_nonce: it.local.session_nonce,
+                remote_nonce: it.remote.session_nonce,
+                local_fingerprint: it.local.key,
+                remote_fingerprint: it.remote.key,
+                offerer: it.offerer,
+            },
+            path: Path::Relay,
+        },
+        CarriageEvent::Received {
+            conn,
+            channel,
+            bytes,
+        } => RtcNews::Received {
+            conn: ConnId(conn),
+            channel: match channel {
+                0 => Channel::Control,
+                _ => Channel::Data,
+            },
+            bytes: bytes.into(),
+        },
+        CarriageEvent::Credit { conn, credit } => RtcNews::Credit {
+            conn: ConnId(conn),
+            credit,
+        },
+        CarriageEvent::Disconnected { conn, peer } => RtcNews::Disconnected {
+            conn: ConnId(conn),
+            peer: PeerId(peer),
+        },
+        CarriageEvent::Failed { peer } => RtcNews::Failed { peer: PeerId(peer) },
+    };
+    events.into_iter().map(news).collect()
 }
 
 /// The same port at the addresses where a machine is reached whose own ones are not (a container's).

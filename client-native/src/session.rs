@@ -289,6 +289,19 @@ impl Session {
                     self.tell(News::Left { peer, reason: None });
                 }
                 RtcNews::Failed { peer } => self.input(Input::ConnectFailed { peer }),
+                RtcNews::Carry { to, frame } => {
+                    let _ = self.server.send(SignalCommand::Carry { to: to.0, frame });
+                }
+                RtcNews::Received {
+                    conn,
+                    channel,
+                    bytes,
+                } => self.input(Input::Received {
+                    conn,
+                    channel,
+                    bytes,
+                }),
+                RtcNews::Credit { conn, credit } => self.input(Input::Writable { conn, credit }),
                 RtcNews::Fault(fault) => self.now.fault = Some(fault),
                 RtcNews::Signal { to, blob, way } => {
                     if self.now.joined && way == Way::Any {
@@ -325,17 +338,29 @@ impl Session {
                 let news = self.rtc.gone(PeerId(to));
                 self.rtc_news(news);
             }
+            SignalEvent::Server(ServerMessage::Carries { .. }) => self.rtc.allow_carrying(),
+            SignalEvent::Server(ServerMessage::Carried { from, frame }) => {
+                let news = self.rtc.handle_frame(from, &frame);
+                self.rtc_news(news);
+            }
             SignalEvent::Server(_) => {}
             SignalEvent::Lost(refusal) => {
                 self.now.joined = false;
                 self.now.refusal = refusal;
+                self.lost_server();
             }
             SignalEvent::Refused(refusal) => {
                 self.now.joined = false;
                 self.now.refusal = Some(refusal);
                 self.refused = Some(refusal);
+                self.lost_server();
             }
         }
+    }
+
+    fn lost_server(&mut self) {
+        let news = self.rtc.lost_server();
+        self.rtc_news(news);
     }
 
     fn candidates(&mut self, candidates: Vec<Candidate>) {
@@ -410,7 +435,10 @@ impl Session {
                     conn,
                     channel,
                     bytes,
-                } => self.rtc.send(conn, channel, bytes),
+                } => {
+                    let news = self.rtc.send(conn, channel, bytes);
+                    self.rtc_news(news);
+                }
                 Output::Connect { peer } => {
                     let news = self.rtc.connect(peer);
                     self.rtc_news(news);
@@ -454,6 +482,8 @@ impl Session {
 
     fn tick(&mut self) {
         self.ticks += 1;
+        let news = self.rtc.tick(self.time().0 / 1000);
+        self.rtc_news(news);
         if self.ticks.is_multiple_of(CLOCK_TICKS) {
             self.input(Input::Clock {
                 unix_now_s: crate::unix_s(),

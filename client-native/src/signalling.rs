@@ -34,6 +34,11 @@ pub enum SignalCommand {
         to: [u8; 32],
         blob: Vec<u8>,
     },
+    /// Have the server carry a frame. It is of no use to a later one.
+    Carry {
+        to: [u8; 32],
+        frame: Vec<u8>,
+    },
     More,
     Report {
         completeness_permille: u16,
@@ -162,6 +167,7 @@ impl Signalling {
                 () = tokio::time::sleep_until(until) => return false,
                 command = self.commands.recv() => match command {
                     None | Some(SignalCommand::Leave) => return true,
+                    Some(SignalCommand::Carry { .. }) => {}
                     Some(command) => {
                         if let Some(message) = self.message(command) && self.outbox.len() < OUTBOX_MAX {
                             self.outbox.push(message);
@@ -245,6 +251,9 @@ impl Signalling {
                         return End::Left;
                     };
                     let Some(message) = message else { continue };
+                    if !joined && matches!(message, ClientMessage::Carry { .. }) {
+                        continue;
+                    }
                     if !joined {
                         self.outbox.truncate(OUTBOX_MAX);
                         self.outbox.push(message);
@@ -260,6 +269,7 @@ impl Signalling {
     fn message(&mut self, command: SignalCommand) -> Option<ClientMessage> {
         Some(match command {
             SignalCommand::Relay { to, blob } => ClientMessage::Relay { to, blob },
+            SignalCommand::Carry { to, frame } => ClientMessage::Carry { to, frame },
             SignalCommand::More => ClientMessage::More,
             SignalCommand::Report {
                 completeness_permille,

@@ -2,6 +2,7 @@
 import { networkInterfaces } from 'node:os';
 import { BUNNY } from '../lib/media.ts';
 import { plays, shown } from '../lib/player.ts';
+import type { Launch } from '../lib/browsers.ts';
 import { expect, test } from '../lib/test.ts';
 
 /** Makes every connection of the page one that may use nothing but relays, over UDP. */
@@ -53,3 +54,43 @@ for (const [by, init] of [
     expect(relayed).toBeGreaterThan(stats.size);
   });
 }
+
+/** Browsers that send no UDP at all, as behind a firewall that lets only the web through. */
+const WITHOUT_UDP: Record<string, Launch> = {
+  chromium: { args: ['--force-webrtc-ip-handling-policy=disable_non_proxied_udp'] },
+  // Only relays, of which this server has none.
+  firefox: { prefs: { 'media.peerconnection.ice.relay_only': true } },
+};
+
+test('where UDP is dead and there is no TURN, the server itself carries the film, and the page says "relayed"', async ({
+  newPeer,
+  newServer,
+  browserName,
+}) => {
+  const server = await newServer(['--relay']);
+  const launch = WITHOUT_UDP[browserName]!;
+  const publisher = await newPeer({ base: server.url, launch });
+  const viewer = await newPeer({ base: server.url, launch });
+  const link = await publisher.share(BUNNY);
+  await viewer.open(link);
+  await shown(viewer.page);
+  await plays(viewer.page);
+  const stats = await viewer.until('view', (stats) => stats.complete && stats.path_counts.relay === 1);
+  expect(stats.path_counts).toEqual({ direct: 0, relay: 1 });
+  expect(stats.rejected_blocks).toBe(0);
+  await expect(viewer.page.getByTestId('peer-list')).toContainText('relayed');
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  const carried = Number(/^baton_carried_bytes_total (\d+)/m.exec(metrics)?.[1]);
+  expect(carried).toBeGreaterThan(stats.size);
+});
+
+test('a server that does not carry leaves those without UDP where they were', async ({ newPeer, server, browserName }) => {
+  const launch = WITHOUT_UDP[browserName]!;
+  const publisher = await newPeer({ launch });
+  const viewer = await newPeer({ launch });
+  await viewer.open(await publisher.share(BUNNY));
+  const stats = await viewer.until('view', (stats) => stats.problem !== null);
+  expect(stats.path_counts).toEqual({ direct: 0, relay: 0 });
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  expect(metrics).toContain('\nbaton_carried_frames_total 0\n');
+});

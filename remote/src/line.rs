@@ -245,7 +245,11 @@ impl Line {
                 out.extend([Output::Hangup { line: self.number }]);
                 None
             }
-            ServerMessage::Candidates(_) | ServerMessage::Alive => None,
+            // What a phone says fits into blobs.
+            ServerMessage::Candidates(_)
+            | ServerMessage::Alive
+            | ServerMessage::Carries { .. }
+            | ServerMessage::Carried { .. } => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use ed25519_dalek::{Signer, SigningKey};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::description::{Description, DescriptionError, IceCandidate, Setup, validate_candidates};
 use crate::{BLOB_MAX, PeerId, SwarmId};
@@ -31,6 +31,22 @@ pub enum Signal {
         candidates: Vec<IceCandidate>,
         last: bool,
     },
+    /// "Let the server carry what we say": begins a carried session, which its `session_nonce` names.
+    CarryOffer(CarryTerms),
+    /// The answer to the CarryOffer whose `session_nonce` was `offer_nonce`.
+    CarryAnswer {
+        offer_nonce: [u8; 16],
+        terms: CarryTerms,
+    },
+}
+
+/// What one side puts into a [carried connection](crate::carry).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarryTerms {
+    /// The sender's nonce for this connection; the first message proves it, as a Description's.
+    pub session_nonce: [u8; 16],
+    /// The public half of an X25519 key made for this connection; the first message proves it in place of a fingerprint.
+    pub key: [u8; 32],
 }
 
 /// The kind of a blob, its first byte.
@@ -40,6 +56,8 @@ pub enum Kind {
     Offer = 0,
     Answer = 1,
     Candidates = 2,
+    CarryOffer = 3,
+    CarryAnswer = 4,
 }
 
 /// Where a blob is from and whom it is for; as the carrier says it, which the box and the signature then prove or refute.
@@ -141,15 +159,17 @@ impl Signal {
             Self::Offer(_) => Kind::Offer,
             Self::Answer { .. } => Kind::Answer,
             Self::Candidates { .. } => Kind::Candidates,
+            Self::CarryOffer(_) => Kind::CarryOffer,
+            Self::CarryAnswer { .. } => Kind::CarryAnswer,
         }
     }
 
     fn offer_nonce(&self) -> Option<&[u8; 16]> {
         match self {
-            Self::Offer(_) => None,
-            Self::Answer { offer_nonce, .. } | Self::Candidates { offer_nonce, .. } => {
-                Some(offer_nonce)
-            }
+            Self::Offer(_) | Self::CarryOffer(_) => None,
+            Self::Answer { offer_nonce, .. }
+            | Self::Candidates { offer_nonce, .. }
+            | Self::CarryAnswer { offer_nonce, .. } => Some(offer_nonce),
         }
     }
 
@@ -163,6 +183,8 @@ impl Signal {
             }
             Self::Offer(description) | Self::Answer { description, .. } => description.validate(),
             Self::Candidates { candidates, .. } => validate_candidates(candidates),
+            // Any key is one; whether it leads to a secret shows when it is used.
+            Self::CarryOffer(_) | Self::CarryAnswer { .. } => Ok(()),
         }
     }
 
@@ -178,6 +200,10 @@ impl Signal {
                 candidates,
                 last,
             } => postcard::to_allocvec(&(offer_nonce, candidates, last)),
+            Self::CarryOffer(terms) => postcard::to_allocvec(terms),
+            Self::CarryAnswer { offer_nonce, terms } => {
+                postcard::to_allocvec(&(offer_nonce, terms))
+            }
         }
         .expect("plain fields of known length")
     }
@@ -201,6 +227,11 @@ impl Signal {
                     last,
                 }
             }
+            Kind::CarryOffer => Self::CarryOffer(take(body).map_err(fields)?),
+            Kind::CarryAnswer => {
+                let (offer_nonce, terms) = take(body).map_err(fields)?;
+                Self::CarryAnswer { offer_nonce, terms }
+            }
         })
     }
 }
@@ -216,6 +247,8 @@ impl Kind {
             0 => Ok(Self::Offer),
             1 => Ok(Self::Answer),
             2 => Ok(Self::Candidates),
+            3 => Ok(Self::CarryOffer),
+            4 => Ok(Self::CarryAnswer),
             other => Err(BlobError::Kind(other)),
         }
     }

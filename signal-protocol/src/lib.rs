@@ -3,6 +3,7 @@
 //! - [`ClientMessage`] and [`ServerMessage`] travel over one WebSocket per swarm, binary frames, subprotocol [`SUBPROTOCOL`].
 //! - [`join`] is what a [`Join`] signs: the swarm key shows that the link is known, the peer key that the PeerId is one's own.
 //! - [`blob`] is what two peers say to each other through a server that must not understand it.
+//! - [`carriage`] is what takes the place of a connection between two peers where the network lets none be made.
 //! - [`sdp`] turns a browser's SDP into a [`Description`] and a `Description` back into an SDP made here.
 //!
 //! The bytes are normative in docs/signalling.md. Fields are only ever appended and bytes after the last known field are
@@ -14,6 +15,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod blob;
+pub mod carriage;
+pub mod carry;
 pub mod description;
 pub mod join;
 pub mod message;
@@ -21,6 +24,7 @@ pub mod offers;
 pub mod sdp;
 
 pub use blob::{BlobError, Kind, Signal};
+pub use carriage::{Carriage, CarriageEvent, Carried};
 pub use description::{
     Address, CandidateKind, Description, DescriptionError, IceCandidate, Setup, TcpType, Transport,
 };
@@ -48,6 +52,8 @@ pub const CLIENT_MESSAGE_MAX: usize = 16 * 1024;
 pub const SERVER_MESSAGE_MAX: usize = 64 * 1024;
 /// The longest blob: a [`Description`] with all its candidates is below 3 KiB.
 pub const BLOB_MAX: usize = 4096;
+/// The longest frame of a [carried connection](carry): with what stands around it a client message still has room for it.
+pub const FRAME_MAX: usize = 16_300;
 /// How far a Join's time may be from the server's, either way. Long enough for clocks nobody sets, short enough that a Join read off
 /// a plain-HTTP network soon opens nothing.
 pub const JOIN_CLOCK_TOLERANCE_S: u64 = 600;

@@ -7,9 +7,9 @@ use core::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{BLOB_MAX, CLIENT_MESSAGE_MAX, Join, PeerId, SERVER_MESSAGE_MAX, VERSION};
+use crate::{BLOB_MAX, CLIENT_MESSAGE_MAX, FRAME_MAX, Join, PeerId, SERVER_MESSAGE_MAX, VERSION};
 
-/// From a client to the server. Kinds 0–6, in this order.
+/// From a client to the server. Kinds 0–7, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientMessage {
     /// The first message, and never a later one.
@@ -30,9 +30,16 @@ pub enum ClientMessage {
     Name { ticket: Ticket },
     /// Which ticket has this name? The only message that may come before Join.
     Find { name: u16 },
+    /// Hand a frame (at most [`FRAME_MAX`] bytes) of a [carried connection](crate::carry) to `to`, who is in the same swarm. Only to
+    /// a server that said [`Carries`](ServerMessage::Carries).
+    Carry {
+        to: PeerId,
+        #[serde(with = "raw")]
+        frame: Vec<u8>,
+    },
 }
 
-/// From the server to a client. Kinds 0–8, in this order.
+/// From the server to a client. Kinds 0–10, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerMessage {
     /// The answer to a good Join, in the same turn.
@@ -70,6 +77,14 @@ pub enum ServerMessage {
     Named { name: Option<u16>, lasts_s: u16 },
     /// The answer to Find.
     Found(Finding),
+    /// This server carries connections: how much it takes from one client, in the long run. After Welcome, or never.
+    Carries { bytes_per_second: u32 },
+    /// `frame` came from `from`, who is in the same swarm.
+    Carried {
+        from: PeerId,
+        #[serde(with = "raw")]
+        frame: Vec<u8>,
+    },
 }
 
 /// What a short name leads to: enough to join the room in which two devices meet to pair (docs/remote.md), and no secret of theirs.
@@ -170,12 +185,16 @@ pub enum DecodeError {
     Version(u8),
     #[error("the blob is {0} bytes long, more than {BLOB_MAX}")]
     Blob(usize),
+    #[error("the frame is {0} bytes long, more than {FRAME_MAX}")]
+    Frame(usize),
     #[error("the fields of message kind {0} are broken or cut off")]
     Fields(u8),
 }
 
 impl ClientMessage {
-    const KINDS: u8 = 7;
+    /// The first byte of a [`Carry`](Self::Carry): the server accounts for it before it reads it.
+    pub const CARRY: u8 = 7;
+    const KINDS: u8 = 8;
 
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
@@ -192,6 +211,7 @@ impl ClientMessage {
             .0;
         match &message {
             Self::Relay { blob, .. } => blob_len(blob)?,
+            Self::Carry { frame, .. } => frame_len(frame)?,
             Self::Join(_)
             | Self::More
             | Self::Report(_)
@@ -204,7 +224,7 @@ impl ClientMessage {
 }
 
 impl ServerMessage {
-    const KINDS: u8 = 9;
+    const KINDS: u8 = 11;
 
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
@@ -216,8 +236,10 @@ impl ServerMessage {
         let message = postcard::take_from_bytes(bytes)
             .map_err(|_| DecodeError::Fields(kind))?
             .0;
-        if let Self::Relay { blob, .. } = &message {
-            blob_len(blob)?;
+        match &message {
+            Self::Relay { blob, .. } => blob_len(blob)?,
+            Self::Carried { frame, .. } => frame_len(frame)?,
+            _ => {}
         }
         Ok(message)
     }
@@ -245,6 +267,14 @@ fn kind(bytes: &[u8], kinds: u8, max: usize) -> Result<u8, DecodeError> {
 fn blob_len(blob: &[u8]) -> Result<(), DecodeError> {
     if blob.len() > BLOB_MAX {
         Err(DecodeError::Blob(blob.len()))
+    } else {
+        Ok(())
+    }
+}
+
+fn frame_len(frame: &[u8]) -> Result<(), DecodeError> {
+    if frame.len() > FRAME_MAX {
+        Err(DecodeError::Frame(frame.len()))
     } else {
         Ok(())
     }

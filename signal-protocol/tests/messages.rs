@@ -76,6 +76,15 @@ fn client_messages_have_golden_bytes() {
         hex(&ClientMessage::Find { name: 32_767 }.encode()),
         "06ffff01"
     );
+    let carry = ClientMessage::Carry {
+        to: [0xaa; 32],
+        frame: vec![1, 2, 3],
+    };
+    assert_eq!(
+        hex(&carry.encode()),
+        format!("07{}03010203", "aa".repeat(32))
+    );
+    assert_eq!(carry.encode()[0], ClientMessage::CARRY);
 }
 
 #[test]
@@ -146,6 +155,15 @@ fn server_messages_have_golden_bytes() {
             "0802".to_owned()
         ]
     );
+    let carries = ServerMessage::Carries {
+        bytes_per_second: 1_250_000,
+    };
+    assert_eq!(hex(&carries.encode()), "09d0a54c");
+    let carried = ServerMessage::Carried {
+        from: [0xcc; 32],
+        frame: vec![9],
+    };
+    assert_eq!(hex(&carried.encode()), format!("0a{}0109", "cc".repeat(32)));
 }
 
 #[test]
@@ -306,7 +324,7 @@ fn every_prefix_of_a_message_is_refused_and_appended_fields_are_ignored() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_a_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0u8..8) {
+    fn no_bytes_make_a_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0u8..12) {
         let _ = ClientMessage::decode(&bytes);
         let _ = ServerMessage::decode(&bytes);
         let kinded = [&[kind], &bytes[..]].concat();

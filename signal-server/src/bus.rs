@@ -44,6 +44,14 @@ impl Bus {
         }
     }
 
+    /// Hands a frame of a carried connection to somebody.
+    pub fn carry(&self, swarm: &SwarmId, from: PeerId, to: PeerId, frame: Vec<u8>) -> Delivery {
+        match self {
+            Self::Memory(rooms) => rooms.carry(swarm, from, &to, frame),
+            Self::Cluster(cluster) => cluster.carry(swarm, from, to, frame),
+        }
+    }
+
     pub fn report(&self, swarm: &SwarmId, peer: &PeerId, report: Report) {
         match self {
             Self::Memory(rooms) => rooms.report(swarm, peer, report),

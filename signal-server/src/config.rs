@@ -117,6 +117,9 @@ pub struct Config {
     pub turn: Turn,
 
     #[command(flatten)]
+    pub relay: Relay,
+
+    #[command(flatten)]
     pub log: Log,
 
     #[command(flatten)]
@@ -213,6 +216,31 @@ pub struct Turn {
         value_name = "BYTES"
     )]
     pub turn_rate: u32,
+}
+
+/// The last resort where neither UDP nor TURN gets through: what peers say goes through their WebSockets, sealed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Relay {
+    /// Carry what peers say to each other who cannot connect in any other way. Nothing of it can be read here; all of it goes over this server's line twice.
+    #[arg(long, env = "BATON_RELAY")]
+    pub relay: bool,
+
+    /// Bytes per second carried from one client, lasting. The default is a film of 10 Mbit/s.
+    #[arg(long, env = "BATON_RELAY_CLIENT_RATE", default_value_t = 1_250_000, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16_384..))]
+    pub relay_client_rate: u32,
+
+    /// Bytes per second carried in all. The default is 100 Mbit/s.
+    #[arg(long, env = "BATON_RELAY_RATE", default_value_t = 12_500_000, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16_384..))]
+    pub relay_rate: u32,
+
+    /// Bytes carried from one connection before it has to do without; the default is a film of two hours for three viewers.
+    #[arg(
+        long,
+        env = "BATON_RELAY_CLIENT_BYTES",
+        default_value_t = 27_000_000_000,
+        value_name = "BYTES"
+    )]
+    pub relay_client_bytes: u64,
 }
 
 /// A range of ports, both ends in it.

@@ -59,6 +59,14 @@ impl Bucket {
         enough
     }
 
+    /// Takes `count` tokens whether they are there or not; how long it takes until the debt is paid.
+    pub fn owe(&mut self, count: u32, per_second: u32, burst: u32, now: Instant) -> Duration {
+        // Fills it up to now; nothing is as much as there always is.
+        self.take_many(0, per_second, burst, now);
+        self.tokens -= f64::from(count);
+        Duration::from_secs_f64((-self.tokens).max(0.0) / f64::from(per_second.max(1)))
+    }
+
     /// Whether nothing was taken for so long.
     pub fn is_idle(&self, for_: Duration, now: Instant) -> bool {
         now.saturating_duration_since(self.filled) >= for_
@@ -204,6 +212,16 @@ mod tests {
             [take(60_000), take(60_000), take(60_000), take(60_000)],
             [true, true, true, false]
         );
+    }
+
+    #[test]
+    fn a_debt_is_paid_in_time() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(10, start);
+        assert_eq!(bucket.owe(10, 5, 10, start), Duration::ZERO);
+        assert_eq!(bucket.owe(10, 5, 10, start), Duration::from_secs(2));
+        let later = start + Duration::from_secs(3);
+        assert_eq!(bucket.owe(5, 5, 10, later), Duration::ZERO);
     }
 
     #[test]

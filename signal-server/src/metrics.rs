@@ -92,6 +92,9 @@ metrics! {
     relays_total: Counter, "baton_relays_total" / 1, "Blobs handed to a peer.";
     relays_gone_total: Counter, "baton_relays_gone_total" / 1, "Blobs for a peer that is not here.";
     relays_dropped_total: Counter, "baton_relays_dropped_total" / 1, "Blobs for a peer for whom too much waits.";
+    carried_frames_total: Counter, "baton_carried_frames_total" / 1, "Frames of carried connections handed to a peer.";
+    carried_bytes_total: Counter, "baton_carried_bytes_total" / 1, "Bytes of those.";
+    carried_dropped_total: Counter, "baton_carried_dropped_total" / 1, "Frames not handed on: for a peer that is not here or for whom too much waits, or beyond --relay-client-bytes.";
     http_connections: Gauge, "baton_http_connections" / 1, "Plain HTTP connections open now.";
     http_connections_refused_total: Counter, "baton_http_connections_refused_total" / 1, "Connections closed unheard: too many in all or from one address.";
     http_requests_total: Counter, "baton_http_requests_total" / 1, "HTTP requests, upgrades included.";

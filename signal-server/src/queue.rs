@@ -13,8 +13,21 @@ use tokio::sync::Notify;
 pub struct Queue {
     state: Mutex<State>,
     arrived: Notify,
-    frames_max: usize,
-    per_sender_max: usize,
+    blobs: Share,
+}
+
+/// What a frame is; each kind has its own limits, so that carried films leave room for offers and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Load {
+    Blob,
+    Carried,
+}
+
+/// How many frames of one kind may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    pub in_all: usize,
+    pub per_sender: usize,
 }
 
 /// It holds as much as it may, from this sender or in all.
@@ -23,37 +36,54 @@ pub struct Full;
 
 #[derive(Default)]
 struct State {
-    frames: VecDeque<(PeerId, Bytes)>,
-    waiting: HashMap<PeerId, usize>,
+    frames: VecDeque<(PeerId, Load, Bytes)>,
+    waiting: HashMap<(PeerId, Load), usize>,
+    in_all: [usize; 2],
 }
 
 impl Queue {
-    pub fn new(frames_max: usize, per_sender_max: usize) -> Self {
+    pub fn new(blobs: Share) -> Self {
         Self {
             state: Mutex::default(),
             arrived: Notify::new(),
-            frames_max,
-            per_sender_max,
+            blobs,
         }
     }
 
-    pub fn push(&self, from: PeerId, frame: Bytes) -> Result<(), Full> {
+    pub fn push(&self, from: PeerId, load: Load, frame: Bytes) -> Result<(), Full> {
+        let share = match load {
+            Load::Blob => self.blobs,
+            Load::Carried => CARRIED,
+        };
         let mut state = self.lock();
-        let waiting = state.waiting.get(&from).copied().unwrap_or(0);
-        if state.frames.len() >= self.frames_max || waiting >= self.per_sender_max {
+        let waiting = state.waiting.get(&(from, load)).copied().unwrap_or(0);
+        if state.in_all[load as usize] >= share.in_all || waiting >= share.per_sender {
             return Err(Full);
         }
-        state.waiting.insert(from, waiting + 1);
-        state.frames.push_back((from, frame));
+        state.waiting.insert((from, load), waiting + 1);
+        state.in_all[load as usize] += 1;
+        state.frames.push_back((from, load, frame));
         drop(state);
         self.arrived.notify_one();
         Ok(())
     }
 
-    /// All that waits; none if nothing does.
+    /// The first of what waits, as much as a slow line takes in a few seconds; none if nothing waits.
     pub fn take(&self) -> Vec<Bytes> {
-        let state = std::mem::take(&mut *self.lock());
-        state.frames.into_iter().map(|(_, frame)| frame).collect()
+        let mut state = self.lock();
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while bytes < TAKE_BYTES
+            && let Some((from, load, frame)) = state.frames.pop_front()
+        {
+            state.forget(from, load);
+            bytes += frame.len();
+            taken.push(frame);
+        }
+        if state.frames.is_empty() {
+            // An idle client holds nothing.
+            *state = State::default();
+        }
+        taken
     }
 
     /// Waits for frames. For one waiter; safe to drop and call again.
@@ -74,6 +104,28 @@ impl Queue {
     }
 }
 
+impl State {
+    fn forget(&mut self, from: PeerId, load: Load) {
+        self.in_all[load as usize] -= 1;
+        let count = self
+            .waiting
+            .get_mut(&(from, load))
+            .expect("what waits is counted");
+        *count -= 1;
+        if *count == 0 {
+            self.waiting.remove(&(from, load));
+        }
+    }
+}
+
+/// Frames of carried connections (16 KiB each) that wait for a client: four peers' windows of 16 and what they say about ours.
+const CARRIED: Share = Share {
+    in_all: 96,
+    per_sender: 24,
+};
+/// Bytes of one write, which a client must take within --send-timeout: 7 KB per second are enough.
+const TAKE_BYTES: usize = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,31 +134,73 @@ mod tests {
 
     #[test]
     fn one_sender_fills_its_share_and_all_together_fill_the_queue() {
-        let queue = Queue::new(3, 2);
+        let queue = Queue::new(Share {
+            in_all: 3,
+            per_sender: 2,
+        });
         let (a, b, c) = ([1; 32], [2; 32], [3; 32]);
         assert_eq!(
-            [queue.push(a, FRAME), queue.push(a, FRAME)],
+            [
+                queue.push(a, Load::Blob, FRAME),
+                queue.push(a, Load::Blob, FRAME)
+            ],
             [Ok(()), Ok(())]
         );
-        assert_eq!(queue.push(a, FRAME), Err(Full));
-        assert_eq!(queue.push(b, FRAME), Ok(()));
-        assert_eq!(queue.push(c, FRAME), Err(Full));
+        assert_eq!(queue.push(a, Load::Blob, FRAME), Err(Full));
+        assert_eq!(queue.push(b, Load::Blob, FRAME), Ok(()));
+        assert_eq!(queue.push(c, Load::Blob, FRAME), Err(Full));
         assert_eq!(queue.take().len(), 3);
-        assert_eq!(queue.push(a, FRAME), Ok(()));
+        assert_eq!(queue.push(a, Load::Blob, FRAME), Ok(()));
         assert!(queue.lock().waiting.len() == 1, "nothing is left behind");
     }
 
     #[tokio::test]
     async fn who_waits_gets_all_that_came_in_order() {
-        let queue = Queue::new(9, 9);
+        let queue = Queue::new(Share {
+            in_all: 9,
+            per_sender: 9,
+        });
         let push = async {
             for text in ["1", "2"] {
                 queue
-                    .push([1; 32], Bytes::from_static(text.as_bytes()))
+                    .push([1; 32], Load::Blob, Bytes::from_static(text.as_bytes()))
                     .unwrap();
             }
         };
         let (frames, ()) = tokio::join!(queue.frames(), push);
         assert_eq!(frames, ["1", "2"]);
+    }
+
+    #[test]
+    fn what_is_carried_takes_no_place_of_blobs_and_has_its_own_limit() {
+        let queue = Queue::new(Share {
+            in_all: 1,
+            per_sender: 1,
+        });
+        let long = Bytes::from(vec![0; 16 * 1024]);
+        for _ in 0..CARRIED.per_sender {
+            assert_eq!(queue.push([1; 32], Load::Carried, long.clone()), Ok(()));
+        }
+        assert_eq!(queue.push([1; 32], Load::Carried, long.clone()), Err(Full));
+        assert_eq!(queue.push([1; 32], Load::Blob, FRAME), Ok(()));
+        for from in 2..5 {
+            for _ in 0..CARRIED.per_sender {
+                assert_eq!(queue.push([from; 32], Load::Carried, long.clone()), Ok(()));
+            }
+        }
+        assert_eq!(queue.push([9; 32], Load::Carried, long), Err(Full));
+        assert_eq!(
+            queue.take().len(),
+            4,
+            "one write is no longer than a slow line takes"
+        );
+        let mut rest = 0;
+        while let frames = queue.take()
+            && !frames.is_empty()
+        {
+            rest += frames.len();
+        }
+        assert_eq!(rest, CARRIED.in_all + 1 - 4);
+        assert_eq!(queue.lock().in_all, [0, 0]);
     }
 }

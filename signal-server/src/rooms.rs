@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::geo::Area;
 use crate::metrics::Metrics;
-use crate::queue::{Full, Queue};
+use crate::queue::{Full, Load, Queue};
 use crate::ranking::{Place, SAMPLE_MAX, Seen, Spot};
 
 /// All rooms of this server.
@@ -158,11 +158,28 @@ impl Rooms {
 
     /// Puts `frame` into `to`'s queue. A full queue costs the sender this frame and `to` nothing: whether it reads shows when it is written to.
     pub fn deliver(&self, swarm: &SwarmId, from: PeerId, to: &PeerId, frame: Bytes) -> Delivery {
+        self.hand(swarm, from, to, Load::Blob, frame)
+    }
+
+    /// Hands a frame of a carried connection from one member of a swarm to another.
+    pub fn carry(&self, swarm: &SwarmId, from: PeerId, to: &PeerId, frame: Vec<u8>) -> Delivery {
+        let message = ServerMessage::Carried { from, frame }.encode();
+        self.hand(swarm, from, to, Load::Carried, message.into())
+    }
+
+    fn hand(
+        &self,
+        swarm: &SwarmId,
+        from: PeerId,
+        to: &PeerId,
+        load: Load,
+        frame: Bytes,
+    ) -> Delivery {
         let shard = self.shard(swarm);
         let Some(member) = shard.get(swarm).and_then(|room| room.get(to)) else {
             return Delivery::Gone;
         };
-        match member.line.queue.push(from, frame) {
+        match member.line.queue.push(from, load, frame) {
             Ok(()) => Delivery::Queued,
             Err(Full) => Delivery::Full,
         }
@@ -336,7 +353,10 @@ mod tests {
     }
 
     fn member(number: u16, address: &str, joined_unix_s: u64) -> (Member, Arc<Queue>) {
-        let queue = Arc::new(Queue::new(4, 2));
+        let queue = Arc::new(Queue::new(crate::queue::Share {
+            in_all: 4,
+            per_sender: 2,
+        }));
         let inbox = queue.clone();
         let line = Line {
             connection: u64::from(number) * 10 + joined_unix_s,

@@ -1,9 +1,9 @@
 //! The running server: its sockets, what all sessions share, and its end.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
@@ -24,8 +24,8 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::http::{self, TcpPeer};
 use crate::limits::{
-    Account, Addresses, HTTP_HEAD_MAX, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX, HTTP_LIFETIME_S,
-    HTTP2_SEND_BUFFER, HTTP2_STREAMS_MAX, Place,
+    Account, Addresses, Bucket, HTTP_HEAD_MAX, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX,
+    HTTP_LIFETIME_S, HTTP2_SEND_BUFFER, HTTP2_STREAMS_MAX, Place,
 };
 use crate::metrics::Metrics;
 use crate::names::Names;
@@ -47,6 +47,8 @@ pub struct App {
     pub sessions: Sessions,
     pub ices: Ices,
     pub places: Arc<Places>,
+    /// What may be carried now, of all clients together.
+    pub toll: Mutex<Bucket>,
     connections: AtomicU64,
 }
 
@@ -129,6 +131,7 @@ impl Server {
                 closing: watch::Sender::new(false),
                 count: Arc::default(),
             },
+            toll: Mutex::new(Bucket::full(config.relay.relay_rate, Instant::now())),
             connections: AtomicU64::new(0),
             config,
         };

@@ -18,10 +18,11 @@ use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use tungstenite::error::Error as WebSocketError;
 
+use crate::config::Relay;
 use crate::limits::{Account, Bucket, LINGERING_PER_ADDRESS, Place};
 use crate::metrics::{refusal_name, unix_s};
 use crate::names;
-use crate::queue::Queue;
+use crate::queue::{Queue, Share};
 use crate::ranking::{self, Spot};
 use crate::rooms::{Delivery, Hangup, Line, Member};
 use crate::server::{App, Open};
@@ -52,6 +53,11 @@ pub async fn serve(socket: WebSocket, app: Arc<App>, guest: Guest) {
         bucket: Bucket::full(limits.messages_burst, Instant::now()),
         heard: Instant::now(),
         hangup: Arc::default(),
+        toll: Toll {
+            bucket: Bucket::full(app.config.relay.relay_client_rate, Instant::now()),
+            bytes: 0,
+            paused_until: None,
+        },
         app: app.clone(),
     };
     // Given back when the socket is closed, not when the session is over: lingering counts.
@@ -84,6 +90,15 @@ struct Session {
     /// When the client last showed that it is there.
     heard: Instant,
     hangup: Arc<Hangup>,
+    /// What this client has others carry.
+    toll: Toll,
+}
+
+/// What one client may have carried, and when it is read again if it had more.
+struct Toll {
+    bucket: Bucket,
+    bytes: u64,
+    paused_until: Option<tokio::time::Instant>,
 }
 
 /// How a session ends.
@@ -136,8 +151,11 @@ impl Session {
         keepalive.reset();
         loop {
             let hangup = self.hangup.clone();
+            let pause = self.toll.paused_until;
             tokio::select! {
-                message = self.receive() => self.handle(message?, &membership, guest.address).await?,
+                // Whoever has more carried than its share is read again when that is paid; what is for it goes on meanwhile.
+                () = until(pause), if pause.is_some() => self.resume(),
+                message = self.receive(), if pause.is_none() => self.handle(message?, &membership, guest.address).await?,
                 frames = queue.frames() => self.send_all(frames).await?,
                 _ = keepalive.tick() => self.keep_alive(limits.keepalive).await?,
                 reason = hangup.wait() => return Err(End::Refused(reason)),
@@ -176,10 +194,10 @@ impl Session {
         place
             .enter(join.swarm, limits.swarms_per_address)
             .map_err(End::Refused)?;
-        let queue = Arc::new(Queue::new(
-            limits.queue_messages,
-            limits.queue_messages_per_sender,
-        ));
+        let queue = Arc::new(Queue::new(Share {
+            in_all: limits.queue_messages,
+            per_sender: limits.queue_messages_per_sender,
+        }));
         let connection = self.connection;
         let member = Member {
             peer: join.peer,
@@ -216,6 +234,12 @@ impl Session {
             keepalive_s,
         })
         .await?;
+        let relay = &self.app.config.relay;
+        if relay.relay {
+            let bytes_per_second = relay.relay_client_rate;
+            self.say(&ServerMessage::Carries { bytes_per_second })
+                .await?;
+        }
         self.app.metrics.joined(began.elapsed());
         let log = &self.app.config.log;
         tracing::debug!(
@@ -239,11 +263,13 @@ impl Session {
                 Some(Ok(message)) => message,
             };
             let limits = &self.app.config.limits;
-            if !self.bucket.take(
-                limits.messages_per_second,
-                limits.messages_burst,
-                self.heard,
-            ) {
+            if !self.is_carry(&message)
+                && !self.bucket.take(
+                    limits.messages_per_second,
+                    limits.messages_burst,
+                    self.heard,
+                )
+            {
                 return Err(End::Refused(Refusal::TooFast));
             }
             match message {
@@ -290,6 +316,7 @@ impl Session {
                     }
                 }
             }
+            ClientMessage::Carry { to, frame } => self.carry(membership, to, frame).await?,
             ClientMessage::More => {
                 let candidates = self.app.bus.more(swarm, peer).await;
                 self.say(&ServerMessage::Candidates(candidates)).await?;
@@ -308,6 +335,62 @@ impl Session {
             ClientMessage::Join(_) => return Err(End::Refused(Refusal::Order)),
         }
         Ok(())
+    }
+
+    /// Frames have an account of their own, in bytes.
+    fn is_carry(&self, message: &Message) -> bool {
+        self.app.config.relay.relay
+            && matches!(message, Message::Binary(bytes) if bytes.first() == Some(&ClientMessage::CARRY))
+    }
+
+    /// Hands a frame on, and makes its sender wait as long as it takes to pay for it.
+    async fn carry(
+        &mut self,
+        membership: &Membership,
+        to: PeerId,
+        frame: Vec<u8>,
+    ) -> Result<(), End> {
+        let (app, config) = (self.app.clone(), self.app.config.relay.clone());
+        if !config.relay {
+            return Err(End::Refused(Refusal::Malformed));
+        }
+        let (len, now) = (frame.len(), Instant::now());
+        self.pay(&config, len, now);
+        self.toll.bytes += len as u64;
+        let (swarm, from) = (&membership.swarm, membership.peer);
+        let delivery = match self.toll.bytes <= config.relay_client_bytes {
+            true => app.bus.carry(swarm, from, to, frame),
+            false => Delivery::Full,
+        };
+        if delivery == Delivery::Queued {
+            app.metrics.carried_frames_total.add(1);
+            app.metrics.carried_bytes_total.add(len as u64);
+            return Ok(());
+        }
+        app.metrics.carried_dropped_total.add(1);
+        // A frame that is lost ends the connection that it is of.
+        self.say(&ServerMessage::Gone { to }).await
+    }
+
+    /// Counts a frame to its sender and to all together; a short one costs what handing it on does.
+    fn pay(&mut self, config: &Relay, len: usize, now: Instant) {
+        let cost = len.max(CARRY_COST_MIN) as u32;
+        let (own, all) = (config.relay_client_rate, config.relay_rate);
+        let mut together = self.app.toll.lock().expect("nobody panics while counting");
+        let pause = together
+            .owe(cost, all, all, now)
+            .max(self.toll.bucket.owe(cost, own, own, now))
+            .min(CARRY_PAUSE_MAX);
+        drop(together);
+        if pause > Duration::ZERO {
+            self.toll.paused_until = Some(tokio::time::Instant::from_std(now + pause));
+        }
+    }
+
+    fn resume(&mut self) {
+        self.toll.paused_until = None;
+        // It may have shown itself meanwhile.
+        self.heard = Instant::now();
     }
 
     /// Shows the client that we are there, and makes it (its browser, that is) show the same.
@@ -446,7 +529,9 @@ fn verify(join: &Join, hosts: &[String]) -> Result<(), Refusal> {
 fn refusal_for(error: DecodeError) -> Refusal {
     match error {
         DecodeError::Version(_) => Refusal::Version,
-        DecodeError::TooLarge { .. } | DecodeError::Blob(_) => Refusal::TooLarge,
+        DecodeError::TooLarge { .. } | DecodeError::Blob(_) | DecodeError::Frame(_) => {
+            Refusal::TooLarge
+        }
         DecodeError::Empty | DecodeError::UnknownKind(_) | DecodeError::Fields(_) => {
             Refusal::Malformed
         }
@@ -512,10 +597,22 @@ fn close_code_for(reason: Refusal) -> u16 {
     }
 }
 
+async fn until(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn closed(closing: &mut watch::Receiver<bool>) {
     // An error means that the server is gone altogether.
     let _ = closing.wait_for(|closing| *closing).await;
 }
+
+/// What the shortest frame costs its sender, bytes: so a client has a thousand frames a second carried at most.
+const CARRY_COST_MIN: usize = 1024;
+/// The longest time for which a client is not read, whatever others have carried: half of what a client waits for its writes.
+const CARRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl Drop for Membership {
     fn drop(&mut self) {

@@ -20,6 +20,8 @@ pub enum Nat {
     Plain,
     /// Another port for each destination: STUN finds one that is good for nothing.
     Symmetric,
+    /// Nothing but TCP gets out: a firewall that lets only the web through.
+    NoUdp,
 }
 
 /// The namespaces of one test.
@@ -111,6 +113,11 @@ impl Lab {
         format!("http://{}", address.recv().expect("it listens"))
     }
 
+    /// A signalling server that carries what peers say who cannot connect; its origin.
+    pub fn server_that_carries(&self) -> String {
+        self.server_with(&["--relay"])
+    }
+
     /// STUN and TURN in the middle, on the usual port, with [`SECRET`].
     pub fn coturn(&mut self) {
         let mut coturn = Command::new("ip")
@@ -171,7 +178,7 @@ impl Lab {
         self.inside(&home, &format!("ip route add default via 10.{n}.0.1"));
         self.inside(&router, "sysctl -qw net.ipv4.ip_forward=1");
         let how = match nat {
-            Nat::Plain => "masquerade",
+            Nat::Plain | Nat::NoUdp => "masquerade",
             Nat::Symmetric => "masquerade random,fully-random",
         };
         self.inside(&router, "nft add table ip nat");
@@ -190,6 +197,16 @@ impl Lab {
         );
         self.inside(&router, "nft add rule ip nat in iif out drop");
         self.inside(&router, &format!("nft add rule ip nat post oif out {how}"));
+        if nat == Nat::NoUdp {
+            self.inside(
+                &router,
+                "nft add chain ip nat through { type filter hook forward priority 0 ; }",
+            );
+            self.inside(
+                &router,
+                "nft add rule ip nat through ip protocol != tcp drop",
+            );
+        }
         Network {
             router,
             home,

@@ -76,3 +76,12 @@ fn a_container_is_reached_at_its_hosts_address_without_stun() {
         ["direct"; 2]
     );
 }
+
+#[test]
+#[ignore = "needs root, iproute2 and nftables"]
+fn two_behind_firewalls_that_stop_udp_are_carried_by_the_server() {
+    let mut lab = Lab::new("carry");
+    let origin = lab.server_that_carries();
+    let (one, two) = (lab.network(Nat::NoUdp), lab.network(Nat::NoUdp));
+    assert_eq!(carried(&origin, (&one, &[]), (&two, &[])), ["relay"; 2]);
+}

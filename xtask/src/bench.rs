@@ -12,6 +12,11 @@ pub fn bench(arguments: &[String]) -> Result<()> {
     {
         return native(rest);
     }
+    if let [name, rest @ ..] = arguments
+        && name == "signal"
+    {
+        return signal(rest);
+    }
     if arguments == ["media"] {
         return media();
     }
@@ -60,6 +65,60 @@ pub fn native(arguments: &[String]) -> Result<()> {
             ])
             .args(arguments),
     )
+}
+
+/// The signalling server beside WebTorrent's trackers, where those can be had.
+fn signal(arguments: &[String]) -> Result<()> {
+    // `BATON_SERVER` names a build that is to be measured as it is.
+    if std::env::var_os("BATON_SERVER").is_none() {
+        build::everything(build::Profile::Release)?;
+    }
+    if let Err(error) = npm::install(&run::root().join("bench/signal/rivals")) {
+        eprintln!("without bittorrent-tracker: {error:#}");
+    }
+    if let Err(error) = run::stage("aquatic_ws", aquatic) {
+        eprintln!("without aquatic_ws: {error:#}");
+    }
+    server_bench(arguments)
+}
+
+/// The load generator for signalling servers, with these words.
+pub fn server_bench(arguments: &[String]) -> Result<()> {
+    run::run(
+        run::cargo()
+            .args([
+                "run",
+                "--quiet",
+                "--release",
+                "--package",
+                "baton-bench-signal",
+                "--",
+            ])
+            .args(arguments),
+    )
+}
+
+/// Ten minutes the first time.
+fn aquatic() -> Result<bool> {
+    let folder = run::root().join("target/rivals");
+    if folder.join("bin/aquatic_ws").is_file() {
+        return Ok(false);
+    }
+    let mut install = run::cargo();
+    install
+        .args([
+            "install",
+            "--quiet",
+            "aquatic_ws",
+            "--version",
+            "=0.9.0",
+            "--root",
+        ])
+        .arg(&folder)
+        .arg("--target-dir")
+        .arg(folder.join("build"));
+    run::run(&mut install)?;
+    Ok(true)
 }
 
 /// What a 1080p film of 8 Mbit/s costs Chromium 79, by thread (docs/tv.md).

@@ -1,4 +1,4 @@
-//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | media-matrix | fuzz | geo | deny | sim`.
+//! Every command of the repository: `cargo xtask build | serve | test | soak | bench | image | media-matrix | fuzz | geo | deny | sim`.
 //!
 //! It finds or installs what a command needs, does nothing that is already done, and says how long each stage took.
 
@@ -9,6 +9,7 @@ mod deny;
 mod engines;
 mod fuzz;
 mod geo;
+mod image;
 mod npm;
 mod report;
 mod run;
@@ -30,9 +31,13 @@ usage: cargo xtask COMMAND
   test [STAGE...]             install what the tests need and run them all, or only the stages named:
                               lint native wasm web browsers
   soak [--minutes N]          what takes too long, or root, for every run: 30 native peers, one killed each second, and the publisher too;
-                              address translation with a real coturn; N minutes of one to one with the memory held (10)
-  bench [NAME...]             measure, us and the rivals in turn; without a name everything; `media` is the remuxer alone, `tv` a film in Chromium 79;
+                              address translation with a real coturn; N minutes of one to one with the memory held (10), and of a server under all kinds of
+                              clients
+  bench [NAME...]             measure, us and the rivals in turn; without a name everything; `media` is the remuxer alone, `tv` a film in Chromium 79,
+                              `signal` the server beside trackers;
                               --help lists the names
+  image [--built]             build the Dockerfile with docker or buildah, start it, ask it how it is, say how big it is; --build-image, --node-image and
+                              --run-image name other base images
   media-matrix                48 kinds of film, each with its pictures numbered and its sound timed, in both browsers
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the media parsers: mp4 mkv ts sound subtitles
   deny                        licences of all dependencies, and with cargo-deny their sources and advisories, as deny.toml has it
@@ -73,6 +78,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "test" => return test::test(rest),
         "soak" => soak::soak(rest)?,
         "bench" => bench::bench(rest)?,
+        "image" => image::image(rest)?,
         "media-matrix" => return test::media_matrix(rest),
         "fuzz" => fuzz::fuzz(rest)?,
         "geo" => geo::geo()?,

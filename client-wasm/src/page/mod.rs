@@ -12,8 +12,8 @@ mod stats;
 mod stream;
 
 use crate::bridge::{
-    COLD, HOT_CHAPTERS, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_SEGMENT, HOT_SEND, HOT_STILL,
-    StreamNumber, ToPage, ToWorker,
+    COLD, HOT_CHAPTERS, HOT_CREDIT, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_RECEIVED, HOT_SEGMENT,
+    HOT_SEND, HOT_STILL, StreamNumber, ToPage, ToWorker,
 };
 use crate::door;
 use crate::inbox::{Call, Inbox};
@@ -237,6 +237,30 @@ fn tell_with(worker: &Worker, news: &ToWorker, attachment: &JsValue) {
         COLD.into(),
         door::buffer(&news.encode()),
         attachment.clone(),
+    ]);
+    let _ = worker.post_message(&message);
+}
+
+/// A message of a channel that is on the page, or of a carried connection.
+fn tell_received(worker: &Worker, stream: StreamNumber, conn: u64, channel: u32, data: &JsValue) {
+    let message = door::array(&[
+        HOT_RECEIVED.into(),
+        stream.into(),
+        (conn as f64).into(),
+        channel.into(),
+        data.clone(),
+    ]);
+    // Only a worker that is gone takes no message, and that is noticed elsewhere.
+    let _ = worker.post_message_with_transfer(&message, &Array::of1(data));
+}
+
+/// How many bytes in all may be sent on a connection whose way is by the page.
+fn tell_credit(worker: &Worker, stream: StreamNumber, conn: u64, credit: f64) {
+    let message = door::array(&[
+        HOT_CREDIT.into(),
+        stream.into(),
+        (conn as f64).into(),
+        credit.into(),
     ]);
     let _ = worker.post_message(&message);
 }

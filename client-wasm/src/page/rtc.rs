@@ -1,15 +1,21 @@
-//! Connections to peers: offers and answers as sealed blobs, SDP from a template, two negotiated channels.
+//! Connections to peers: offers and answers as sealed blobs, SDP from a template, two negotiated channels. Where none can be made, and the server
+//! allows it, the server carries what the two say.
 //!
 //! A foreign SDP is never applied: what a blob carries is checked field by field, and the description is built here.
 
 use super::raw::{
     Raw, add_candidates, configuration, describe, find_path, reconfigure, set_remote,
 };
-use crate::bridge::{Binding, HOT_CHANNELS, HOT_CREDIT, HOT_RECEIVED, StreamNumber};
+use super::{tell_credit, tell_received};
+use crate::bridge::{Binding, HOT_CHANNELS, StreamNumber};
 use crate::door::{self, Handler};
 use crate::flow::{Flow, FlowNews};
+use baton_signal_protocol::blob::CarryTerms;
 use baton_signal_protocol::blob::{self, Route};
-use baton_signal_protocol::{Description, IceCandidate, IceServer, Offers, Signal};
+use baton_signal_protocol::carriage::{Chance, Us};
+use baton_signal_protocol::{
+    Carriage, CarriageEvent, Description, IceCandidate, IceServer, Offers, Signal,
+};
 use baton_sorted::SortedMap;
 use gloo_timers::callback::Timeout;
 use js_sys::Array;
@@ -64,6 +70,22 @@ pub enum RtcNews {
     Failed {
         peer: PeerBytes,
     },
+    /// Have the server carry this frame.
+    Carry {
+        to: PeerBytes,
+        frame: Vec<u8>,
+    },
+    /// A message came through the server.
+    Received {
+        conn: u64,
+        channel: u8,
+        bytes: Vec<u8>,
+    },
+    /// How many bytes in all may be sent through the server.
+    Credit {
+        conn: u64,
+        credit: u64,
+    },
 }
 
 /// All connections of one stream.
@@ -76,6 +98,9 @@ pub struct Rtc {
     by_peer: SortedMap<PeerBytes, u64>,
     next_conn: u64,
     offers: Offers,
+    carriage: Carriage,
+    /// Peers that only the server led to: others need not be tried again.
+    unreachable: Vec<PeerBytes>,
     /// Made before anybody is known: its certificate is ready when the first peer is.
     spare: Option<Raw>,
     /// Whether channels move to the worker; an engine that refused once is not asked again.
@@ -99,10 +124,18 @@ impl Rtc {
         identity: Identity,
         emit: Rc<dyn Fn(u64, RtcEvent)>,
     ) -> Rtc {
+        let carriage = Carriage::new(Us {
+            swarm: identity.swarm,
+            signalling_key: identity.signalling_key,
+            peer_seed: identity.peer_seed,
+            peer: identity.peer,
+        });
         Rtc {
             stream,
             worker,
             identity,
+            carriage,
+            unreachable: Vec::new(),
             ice: Vec::new(),
             connections: SortedMap::new(),
             by_peer: SortedMap::new(),
@@ -135,38 +168,96 @@ impl Rtc {
 
     /// How many connections are open or being made.
     pub fn len(&self) -> usize {
-        self.connections.len()
+        self.connections.len() + self.carriage.count().0
     }
 
     /// Whether a connection is being made.
     pub fn opening(&self) -> bool {
-        self.connections.values().any(|c| !c.connected)
+        let (all, open) = self.carriage.count();
+        all > open || self.connections.values().any(|c| !c.connected)
     }
 
     /// `(direct, relay)` among the open ones.
     pub fn path_counts(&self) -> (u32, u32) {
         let open = self.connections.values().filter(|c| c.connected);
         let relay = open.clone().filter(|c| c.relayed.get()).count() as u32;
-        (open.count() as u32 - relay, relay)
+        let carried = self.carriage.count().1 as u32;
+        (open.count() as u32 - relay, relay + carried)
     }
 
     /// Whether this connection goes through a relay.
     pub fn relayed(&self, conn: u64) -> bool {
-        self.connections.get(&conn).is_some_and(|c| c.relayed.get())
+        let carried = self.carriage.is_open(conn);
+        carried || self.connections.get(&conn).is_some_and(|c| c.relayed.get())
     }
 
     /// Starts a connection to a peer. One that is there, or on its way, is left alone.
     pub fn connect(&mut self, peer: PeerBytes) -> Vec<RtcNews> {
-        if self.by_peer.contains_key(&peer) || peer == self.identity.peer {
+        let known = self.by_peer.contains_key(&peer) || self.carriage.has(&peer);
+        if known || peer == self.identity.peer {
             return Vec::new();
+        }
+        if self.carriage.allowed() && self.unreachable.contains(&peer) {
+            return self.ask_to_carry(peer);
         }
         match self.open(peer, door::random(), None) {
             Some(conn) => {
                 self.describe(conn);
                 Vec::new()
             }
-            None => vec![RtcNews::Failed { peer }],
+            None => self.ask_to_carry(peer),
         }
+    }
+
+    /// The server carries, if need be.
+    pub fn allow_carrying(&mut self) {
+        self.carriage.allow();
+    }
+
+    /// The server is gone, and what it carried with it.
+    pub fn lost_server(&mut self) -> Vec<RtcNews> {
+        news_of(self.carriage.lost_server())
+    }
+
+    /// A frame that the server carried.
+    pub fn handle_frame(&mut self, from: PeerBytes, frame: &[u8]) -> Vec<RtcNews> {
+        news_of(self.carriage.handle_frame(from, frame))
+    }
+
+    /// Gives up what nobody answers.
+    pub fn tick(&mut self) -> Vec<RtcNews> {
+        news_of(self.carriage.tick(door::now_ms() as u64))
+    }
+
+    /// The last resort; a failure like any other where the server does not carry.
+    fn ask_to_carry(&mut self, peer: PeerBytes) -> Vec<RtcNews> {
+        let conn = self.number();
+        let now_ms = door::now_ms() as u64;
+        news_of(self.carriage.ask(peer, conn, &chance(), now_ms))
+    }
+
+    fn offered_to_carry(&mut self, from: PeerBytes, offer: CarryTerms) -> Vec<RtcNews> {
+        if !self.carriage.would_take(from, &offer) {
+            return Vec::new();
+        }
+        // Whatever we had did not reach it.
+        let mut news = self.make_way(from);
+        self.remember_unreachable(from);
+        let conn = self.number();
+        news.extend(news_of(self.carriage.offered(from, offer, conn, &chance())));
+        news
+    }
+
+    fn remember_unreachable(&mut self, peer: PeerBytes) {
+        if self.unreachable.len() < UNREACHABLE_MAX && !self.unreachable.contains(&peer) {
+            self.unreachable.push(peer);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        conn
     }
 
     /// Takes a blob in. One that does not open, or belongs to nothing, is dropped: the server may send what it likes.
@@ -180,11 +271,18 @@ impl Rtc {
         let session = self
             .by_peer
             .get(&from)
-            .map(|conn| self.connections[conn].offer_nonce());
+            .map(|conn| self.connections[conn].offer_nonce())
+            .or_else(|| self.carriage.offer_nonce(&from));
         match blob::open(&route, &id.signalling_key, session.as_ref(), bytes) {
             Ok(Signal::Offer(offer)) => return self.offered(from, offer),
             Ok(Signal::Answer { description, .. }) => return self.answered(from, description),
             Ok(Signal::Candidates { candidates, .. }) => self.more_candidates(from, candidates),
+            Ok(Signal::CarryOffer(offer)) => return self.offered_to_carry(from, offer),
+            Ok(Signal::CarryAnswer { terms, .. }) => {
+                let news = news_of(self.carriage.answered(from, terms));
+                self.remember_unreachable(from);
+                return news;
+            }
             Err(_) => {}
         }
         Vec::new()
@@ -194,7 +292,8 @@ impl Rtc {
     pub fn gone(&mut self, peer: PeerBytes) -> Vec<RtcNews> {
         match self.by_peer.get(&peer) {
             Some(&conn) if !self.connections[&conn].connected => self.lost(conn),
-            _ => Vec::new(),
+            Some(_) => Vec::new(),
+            None => news_of(self.carriage.gone(&peer)),
         }
     }
 
@@ -211,12 +310,16 @@ impl Rtc {
                 connection.connected();
                 Vec::new()
             }
-            RtcEvent::Gone | RtcEvent::Failed => self.lost(conn),
+            RtcEvent::Gone | RtcEvent::Failed => self.gave_up(conn),
         }
     }
 
     /// Puts a message on a channel.
     pub fn send(&mut self, conn: u64, channel: u32, buffer: &js_sys::ArrayBuffer) -> Vec<RtcNews> {
+        if self.carriage.is_open(conn) {
+            let message = door::bytes(buffer);
+            return news_of(self.carriage.send(conn, channel as u8, message));
+        }
         let flow = self.connections.get(&conn).and_then(|c| c.flow.as_ref());
         match flow.map(|flow| flow.send(channel, buffer)) {
             Some(Err(_)) => self.lost(conn),
@@ -226,6 +329,7 @@ impl Rtc {
 
     /// Closes a connection once what is queued has had time to leave.
     pub fn close(&mut self, conn: u64) {
+        self.carriage.close(conn);
         let Some(connection) = self.connections.remove(&conn) else {
             return;
         };
@@ -264,6 +368,20 @@ impl Rtc {
         }
     }
 
+    /// A connection that we began and that came to nothing: the server may carry what it would have.
+    fn gave_up(&mut self, conn: u64) -> Vec<RtcNews> {
+        let ours = |c: &&Connection| c.offerer && !c.connected;
+        let peer = self.connections.get(&conn).filter(ours).map(|c| c.peer);
+        let mut news = self.lost(conn);
+        if let Some(peer) = peer
+            && self.carriage.allowed()
+        {
+            news.retain(|news| !matches!(news, RtcNews::Failed { .. }));
+            news.extend(self.ask_to_carry(peer));
+        }
+        news
+    }
+
     fn lost(&mut self, conn: u64) -> Vec<RtcNews> {
         let Some(connection) = self.connections.remove(&conn) else {
             return Vec::new();
@@ -290,19 +408,15 @@ impl Rtc {
         if !self.offers.is_new(from, offer.session_nonce) {
             return news;
         }
-        if let Some(&conn) = self.by_peer.get(&from) {
-            let connection = &self.connections[&conn];
-            if !connection.connected && connection.offerer && self.identity.peer < from {
-                return news;
-            }
-            if connection.connected {
-                news.extend(self.lost(conn)); // It came back before we noticed that it was gone.
-            } else if let Some(old) = self.connections.remove(&conn) {
-                self.by_peer.remove(&from);
-                old.pc.close();
-                news.push(RtcNews::Disconnected { conn });
-            }
+        if let Some(connection) = self.by_peer.get(&from).map(|c| &self.connections[c])
+            && !connection.connected
+            && connection.offerer
+            && self.identity.peer < from
+        {
+            return news;
         }
+        news.extend(self.make_way(from));
+        news.extend(news_of(self.carriage.give_way(&from)));
         if self.connections.len() < CONNECTIONS_MAX
             && let Some(conn) = self.open(from, door::random(), Some(offer))
         {
@@ -311,6 +425,21 @@ impl Rtc {
             news.push(RtcNews::Failed { peer: from });
         }
         news
+    }
+
+    /// Ends whatever connection there is, for the one that this peer offers.
+    fn make_way(&mut self, from: PeerBytes) -> Vec<RtcNews> {
+        let Some(&conn) = self.by_peer.get(&from) else {
+            return Vec::new();
+        };
+        if self.connections[&conn].connected {
+            return self.lost(conn); // It came back before we noticed that it was gone.
+        }
+        if let Some(old) = self.connections.remove(&conn) {
+            self.by_peer.remove(&from);
+            old.pc.close();
+        }
+        vec![RtcNews::Disconnected { conn }]
     }
 
     fn answered(&mut self, from: PeerBytes, answer: Description) -> Vec<RtcNews> {
@@ -377,6 +506,11 @@ impl Rtc {
         let flow = channels.map(|(control, data)| self.flow(conn, control, data));
         let handlers = self.listen(conn, &pc);
         let emit = self.emit.clone();
+        // With a last resort at hand a person need not wait for what may still come.
+        let patience_ms = match self.carriage.allowed() && remote.is_none() {
+            true => HANDSHAKE_BEFORE_CARRYING_MS,
+            false => HANDSHAKE_MS,
+        };
         let connection = Connection {
             conn,
             peer,
@@ -393,7 +527,7 @@ impl Rtc {
             connected: false,
             relayed: Rc::default(),
             _handlers: handlers,
-            _deadline: Some(Timeout::new(HANDSHAKE_MS, move || {
+            _deadline: Some(Timeout::new(patience_ms, move || {
                 emit(conn, RtcEvent::Failed)
             })),
         };
@@ -409,8 +543,7 @@ impl Rtc {
     }
 
     fn make_raw(&mut self) -> Option<Raw> {
-        let conn = self.next_conn;
-        self.next_conn += 1;
+        let conn = self.number();
         Raw::new(&self.ice, conn, |control, data| {
             let moved = self.moves.get() && self.hand_over(conn, control, data).is_ok();
             self.moves.set(moved);
@@ -440,24 +573,9 @@ impl Rtc {
         let (stream, worker, emit) = (self.stream, self.worker.clone(), self.emit.clone());
         Flow::new(control, data, move |news| match news {
             FlowNews::Received(channel, data) => {
-                let message = door::array(&[
-                    HOT_RECEIVED.into(),
-                    stream.into(),
-                    (conn as f64).into(),
-                    channel.into(),
-                    data.clone(),
-                ]);
-                let _ = worker.post_message_with_transfer(&message, &Array::of1(&data));
+                tell_received(&worker, stream, conn, channel, &data)
             }
-            FlowNews::Credit(credit) => {
-                let message = door::array(&[
-                    HOT_CREDIT.into(),
-                    stream.into(),
-                    (conn as f64).into(),
-                    credit.into(),
-                ]);
-                let _ = worker.post_message(&message);
-            }
+            FlowNews::Credit(credit) => tell_credit(&worker, stream, conn, credit),
             FlowNews::Opened => emit(conn, RtcEvent::Opened),
             FlowNews::Gone => emit(conn, RtcEvent::Gone),
         })
@@ -694,6 +812,50 @@ impl Drop for Connection {
     }
 }
 
+fn chance() -> Chance {
+    Chance {
+        session_nonce: door::random(),
+        secret: door::random(),
+        blob_nonce: door::random(),
+    }
+}
+
+/// What the page has to do about carried connections.
+fn news_of(events: Vec<CarriageEvent>) -> Vec<RtcNews> {
+    let news = |event| match event {
+        CarriageEvent::Signal { to, blob } => RtcNews::Signal { to, blob },
+        CarriageEvent::Frame { to, frame } => RtcNews::Carry { to, frame },
+        CarriageEvent::Connected(it) => RtcNews::Connected {
+            conn: it.conn,
+            peer: it.peer,
+            binding: Binding {
+                local_nonce: it.local.session_nonce,
+                remote_nonce: it.remote.session_nonce,
+                local_fingerprint: it.local.key,
+                remote_fingerprint: it.remote.key,
+                offerer: it.offerer,
+            },
+        },
+        CarriageEvent::Received {
+            conn,
+            channel,
+            bytes,
+        } => RtcNews::Received {
+            conn,
+            channel,
+            bytes,
+        },
+        CarriageEvent::Credit { conn, credit } => RtcNews::Credit { conn, credit },
+        CarriageEvent::Disconnected { conn, .. } => RtcNews::Disconnected { conn },
+        CarriageEvent::Failed { peer } => RtcNews::Failed { peer },
+    };
+    events.into_iter().map(news).collect()
+}
+
+/// How long a connection of ours may take where the server would carry what it is for, milliseconds: TURN over TCP through a proxy takes three seconds.
+const HANDSHAKE_BEFORE_CARRYING_MS: u32 = 6000;
+/// Peers remembered for that only the server led to them; a stream connects to fewer.
+const UNREACHABLE_MAX: usize = 64;
 /// How long a connection may take to open, milliseconds: ICE's own patience is longer than a person's.
 const HANDSHAKE_MS: u32 = 12_000;
 /// How long a closing connection lives on, milliseconds: closing right after the queue drains loses the last messages.

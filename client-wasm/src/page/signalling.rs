@@ -137,6 +137,13 @@ impl Signalling {
         Err(blob)
     }
 
+    /// Has the server carry a frame. One that it cannot take any more ends the connection with it.
+    pub fn carry(&mut self, to: [u8; 32], frame: Vec<u8>) {
+        if self.joined {
+            self.send(&ClientMessage::Carry { to, frame });
+        }
+    }
+
     /// Asks for more candidates.
     pub fn more(&self) {
         if self.joined {

@@ -4,7 +4,7 @@ use super::player::{Cue, Player, PlayerNews, Segment, VideoEvent};
 use super::problems::{self, Alone, Around};
 use super::rtc::{Identity, PeerBytes, Rtc, RtcEvent, RtcNews};
 use super::signalling::{News, Signalling, SocketEvent};
-use super::{Emitter, PageEvent, tell, tell_playhead};
+use super::{Emitter, PageEvent, tell, tell_credit, tell_playhead, tell_received};
 use crate::bridge::{Info, Meta, Problem, ProblemCode, Stats, StreamNumber, ToWorker};
 use crate::door;
 use crate::inbox::Call;
@@ -207,6 +207,12 @@ impl PageStream {
             Some(News::Refused(reason)) => self.refused = Some(reason),
             None => {}
         }
+        if let Some(network) = &mut self.network
+            && !network.signalling.joined()
+        {
+            let news = network.rtc.lost_server();
+            self.handle_rtc(news);
+        }
     }
 
     fn handle_server(&mut self, message: ServerMessage) {
@@ -224,6 +230,11 @@ impl PageStream {
             }
             ServerMessage::Candidates(candidates) => self.candidates(candidates),
             ServerMessage::Relay { from, blob } => self.blob(from, &blob),
+            ServerMessage::Carries { .. } => network.rtc.allow_carrying(),
+            ServerMessage::Carried { from, frame } => {
+                let news = network.rtc.handle_frame(from, &frame);
+                self.handle_rtc(news);
+            }
             ServerMessage::Gone { to } => {
                 let news = network.rtc.gone(to);
                 self.handle_rtc(news);
@@ -344,6 +355,18 @@ impl PageStream {
                 }
                 RtcNews::Failed { peer } => {
                     tell(&self.worker, &ToWorker::ConnectFailed { stream, peer })
+                }
+                RtcNews::Carry { to, frame } => network.signalling.carry(to, frame),
+                RtcNews::Received {
+                    conn,
+                    channel,
+                    bytes,
+                } => {
+                    let data = door::buffer(&bytes);
+                    tell_received(&self.worker, stream, conn, channel.into(), &data)
+                }
+                RtcNews::Credit { conn, credit } => {
+                    tell_credit(&self.worker, stream, conn, credit as f64)
                 }
             }
         }
@@ -806,6 +829,10 @@ impl PageStream {
         {
             self.asked_paths_ms = now;
             network.rtc.find_paths();
+        }
+        if let Some(network) = &mut self.network {
+            let news = network.rtc.tick();
+            self.handle_rtc(news);
         }
         if let Some(network) = &mut self.network
             && lonely

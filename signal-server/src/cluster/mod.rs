@@ -74,6 +74,15 @@ struct Live {
     question: u64,
 }
 
+impl Live {
+    /// Takes an answer over, unless a later question was answered already.
+    fn answered(&mut self, question: u64, nodes: HashSet<NodeId>) {
+        if question > self.question {
+            *self = Self { nodes, question };
+        }
+    }
+}
+
 /// What is to go to another node.
 enum Post {
     /// To whichever node the receiver is at, but not to `not`, where it was not.
@@ -174,6 +183,11 @@ impl Cluster {
             }
             _ => self.rooms.relay(swarm, from, &to, blob),
         }
+    }
+
+    /// Only between clients of this node: films do not go through Redis.
+    pub fn carry(&self, swarm: &SwarmId, from: PeerId, to: PeerId, frame: Vec<u8>) -> Delivery {
+        self.rooms.carry(swarm, from, &to, frame)
     }
 
     pub fn report(&self, swarm: &SwarmId, peer: &PeerId, report: Report) {
@@ -425,9 +439,7 @@ impl Up {
     /// Takes an answer over, unless a later question was answered already.
     fn answered(&self, question: u64, nodes: HashSet<NodeId>) {
         let mut live = self.live.write().expect("nobody panics while holding it");
-        if question > live.question {
-            *live = Live { nodes, question };
-        }
+        live.answered(question, nodes);
     }
 
     /// Whether a node has a lease, asked anew if it seems not.
@@ -522,3 +534,20 @@ const ROUTES_MAX: usize = 32_768;
 /// Blobs on their way to other nodes, at most 4 KiB each.
 const POSTS_MAX: usize = 4096;
 const ASK_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_overtaken_takes_no_new_node_for_a_dead_one() {
+        let (old, new): (NodeId, NodeId) = ([1; 16], [2; 16]);
+        let mut live = Live::default();
+        // Asked second, after a node came; answered first.
+        live.answered(2, HashSet::from([old, new]));
+        live.answered(1, HashSet::from([old]));
+        assert_eq!(live.nodes, HashSet::from([old, new]));
+        live.answered(3, HashSet::from([new]));
+        assert_eq!(live.nodes, HashSet::from([new]));
+    }
+}

@@ -1,0 +1,10 @@
+// A bittorrent-tracker that speaks WebSocket only, on a port of this machine.
+import { Server } from 'bittorrent-tracker';
+
+const server = new Server({ udp: false, http: false, ws: true, stats: false });
+server.on('error', (error) => {
+  console.error(error);
+  process.exit(1);
+});
+server.on('warning', () => {});
+server.listen(Number(process.argv[2]), '127.0.0.1');

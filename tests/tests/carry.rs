@@ -1,0 +1,318 @@
+//! The last resort: what the server carries for peers who cannot connect, for whom, how much of it, and what hostile ones get.
+
+use std::time::{Duration, Instant};
+
+use baton_signal_protocol::blob::{self, Route, Signal};
+use baton_signal_protocol::carriage::{Chance, Us};
+use baton_signal_protocol::*;
+use baton_signal_server::{Config, Running};
+use baton_tests::http::get;
+use baton_tests::signalling::{Client, Identity, server};
+
+fn carrying(change: impl FnOnce(&mut Config)) -> impl Future<Output = Running> {
+    server(|config| {
+        config.relay.relay = true;
+        change(config);
+    })
+}
+
+/// Joins and hears that the server carries.
+async fn join(server: &Running, identity: &Identity) -> Client {
+    let mut client = Client::join(server.address(), identity).await.0;
+    let carries = client.hear().await;
+    assert!(
+        matches!(carries, ServerMessage::Carries { .. }),
+        "{carries:?}"
+    );
+    client
+}
+
+async fn carry(client: &mut Client, to: PeerId, frame: &[u8]) {
+    let frame = frame.to_vec();
+    client.say(&ClientMessage::Carry { to, frame }).await;
+}
+
+/// Relays a word and hears it: the server goes on as ever.
+async fn talk(from: (&mut Client, &Identity), to: (&mut Client, &Identity)) {
+    from.0.relay(to.1.peer_id(), b"word").await;
+    let word = ServerMessage::Relay {
+        from: from.1.peer_id(),
+        blob: b"word".to_vec(),
+    };
+    assert_eq!(to.0.hear().await, word);
+}
+
+#[tokio::test]
+async fn a_frame_reaches_the_peer_that_it_is_for_and_nobody_else() {
+    let server = carrying(|_| ()).await;
+    let [a, b, c] = [1, 2, 3].map(|peer| Identity::new(1, peer));
+    let mut alice = join(&server, &a).await;
+    let mut bob = join(&server, &b).await;
+    let mut carol = join(&server, &c).await;
+    carry(&mut alice, b.peer_id(), &[5; FRAME_MAX]).await;
+    let carried = ServerMessage::Carried {
+        from: a.peer_id(),
+        frame: vec![5; FRAME_MAX],
+    };
+    assert_eq!(bob.hear().await, carried);
+    talk((&mut bob, &b), (&mut carol, &c)).await;
+    let metrics = get(server.address(), "/metrics").await;
+    let bytes = format!("\nbaton_carried_bytes_total {FRAME_MAX}\n");
+    let text = String::from_utf8_lossy(&metrics.body);
+    assert!(text.contains(&bytes), "{text}");
+}
+
+#[tokio::test]
+async fn a_frame_never_leaves_its_swarm() {
+    let server = carrying(|_| ()).await;
+    let (a, stranger) = (Identity::new(1, 1), Identity::new(2, 2));
+    let mut alice = join(&server, &a).await;
+    let mut other = join(&server, &stranger).await;
+    let to = stranger.peer_id();
+    carry(&mut alice, to, b"frame").await;
+    assert_eq!(alice.hear().await, ServerMessage::Gone { to });
+    other.more().await;
+}
+
+#[tokio::test]
+async fn nothing_is_carried_unless_the_operator_allows_it() {
+    let server = server(|_| ()).await;
+    let (a, b) = (Identity::new(1, 1), Identity::new(1, 2));
+    let mut alice = Client::join(server.address(), &a).await.0;
+    let mut bob = Client::join(server.address(), &b).await.0;
+    // Nobody has heard that it carries: the next that comes is a word.
+    talk((&mut alice, &a), (&mut bob, &b)).await;
+    carry(&mut alice, b.peer_id(), b"frame").await;
+    assert_eq!(alice.refusal().await.0, Refusal::Malformed);
+    bob.more().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_long_or_comes_before_join_is_refused() {
+    let server = carrying(|_| ()).await;
+    let a = Identity::new(1, 1);
+    let mut alice = join(&server, &a).await;
+    carry(&mut alice, a.peer_id(), &[0; FRAME_MAX + 1]).await;
+    assert_eq!(alice.refusal().await.0, Refusal::TooLarge);
+    let mut nobody = Client::connect(server.address()).await;
+    carry(&mut nobody, a.peer_id(), b"frame").await;
+    assert_eq!(nobody.refusal().await.0, Refusal::Order);
+}
+
+#[tokio::test]
+async fn a_client_that_floods_is_slowed_to_its_rate_and_disturbs_nobody() {
+    const RATE: u32 = 256 * 1024;
+    let server = carrying(|config| config.relay.relay_client_rate = RATE).await;
+    let [a, b, c] = [1, 2, 3].map(|peer| Identity::new(1, peer));
+    let mut alice = join(&server, &a).await;
+    let mut bob = join(&server, &b).await;
+    let mut carol = join(&server, &c).await;
+    let began = Instant::now();
+    let frames = 2 * RATE as usize / FRAME_MAX + 2;
+    let flood = async {
+        for _ in 0..frames {
+            carry(&mut alice, b.peer_id(), &[0; FRAME_MAX]).await;
+        }
+    };
+    let read = async {
+        for _ in 0..frames {
+            let message = bob.hear().await;
+            assert!(matches!(message, ServerMessage::Carried { .. }));
+        }
+    };
+    // Whoever does not flood is not slowed.
+    let others = async { carol.more().await };
+    tokio::join!(flood, read, others);
+    // One second's worth is free; the rest waits for the time that it takes.
+    assert!(began.elapsed() >= Duration::from_millis(900));
+    alice.more().await;
+}
+
+#[tokio::test]
+async fn all_together_keep_to_the_rate_of_all() {
+    const RATE: u32 = 256 * 1024;
+    let server = carrying(|config| config.relay.relay_rate = RATE).await;
+    let [a, b] = [1, 2].map(|peer| Identity::new(1, peer));
+    let mut alice = join(&server, &a).await;
+    let mut bob = join(&server, &b).await;
+    let began = Instant::now();
+    let frames = RATE as usize / FRAME_MAX + 1;
+    for _ in 0..frames {
+        carry(&mut alice, b.peer_id(), &[0; FRAME_MAX]).await;
+        carry(&mut bob, a.peer_id(), &[0; FRAME_MAX]).await;
+        for client in [&mut alice, &mut bob] {
+            let message = client.hear().await;
+            assert!(matches!(message, ServerMessage::Carried { .. }));
+        }
+    }
+    assert!(began.elapsed() >= Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_costs_its_sender_frames_and_nobody_else_anything() {
+    let server = carrying(|config| {
+        config.relay.relay_client_rate = u32::MAX;
+        config.relay.relay_rate = u32::MAX;
+    })
+    .await;
+    let [a, b, c] = [1, 2, 3].map(|peer| Identity::new(1, peer));
+    let mut alice = join(&server, &a).await;
+    let deaf = join(&server, &b).await;
+    let mut carol = join(&server, &c).await;
+    let to = b.peer_id();
+    // Until the kernel's buffers are full, and then the server's, which is a few frames.
+    let heard = tokio::spawn(async move {
+        loop {
+            for _ in 0..64 {
+                carry(&mut alice, to, &[0; FRAME_MAX]).await;
+            }
+            alice.say(&ClientMessage::More).await;
+            loop {
+                match alice.hear().await {
+                    ServerMessage::Candidates(_) => break,
+                    message => {
+                        assert_eq!(message, ServerMessage::Gone { to });
+                        return alice;
+                    }
+                }
+            }
+        }
+    });
+    let mut alice = heard.await.expect("Gone");
+    carol.relay(a.peer_id(), b"word").await;
+    let word = ServerMessage::Relay {
+        from: c.peer_id(),
+        blob: b"word".to_vec(),
+    };
+    while alice.hear().await != word {}
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn beyond_its_bytes_a_connection_is_carried_no_further() {
+    let server = carrying(|config| config.relay.relay_client_bytes = 2_000).await;
+    let [a, b] = [1, 2].map(|peer| Identity::new(1, peer));
+    let mut alice = join(&server, &a).await;
+    let mut bob = join(&server, &b).await;
+    let to = b.peer_id();
+    carry(&mut alice, to, &[1; 1500]).await;
+    assert!(matches!(bob.hear().await, ServerMessage::Carried { .. }));
+    carry(&mut alice, to, &[1; 1500]).await;
+    assert_eq!(alice.hear().await, ServerMessage::Gone { to });
+    talk((&mut alice, &a), (&mut bob, &b)).await;
+}
+
+/// A peer that has its connections carried, on a real socket.
+struct Carrier {
+    client: Client,
+    identity: Identity,
+    carriage: Carriage,
+    next: u8,
+    received: Vec<Vec<u8>>,
+    open: Option<u64>,
+}
+
+impl Carrier {
+    async fn join(server: &Running, peer: u8) -> Self {
+        let identity = Identity::new(1, peer);
+        let mut carriage = Carriage::new(Us {
+            swarm: identity.swarm_id(),
+            signalling_key: [9; 32],
+            peer_seed: [peer; 32],
+            peer: identity.peer_id(),
+        });
+        carriage.allow();
+        Self {
+            client: join(server, &identity).await,
+            identity,
+            carriage,
+            next: 0,
+            received: Vec::new(),
+            open: None,
+        }
+    }
+
+    fn chance(&mut self) -> Chance {
+        self.next += 1;
+        let n = self.identity.peer_id()[0] ^ self.next;
+        Chance {
+            session_nonce: [n; 16],
+            secret: [n; 32],
+            blob_nonce: [n; 24],
+        }
+    }
+
+    async fn act(&mut self, events: Vec<CarriageEvent>) {
+        for event in events {
+            match event {
+                CarriageEvent::Signal { to, blob } => self.client.relay(to, &blob).await,
+                CarriageEvent::Frame { to, frame } => carry(&mut self.client, to, &frame).await,
+                CarriageEvent::Connected(it) => self.open = Some(it.conn),
+                CarriageEvent::Received { bytes, .. } => self.received.push(bytes),
+                CarriageEvent::Credit { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn turn(&mut self) {
+        let message = self.client.hear().await;
+        self.handle(message).await;
+    }
+
+    async fn handle(&mut self, message: ServerMessage) {
+        let events = match message {
+            ServerMessage::Relay { from, blob } => self.signal(from, &blob),
+            ServerMessage::Carried { from, frame } => self.carriage.handle_frame(from, &frame),
+            other => panic!("{other:?}"),
+        };
+        self.act(events).await;
+    }
+
+    fn signal(&mut self, from: PeerId, bytes: &[u8]) -> Vec<CarriageEvent> {
+        let route = Route {
+            swarm: self.identity.swarm_id(),
+            from,
+            to: self.identity.peer_id(),
+        };
+        let session = self.carriage.offer_nonce(&from);
+        let signal = blob::open(&route, &[9; 32], session.as_ref(), bytes);
+        match signal.expect("sealed by the other") {
+            Signal::CarryOffer(offer) => {
+                assert!(self.carriage.would_take(from, &offer));
+                let chance = self.chance();
+                self.carriage.offered(from, offer, 1, &chance)
+            }
+            Signal::CarryAnswer { terms, .. } => self.carriage.answered(from, terms),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_peers_have_megabytes_carried_both_ways() {
+    let server = carrying(|_| ()).await;
+    let mut alice = Carrier::join(&server, 1).await;
+    let mut bob = Carrier::join(&server, 2).await;
+    let chance = alice.chance();
+    let asked = alice.carriage.ask(bob.identity.peer_id(), 1, &chance, 0);
+    alice.act(asked).await;
+    bob.turn().await;
+    alice.turn().await;
+    assert_eq!((alice.open, bob.open), (Some(1), Some(1)));
+    let messages: Vec<Vec<u8>> = (0..20).map(|n| vec![n; 49_000]).collect();
+    for message in &messages {
+        for side in [&mut alice, &mut bob] {
+            let events = side.carriage.send(1, 1, message.clone());
+            side.act(events).await;
+        }
+    }
+    while alice.received.len() < messages.len() || bob.received.len() < messages.len() {
+        tokio::select! {
+            message = alice.client.hear() => alice.handle(message).await,
+            message = bob.client.hear() => bob.handle(message).await,
+        }
+    }
+    assert_eq!(alice.received, messages);
+    assert_eq!(bob.received, messages);
+}

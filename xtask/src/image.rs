@@ -1,0 +1,313 @@
+//! `cargo xtask image`: builds the Dockerfile with docker or buildah, whichever is there, starts what came out and asks it how it is.
+
+use crate::run;
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// `--build-image`, `--node-image` and `--run-image` name other base images than the Dockerfile's, where only local ones exist; `--built` checks
+/// the image that is there.
+pub fn image(arguments: &[String]) -> Result<()> {
+    let wanted = Wanted::read(arguments)?;
+    let engine = Engine::find()?;
+    if !wanted.built {
+        run::stage("image", || engine.build(&wanted).map(|()| true))?;
+    }
+    let megabytes = size(engine, &wanted)? as f64 / 1e6;
+    println!("{NAME}: {megabytes:.1} MB compressed without its base image");
+    run::stage("healthz", || check(engine).map(|()| true))?;
+    if megabytes > SIZE_MAX_MB {
+        bail!("more than {SIZE_MAX_MB} MB");
+    }
+    Ok(())
+}
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Wanted {
+    built: bool,
+    /// `BUILD_IMAGE=…` and so on.
+    bases: Vec<String>,
+    run_image: Option<String>,
+}
+
+impl Wanted {
+    fn read(arguments: &[String]) -> Result<Wanted> {
+        let mut wanted = Wanted::default();
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let name = match word.as_str() {
+                "--built" => {
+                    wanted.built = true;
+                    continue;
+                }
+                "--build-image" => "BUILD_IMAGE",
+                "--node-image" => "NODE_IMAGE",
+                "--run-image" => "RUN_IMAGE",
+                other => bail!("`cargo xtask image` does not know {other}"),
+            };
+            let image = words.next().with_context(|| format!("{word} IMAGE"))?;
+            wanted.bases.push(format!("{name}={image}"));
+            if name == "RUN_IMAGE" {
+                wanted.run_image = Some(image.clone());
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// What builds and runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Docker,
+    Buildah,
+}
+
+impl Engine {
+    fn find() -> Result<Engine> {
+        let quiet = |command: &mut Command| {
+            let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        // The client alone is no use.
+        if quiet(run::command("docker").arg("info")) {
+            return Ok(Engine::Docker);
+        }
+        if quiet(run::command("buildah").arg("--version")) {
+            return Ok(Engine::Buildah);
+        }
+        bail!("neither docker nor buildah is here (Debian: apt-get install buildah)")
+    }
+
+    /// buildah works without a kernel that lets it mount or make namespaces.
+    fn command(self) -> Command {
+        match self {
+            Engine::Docker => run::command("docker"),
+            Engine::Buildah => {
+                let mut buildah = run::command("buildah");
+                buildah
+                    .env("BUILDAH_ISOLATION", "chroot")
+                    .env("STORAGE_DRIVER", "vfs");
+                buildah
+            }
+        }
+    }
+
+    fn build(self, wanted: &Wanted) -> Result<()> {
+        let mut build = self.command();
+        build.args(["build", "--network", "host", "--tag", NAME]);
+        if self == Engine::Buildah {
+            // It would ask a registry for a newer one even of a local image.
+            build.arg("--pull=false");
+        }
+        for base in &wanted.bases {
+            build.args(["--build-arg", base]);
+        }
+        run::run(build.arg("."))
+    }
+
+    /// Writes the image with all its layers to a file.
+    fn save(self, file: &Path) -> Result<()> {
+        let mut save = self.command();
+        match self {
+            Engine::Docker => save.args(["save", "--output"]).arg(file).arg(NAME),
+            Engine::Buildah => save
+                .args(["push", "--quiet", NAME])
+                .arg(format!("docker-archive:{}:{NAME}:latest", file.display())),
+        };
+        run::run(&mut save)
+    }
+
+    /// How many layers an image has.
+    fn layers(self, image: &str) -> Result<usize> {
+        let mut inspect = self.command();
+        let (command, place) = match self {
+            Engine::Docker => (["image", "inspect", image], "/0/RootFS/Layers"),
+            Engine::Buildah => (["inspect", "--type=image", image], "/OCIv1/rootfs/diff_ids"),
+        };
+        let text = run::output(inspect.args(command))?;
+        let value: Value = serde_json::from_str(&text)?;
+        let layers = value.pointer(place).and_then(Value::as_array);
+        Ok(layers.context("an image has layers")?.len())
+    }
+}
+
+/// Bytes of what stands over the base image, compressed as registries have it.
+fn size(engine: Engine, wanted: &Wanted) -> Result<u64> {
+    let base = match &wanted.run_image {
+        Some(image) => image.clone(),
+        None => run_image_of_the_dockerfile()?,
+    };
+    let below = engine.layers(&base)?;
+    let archive = Scratch(std::env::temp_dir().join(format!("{NAME}-{}.tar", std::process::id())));
+    engine.save(&archive.0)?;
+    let manifest = run::output(
+        run::command("tar")
+            .arg("-xOf")
+            .arg(&archive.0)
+            .arg("manifest.json"),
+    )?;
+    let manifest: Value = serde_json::from_str(&manifest)?;
+    let layers = manifest.pointer("/0/Layers").and_then(Value::as_array);
+    let own = layers.context("an archive has layers")?.iter().skip(below);
+    own.filter_map(Value::as_str)
+        .map(|layer| compressed(&archive.0, layer))
+        .sum()
+}
+
+fn run_image_of_the_dockerfile() -> Result<String> {
+    let text = std::fs::read_to_string(run::root().join("Dockerfile"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("ARG RUN_IMAGE="));
+    Ok(line.context("Dockerfile has ARG RUN_IMAGE=")?.to_owned())
+}
+
+/// Bytes of one layer of an archive as gzip makes them.
+fn compressed(archive: &Path, layer: &str) -> Result<u64> {
+    let mut tar = run::command("tar")
+        .arg("-xOf")
+        .arg(archive)
+        .arg(layer)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let plain = tar.stdout.take().context("it is piped")?;
+    let mut gzip = run::command("gzip")
+        .arg("-c")
+        .stdin(plain)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut out = gzip.stdout.take().context("it is piped")?;
+    let bytes = std::io::copy(&mut out, &mut std::io::sink())?;
+    let fine = tar.wait()?.success() & gzip.wait()?.success();
+    if !fine {
+        bail!("{layer} cannot be read");
+    }
+    Ok(bytes)
+}
+
+/// Starts the server and the command line in the image as compose does, as far as the engine can.
+fn check(engine: Engine) -> Result<()> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let listen = format!("BATON_LISTEN=127.0.0.1:{port}");
+    let mut container = Container::start(engine, &listen)?;
+    let until = Instant::now() + START_PATIENCE;
+    while !is_well(port) {
+        if let Some(status) = container.child.try_wait()? {
+            bail!("the server in the image ended: {status}");
+        }
+        if Instant::now() > until {
+            bail!("the server in the image does not answer at /healthz");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // What the image's own health check does, and the keeper that compose runs of the same image.
+    for words in [["baton-server", "--check-health"], ["baton", "--version"]] {
+        run::run(&mut container.inside(&listen, &words))?;
+    }
+    Ok(())
+}
+
+fn is_well(port: u16) -> bool {
+    let ask = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let host = format!("127.0.0.1:{port}");
+        write!(
+            stream,
+            "GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))
+    };
+    ask().unwrap_or(false)
+}
+
+/// A container that runs the server, removed on drop.
+struct Container {
+    engine: Engine,
+    name: String,
+    child: Child,
+}
+
+impl Container {
+    fn start(engine: Engine, listen: &str) -> Result<Container> {
+        let name = format!("{NAME}-check-{}", std::process::id());
+        let mut command = engine.command();
+        match engine {
+            Engine::Docker => {
+                command
+                    .args(["run", "--rm", "--network", "host", "--name", &name])
+                    .args(["--read-only", "--cap-drop", "ALL", "--env", listen, NAME]);
+            }
+            Engine::Buildah => {
+                let mut from = engine.command();
+                from.args(["from", "--pull=false", "--name", &name, NAME]);
+                run::run(from.stdout(Stdio::null()))?;
+                command
+                    .args(["run", "--network", "host", "--env", listen])
+                    .args([&name, "--", "baton-server"]);
+            }
+        }
+        let child = command.stdout(Stdio::null()).spawn()?;
+        Ok(Container {
+            engine,
+            name,
+            child,
+        })
+    }
+
+    /// A command beside the server.
+    fn inside(&self, listen: &str, words: &[&str]) -> Command {
+        let mut command = self.engine.command();
+        match self.engine {
+            Engine::Docker => command.args(["exec", "--env", listen, &self.name]),
+            Engine::Buildah => command
+                .args(["run", "--network", "host", "--env", listen])
+                .args([&self.name, "--"]),
+        };
+        command.args(words);
+        command
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let word = match self.engine {
+            Engine::Docker => ["rm", "--force"].as_slice(),
+            Engine::Buildah => {
+                // The program inside ends with the one that runs it.
+                let pid = self.child.id().to_string();
+                let _ = run::command("kill").args(["-TERM", &pid]).status();
+                let _ = self.child.wait();
+                &["rm"]
+            }
+        };
+        let mut remove = self.engine.command();
+        let _ = remove
+            .args(word)
+            .arg(&self.name)
+            .stdout(Stdio::null())
+            .status();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Removed on drop.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+const NAME: &str = "baton";
+const SIZE_MAX_MB: f64 = 60.0;
+const START_PATIENCE: Duration = Duration::from_secs(60);
