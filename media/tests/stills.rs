@@ -75,7 +75,7 @@ fn check(path: &Path, targets: &[f64]) -> u64 {
         assert!((at_us as f64 / 1e6 - should).abs() < 0.0015, "{name:?} at {target}: {at_us} µs, not {should} s");
         let from = format!("{:.6}", (key.pts - 0.0005).max(0.0));
         let file = path.to_string_lossy();
-        let right = decoded(&["-ss", &from, "-i", &file], None);
+        let right = decoded(&["-seek_timestamp", "1", "-ss", &from, "-i", &file], None);
         let ours = decoded(&["-i", "pipe:0"], Some(&bytes));
         let off = right.iter().zip(&ours).map(|(a, b)| u32::from(a.abs_diff(*b))).max().expect("pixels");
         assert!(off <= 2, "{name:?} at {target}: another picture, {off} of 255 off");

@@ -57,7 +57,7 @@ for (const [by, init] of [
 
 /** Browsers that send no UDP at all, as behind a firewall that lets only the web through. */
 const WITHOUT_UDP: Record<string, Launch> = {
-  chromium: { args: ['--force-webrtc-ip-handling-policy=disable_non_proxied_udp'] },
+  chromium: { args: ['--webrtc-ip-handling-policy=disable_non_proxied_udp'] },
   // Only relays, of which this server has none.
   firefox: { prefs: { 'media.peerconnection.ice.relay_only': true } },
 };

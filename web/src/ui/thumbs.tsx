@@ -1,5 +1,5 @@
 /** The picture over the seek bar: what the film shows there, as far as that is here. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { View } from '../api';
 import { baton } from '../session';
 import { Looker, lookInto, type Look, type Seen } from '../still';
@@ -18,7 +18,8 @@ export function Peek({ at_s, left, look }: { at_s: number | null; left: number; 
   looker.current ??= new Looker(look, tell);
   useEffect(() => looker.current!.at(at_s), [at_s]);
   useEffect(() => () => looker.current!.at(null), []);
-  useEffect(() => {
+  // With the very drawing that says its time: never one picture under another's.
+  useLayoutEffect(() => {
     if (!seen || !place.current) return;
     place.current.textContent = '';
     place.current.append(seen.picture);
