@@ -2,7 +2,7 @@
 // What runs in a television is written in words of 2019: no `?.`, no `??`.
 import type { Page } from '@playwright/test';
 import { execFileSync } from 'node:child_process';
-import { BUNNY, film, ownFile, secondOf, tracked, WORDS } from '../lib/media.ts';
+import { BUNNY, film, ownFile, tracked, WORDS } from '../lib/media.ts';
 import type { Tv, Version } from '../lib/old_engine.ts';
 import { shown } from '../lib/player.ts';
 import { readQr } from '../lib/qr.ts';
@@ -353,60 +353,6 @@ test('a phone that only commands takes the film back and goes on where the TV wa
   await shown(phone.page, { from: 14 });
   expect(phone.page.url()).toBe(link);
   await expect(tv.page.getByTestId('tv-code')).toBeVisible();
-});
-
-test('whoever seeks the TV sees on the phone what the TV has seen, though the phone has nothing of the film', async ({ newPeer }) => {
-  const publisher = await newPeer();
-  const link = await publisher.share(await film('colours.mp4'));
-  const { tv, phone } = await pairedByScan(newPeer);
-  await send(phone, link);
-  await shown(tv.page, { from: 0.1 });
-  await phone.page.getByTestId('remote-play').click();
-  await phase(phone, 'paused');
-  const drag = (seconds: number): Promise<void> =>
-    phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement, seconds) => {
-      slider.value = String(seconds * 1000);
-      slider.dispatchEvent(new Event('input', { bubbles: true }));
-    }, seconds);
-  const letGo = (): Promise<void> => phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => void slider.dispatchEvent(new Event('change', { bubbles: true })));
-  await drag(22);
-  await expect(phone.page.getByTestId('remote-time')).toHaveText('0:22');
-  await letGo();
-  await shown(tv.page, { from: 22 });
-  // Of both places there is a picture now, each with the colour of its second.
-  for (const [place, from, to] of [[4.5, 0, 4.5], [24.5, 22, 24.5]] as const) {
-    const thumb = phone.page.getByTestId('thumb');
-    await expect(async () => {
-      await drag(place + Math.random() / 10);
-      await expect(thumb.locator('img')).toBeVisible({ timeout: 2000 });
-      expect(Number(await thumb.getAttribute('data-at'))).toBeGreaterThanOrEqual(from);
-      expect(Number(await thumb.getAttribute('data-at'))).toBeLessThanOrEqual(to + 0.1);
-    }).toPass({ timeout: 60_000 });
-    const at_s = Number(await thumb.getAttribute('data-at'));
-    const seen = await thumb.locator('img').evaluate((picture: HTMLImageElement) => {
-      const canvas = document.createElement('canvas');
-      [canvas.width, canvas.height] = [1, 1];
-      const context = canvas.getContext('2d')!;
-      context.drawImage(picture, 0, 0, picture.naturalWidth, picture.naturalHeight / 2, 0, 0, 1, 1);
-      return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3) as [number, number, number];
-    });
-    expect(Math.abs(secondOf(seen) - Math.floor(at_s))).toBeLessThanOrEqual(1);
-    await letGo();
-  }
-  // Half of it has never been seen there, and the phone has none of it: the time alone. One question is answered after the other.
-  await phone.page.evaluate(() => {
-    const seen: string[] = ((window as unknown as { seen: string[] }).seen = []);
-    new MutationObserver(() => {
-      const thumb = document.querySelector<HTMLElement>('[data-testid=thumb]');
-      if (thumb) seen.push(thumb.dataset.at!);
-    }).observe(document.body, { childList: true, subtree: true, attributes: true });
-  });
-  await drag(17);
-  await expect(phone.page.getByTestId('remote-time')).toHaveText('0:17');
-  await drag(24.5);
-  await expect(phone.page.getByTestId('thumb').locator('img')).toBeVisible();
-  const ats = await phone.page.evaluate(() => (window as unknown as { seen: string[] }).seen.map(Number));
-  expect(ats.filter((at_s) => at_s > 10 && at_s < 20)).toEqual([]);
 });
 
 test('a phone’s camera reads the code off the TV', async ({ newPeer, browserName }) => {

@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 import { tvMessages } from '../messages-tv';
 import { load, openPhone, say as sayTo, type PhoneDoor, type Way } from './door';
 import { forgetTv, keepOwnName, ownName, rememberTv, type KnownTv } from './memory';
-import { shortened, whole, type Command, type Output, type Picture, type RemoteTrack, type Report, type State } from './words';
+import { shortened, whole, type Command, type Output, type RemoteTrack, type Report, type State } from './words';
 
 /** What a page brings along to be played on the television. */
 export interface Wanted {
@@ -24,8 +24,6 @@ export const failure = signal('');
 /** The module did not come. */
 export const broken = signal(false);
 export const wanted = signal<Wanted | null>(null);
-/** Where the thumb is being dragged to, milliseconds. */
-export const aim = signal<number | null>(null);
 /** Where the film is over there: told, and reckoned from then on. */
 export const position = signal(0);
 
@@ -71,7 +69,7 @@ export function say(command: Command): void {
 /** The thumb is being moved: where it is counts, until it is let go. */
 export function drag(ms: number): void {
   dragging = performance.now();
-  position.value = aim.value = ms;
+  position.value = ms;
 }
 
 export function seek(ms: number): void {
@@ -79,27 +77,8 @@ export function seek(ms: number): void {
   const atMs = Math.round(Math.max(0, Math.min(most, ms)));
   dragging = 0;
   position.value = atMs;
-  aim.value = null;
   say({ seek: { atMs } });
 }
-
-/** What the television can show of a place; `null`: nothing, or it does not answer. */
-export function peek(ms: number): Promise<Picture | null> {
-  return new Promise((done) => {
-    const give = (picture: Picture | null): void => {
-      clearTimeout(late);
-      pictured = () => undefined;
-      done(picture);
-    };
-    const late = window.setTimeout(give, PEEK_MS, null);
-    pictured = (picture) => give(picture.jpeg.length > 0 ? picture : null);
-    say({ peek: { atMs: Math.round(ms) } });
-  });
-}
-
-let pictured: (picture: Picture) => void = () => undefined;
-/** A television of old that knows no such word never answers. */
-const PEEK_MS = 1000;
 
 export function playNow(): void {
   const what = wanted.value;
@@ -173,7 +152,6 @@ function end(): void {
   door = null;
   clearInterval(clock);
   state.value = null;
-  aim.value = null;
   tracks.value = [];
   linked.value = false;
   busy.value = false;
@@ -218,7 +196,6 @@ function reported(report: Report): void {
     reckon();
     settle();
   } else if ('film' in report) tracks.value = report.film.tracks;
-  else if ('picture' in report) pictured(report.picture);
   else if (tv.value) {
     tv.value = { ...tv.value, name: report.name.name };
     rememberTv(tv.value);

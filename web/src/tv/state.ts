@@ -1,15 +1,14 @@
 /** What the television's page is doing, as signals, and what telephones ask of it. */
 import { computed, effect, signal } from '@preact/signals';
-import { answer, load, openTv, report, type TvDoor } from '../remote/door';
+import { load, openTv, report, type TvDoor } from '../remote/door';
 import { savedTv, saveTv } from '../remote/memory';
 import { shortened, whole, type Command, type NoCode, type Output, type Phase, type PhoneSeen, type State } from '../remote/words';
 import { tvMessages } from '../messages-tv';
 import { FINAL } from '../messages';
 import { baton, openLink } from '../session';
 import { duration, hasPicture, muted, paused, play, seekTo, setMuted, time, video, volume, waiting } from '../ui/playback';
-import { film, link, meta, problem, readFilm, viewStats } from '../ui/state';
+import { film, link, meta, problem, readFilm } from '../ui/state';
 import { trackName } from '../ui/tracks';
-import { beginSnaps, forgetSnaps, snapAt } from './snaps';
 
 export type Screen = 'home' | 'link' | 'settings' | 'film';
 
@@ -43,11 +42,6 @@ export async function listen(): Promise<void> {
     if (link.value !== '') code.value = null;
   });
   effect(tellState);
-  const which = computed(() => `${viewStats.value ? viewStats.value.file : ''} ${link.value}`);
-  effect(() => {
-    if (which.value !== '') forgetSnaps();
-  });
-  beginSnaps();
   effect(tellFilm);
   video.addEventListener('ended', () => queue.value.length > 0 && next());
 }
@@ -118,7 +112,6 @@ function obey(command: Command, phone: string): void {
   else if (command === 'stop') stop();
   else if (command === 'look') say();
   else if (typeof command === 'string') return;
-  else if ('peek' in command) show(command.peek.atMs, phone);
   else if ('open' in command) {
     const by = phones.value.find((it) => it.id === phone);
     open(whole(command.open.link), command.open.atMs);
@@ -135,18 +128,6 @@ function obey(command: Command, phone: string): void {
   } else if ('sound' in command) choose('audio', command.sound.id);
   else if ('subtitles' in command) choose('subtitles', command.subtitles.id);
 }
-
-/** A small picture for a telephone that seeks; whoever asks too often is not heard. */
-function show(atMs: number, phone: string): void {
-  const now = performance.now();
-  if (!door || now - shownAt < SHOW_MS) return;
-  shownAt = now;
-  answer(door, phone, { picture: snapAt(atMs) ?? { atMs, jpeg: new Uint8Array(0) } });
-}
-
-let shownAt = 0;
-/** Pictures for telephones, at most ten a second of 4 KB. */
-const SHOW_MS = 100;
 
 const phase = computed<Phase>(() => {
   if (link.value === '') return 'idle';
