@@ -75,8 +75,16 @@ export function drawnSmall(video: HTMLVideoElement, width: number): HTMLCanvasEl
 }
 
 let easel: HTMLVideoElement | null = null;
+let last: Promise<unknown> = Promise.resolve();
 
-async function drawn(still: Still): Promise<HTMLCanvasElement | null> {
+/** There is one easel: whoever comes next waits. */
+function drawn(still: Still): Promise<HTMLCanvasElement | null> {
+  const picture = last.then(() => paint(still));
+  last = picture;
+  return picture;
+}
+
+async function paint(still: Still): Promise<HTMLCanvasElement | null> {
   const video = (easel ??= newEasel());
   const source = newSource();
   const url = URL.createObjectURL(source);
@@ -92,7 +100,7 @@ async function drawn(still: Still): Promise<HTMLCanvasElement | null> {
       // Decoders that wait for pictures in between give what they have.
       if (source.readyState === 'open') source.endOfStream();
       await seen;
-      return drawnSmall(video, WIDTH);
+      return onceThere(video);
     });
     video.src = url;
     return await Promise.race([shown, failed, tooLate()]);
@@ -103,6 +111,16 @@ async function drawn(still: Still): Promise<HTMLCanvasElement | null> {
     video.load();
     URL.revokeObjectURL(url);
   }
+}
+
+/** Chromium may say that it has a picture a moment before it can be copied: what is copied then is clear. */
+async function onceThere(video: HTMLVideoElement): Promise<HTMLCanvasElement | null> {
+  for (let tries = 0; tries < TRIES_MAX; tries += 1) {
+    const canvas = drawnSmall(video, WIDTH);
+    if (canvas && canvas.getContext('2d')!.getImageData(0, 0, 1, 1).data[3]! > 0) return canvas;
+    await new Promise(requestAnimationFrame);
+  }
+  return null;
 }
 
 function newEasel(): HTMLVideoElement {
@@ -124,6 +142,8 @@ const once = (target: EventTarget, name: string): Promise<unknown> => new Promis
 /** A decoder that gives nothing must not stop all others. */
 const tooLate = (): Promise<null> => new Promise((done) => setTimeout(done, DECODE_MS, null));
 const DECODE_MS = 2000;
+/** A second and more. */
+const TRIES_MAX = 90;
 
 /** Drawn twice as fine as it is shown. */
 const WIDTH = 320;
