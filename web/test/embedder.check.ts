@@ -29,7 +29,7 @@ share.stop();
 {
 const share = client.share(files, { keep: true });
 // once share.stats().bytes_stored > 0:
-remember(share.key);                         // whoever has it can publish under this link
+remember(share.key);                         // whoever has it can publish under this link; share.folder is what was written
 const again = client.share(files, { resume: key });
 again.stop();
 }
