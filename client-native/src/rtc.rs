@@ -336,10 +336,11 @@ impl Rtc {
         }
         if let Some(&conn) = self.by_peer.get(&from)
             && let Some(connection) = self.connections.get(&conn)
+            && !connection.connected
+            && connection.offerer
+            && self.identity.peer < from
         {
-            if !connection.connected && connection.offerer && self.identity.peer < from {
-                return news;
-            }
+            return news;
         }
         news.extend(self.make_way(from));
         news.extend(news_of(self.carriage.give_way(&from.0)));
