@@ -65,7 +65,6 @@ test('over the seek bar is the key frame before the place that is pointed at', a
   const { page } = viewer;
   await awake(page);
   await viewer.until('view', (stats) => stats.complete);
-  const before = (await viewer.stats('view'))!.verified_blocks;
   for (const at_s of [25.5, 7.2, 16.5, 21.5, 9.5]) {
     await pointAt(page, at_s);
     // A key frame every two seconds, and another colour each second, which a codec cuts off near either end of the film.
@@ -73,7 +72,6 @@ test('over the seek bar is the key frame before the place that is pointed at', a
     await expect.poll(async () => (await drawn(page))?.at_s).toBeCloseTo(key, 1);
     await expect.poll(async () => secondOf((await drawn(page))!.colour)).toBe(key);
   }
-  expect((await viewer.stats('view'))!.verified_blocks).toBe(before);
   await page.mouse.move(10, 10);
   await expect(page.getByTestId('thumb')).toHaveCount(0);
   // The film plays on, in the one video of the document.
