@@ -32,10 +32,7 @@ pub fn bench(arguments: &[String]) -> Result<()> {
         npm::install(&folder)?;
         return run::run(run::command("node").arg(script).arg("--help"));
     }
-    // `BATON_SERVER` names a build that is to be measured as it is.
-    if std::env::var_os("BATON_SERVER").is_none() {
-        build::everything(build::Profile::Release)?;
-    }
+    server_to_measure()?;
     run::stage("wire", wire)?;
     npm::install(&folder)?;
     let browsers = browsers::ensure()?;
@@ -53,49 +50,40 @@ pub fn native(arguments: &[String]) -> Result<()> {
     if let Err(error) = npm::install(&run::root().join("bench/native/webtorrent")) {
         eprintln!("without webtorrent-cli: {error:#}");
     }
-    run::run(
-        run::cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--release",
-                "--package",
-                "baton-bench-native",
-                "--",
-            ])
-            .args(arguments),
-    )
+    program("baton-bench-native", arguments)
 }
 
 /// The signalling server beside WebTorrent's trackers, where those can be had.
 fn signal(arguments: &[String]) -> Result<()> {
-    // `BATON_SERVER` names a build that is to be measured as it is.
-    if std::env::var_os("BATON_SERVER").is_none() {
-        build::everything(build::Profile::Release)?;
-    }
+    server_to_measure()?;
     if let Err(error) = npm::install(&run::root().join("bench/signal/rivals")) {
         eprintln!("without bittorrent-tracker: {error:#}");
     }
     if let Err(error) = run::stage("aquatic_ws", aquatic) {
         eprintln!("without aquatic_ws: {error:#}");
     }
-    server_bench(arguments)
+    program("baton-bench-signal", arguments)
 }
 
-/// The load generator for signalling servers, with these words.
-pub fn server_bench(arguments: &[String]) -> Result<()> {
-    run::run(
-        run::cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--release",
-                "--package",
-                "baton-bench-signal",
-                "--",
-            ])
-            .args(arguments),
-    )
+/// Whether a server gives back the memory that clients of all kinds cost it.
+pub fn server_soak(minutes: &str) -> Result<()> {
+    server_to_measure()?;
+    program("baton-bench-signal", &["soak".into(), minutes.into()])
+}
+
+/// A release build, unless `BATON_SERVER` names one that is to be measured as it is.
+fn server_to_measure() -> Result<()> {
+    if std::env::var_os("BATON_SERVER").is_none() {
+        build::everything(build::Profile::Release)?;
+    }
+    Ok(())
+}
+
+/// Runs a program of bench/ with these words.
+fn program(package: &str, words: &[String]) -> Result<()> {
+    let mut cargo = run::cargo();
+    cargo.args(["run", "--quiet", "--release", "--package", package, "--"]);
+    run::run(cargo.args(words))
 }
 
 /// Ten minutes the first time.

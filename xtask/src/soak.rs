@@ -1,6 +1,6 @@
 //! `cargo xtask soak`: tests that take too long for every run, or that need root, and memory over time.
 
-use crate::{bench, build, run};
+use crate::{bench, run};
 use anyhow::{Context, Result, bail};
 
 /// Thirty peers, then networks with address translation where they can be made, then one to one for some minutes.
@@ -8,7 +8,9 @@ pub fn soak(arguments: &[String]) -> Result<()> {
     let minutes = match arguments {
         [] => "10",
         [flag, minutes] if flag == "--minutes" => minutes,
-        [name, flag, minutes] if name == "server" && flag == "--minutes" => return server(minutes),
+        [name, flag, minutes] if name == "server" && flag == "--minutes" => {
+            return bench::server_soak(minutes);
+        }
         _ => bail!(
             "`cargo xtask soak` takes only --minutes N, and `server` before it for that part alone"
         ),
@@ -24,17 +26,9 @@ pub fn soak(arguments: &[String]) -> Result<()> {
     }
     if number > 0 {
         bench::native(&["50".into(), "--minutes".into(), minutes.into()])?;
-        server(minutes)?;
+        bench::server_soak(minutes)?;
     }
     Ok(())
-}
-
-/// A server under all kinds of clients: whether it gives back the memory that they cost.
-fn server(minutes: &str) -> Result<()> {
-    if std::env::var_os("BATON_SERVER").is_none() {
-        build::everything(build::Profile::Release)?;
-    }
-    bench::server_bench(&["soak".into(), minutes.into()])
 }
 
 /// Runs the ignored tests of one file whose names contain `name`.

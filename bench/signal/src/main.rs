@@ -116,13 +116,7 @@ fn systems(program: &Path, folder: &Path) -> Vec<System> {
         System {
             name: "baton-server",
             words: Words::Baton,
-            start: Box::new(move |port| {
-                let flags = [
-                    ["--connections-per-address", "100000"],
-                    ["--swarms-per-address", "100000"],
-                ];
-                baton(&ours, port, flags.as_flattened())
-            }),
+            start: Box::new(move |port| baton(&ours, port, &[])),
         },
         System {
             name: "bittorrent-tracker",
@@ -240,11 +234,7 @@ async fn talk((mut a, mut b): (Member, Member)) -> Result<()> {
 /// All the memory of our server with so many connections that have joined and say nothing.
 async fn idle_thousands(program: &Path) -> Result<f64> {
     let port = free_port()?;
-    let flags = [
-        ["--connections-per-address", "100000"],
-        ["--swarms-per-address", "100000"],
-    ];
-    let process = Process::start(baton(program, port, flags.as_flattened()), port).await?;
+    let process = Process::start(baton(program, port, &[]), port).await?;
     let _members = crowd(port, Words::Baton, 0, IDLE_MANY).await?;
     settle().await;
     process.memory()

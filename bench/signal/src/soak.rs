@@ -28,8 +28,6 @@ struct Churn {
 pub async fn run(program: &Path, minutes: f64) -> Result<()> {
     let port = free_port()?;
     let flags = [
-        ["--connections-per-address", "100000"],
-        ["--swarms-per-address", "100000"],
         ["--http-connections-per-address", "100000"],
         ["--join-timeout", "3"],
         ["--keepalive", "3"],
