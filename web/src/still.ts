@@ -7,7 +7,7 @@ import type { Still, View } from './api';
 /** A picture, and when the film shows it, seconds. */
 export interface Seen {
   at_s: number;
-  picture: HTMLCanvasElement | HTMLImageElement;
+  picture: HTMLCanvasElement;
 }
 
 /** Gives what can be seen at a place; `null`: nothing, now. */
@@ -64,12 +64,12 @@ export function lookInto(view: View): Look {
   };
 }
 
-/** This part of the picture that a video shows, drawn so wide. */
-export function drawnSmall(video: HTMLVideoElement, width: number): HTMLCanvasElement | null {
+/** The picture that a video shows, drawn small. */
+function drawnSmall(video: HTMLVideoElement): HTMLCanvasElement | null {
   if (video.videoWidth === 0) return null;
   const canvas = document.createElement('canvas');
-  canvas.width = width;
-  canvas.height = Math.max(1, Math.min(2 * width, Math.round((width * video.videoHeight) / video.videoWidth)));
+  canvas.width = WIDTH;
+  canvas.height = Math.max(1, Math.min(2 * WIDTH, Math.round((WIDTH * video.videoHeight) / video.videoWidth)));
   canvas.getContext('2d')!.drawImage(video, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
@@ -116,7 +116,7 @@ async function paint(still: Still): Promise<HTMLCanvasElement | null> {
 /** Chromium may say that it has a picture a moment before it can be copied: what is copied then is clear. */
 async function onceThere(video: HTMLVideoElement): Promise<HTMLCanvasElement | null> {
   for (let tries = 0; tries < TRIES_MAX; tries += 1) {
-    const canvas = drawnSmall(video, WIDTH);
+    const canvas = drawnSmall(video);
     if (canvas && canvas.getContext('2d')!.getImageData(0, 0, 1, 1).data[3]! > 0) return canvas;
     await new Promise(requestAnimationFrame);
   }
