@@ -3,7 +3,8 @@ import { networkInterfaces } from 'node:os';
 import { BUNNY } from '../lib/media.ts';
 import { plays, shown } from '../lib/player.ts';
 import type { Launch } from '../lib/browsers.ts';
-import { expect, test } from '../lib/test.ts';
+import type { Stats } from '../lib/peer.ts';
+import { expect, test, type Peer } from '../lib/test.ts';
 
 /** Makes every connection of the page one that may use nothing but relays, over UDP. */
 function onlyRelays(): void {
@@ -35,6 +36,16 @@ function ownAddress(): string {
   return all.find((it) => it?.family === 'IPv4' && !it.internal)?.address ?? '127.0.0.1';
 }
 
+/** Plays the film to a visitor who has no direct way to it, until all of it is there. */
+async function watchesRelayed(publisher: Peer, viewer: Peer): Promise<Stats> {
+  await viewer.open(await publisher.share(BUNNY));
+  await shown(viewer.page);
+  await plays(viewer.page);
+  const stats = await viewer.until('view', (stats) => stats.complete && stats.path_counts.relay === 1);
+  expect(stats.path_counts).toEqual({ direct: 0, relay: 1 });
+  return stats;
+}
+
 for (const [by, init] of [
   ['UDP', onlyRelays],
   ['TCP', onlyRelaysByTcp],
@@ -43,12 +54,7 @@ for (const [by, init] of [
     const server = await newServer(['--turn-listen', `${ownAddress()}:0`]);
     const publisher = await newPeer({ base: server.url, init });
     const viewer = await newPeer({ base: server.url, init });
-    const link = await publisher.share(BUNNY);
-    await viewer.open(link);
-    await shown(viewer.page);
-    await plays(viewer.page);
-    const stats = await viewer.until('view', (stats) => stats.complete && stats.path_counts.relay === 1);
-    expect(stats.path_counts).toEqual({ direct: 0, relay: 1 });
+    const stats = await watchesRelayed(publisher, viewer);
     const metrics = await (await fetch(`${server.url}/metrics`)).text();
     const relayed = Number(/^baton_turn_bytes_total (\d+)/m.exec(metrics)?.[1]);
     expect(relayed).toBeGreaterThan(stats.size);
@@ -74,12 +80,7 @@ test('where UDP is dead and there is no TURN, the server itself carries the film
   const launch = WITHOUT_UDP[browserName]!;
   const publisher = (await newPeer({ base: server.url, launch })).allow(...FIREFOX_SAYS);
   const viewer = (await newPeer({ base: server.url, launch })).allow(...FIREFOX_SAYS);
-  const link = await publisher.share(BUNNY);
-  await viewer.open(link);
-  await shown(viewer.page);
-  await plays(viewer.page);
-  const stats = await viewer.until('view', (stats) => stats.complete && stats.path_counts.relay === 1);
-  expect(stats.path_counts).toEqual({ direct: 0, relay: 1 });
+  const stats = await watchesRelayed(publisher, viewer);
   expect(stats.rejected_blocks).toBe(0);
   await expect(viewer.page.getByTestId('peer-list')).toContainText('relayed');
   const metrics = await (await fetch(`${server.url}/metrics`)).text();

@@ -10,8 +10,7 @@ use super::{tell_credit, tell_received};
 use crate::bridge::{Binding, HOT_CHANNELS, StreamNumber};
 use crate::door::{self, Handler};
 use crate::flow::{Flow, FlowNews};
-use baton_signal_protocol::blob::CarryTerms;
-use baton_signal_protocol::blob::{self, Route};
+use baton_signal_protocol::blob::{self, CarryTerms, Route};
 use baton_signal_protocol::carriage::{Chance, Us};
 use baton_signal_protocol::{
     Carriage, CarriageEvent, Description, IceCandidate, IceServer, Offers, Signal,
