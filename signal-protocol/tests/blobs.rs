@@ -166,15 +166,22 @@ fn a_redirected_blob_is_refused() {
 #[test]
 fn a_blob_of_one_kind_does_not_pass_as_another() {
     let mut blob = sealed(&offer());
-    blob[0] = Kind::Answer as u8;
+    for other in [
+        Kind::Answer,
+        Kind::Candidates,
+        Kind::CarryOffer,
+        Kind::CarryAnswer,
+    ] {
+        blob[0] = other as u8;
+        assert_eq!(
+            open(&route(), &KEY, Some(&OFFER_NONCE), &blob),
+            Err(BlobError::Box)
+        );
+    }
+    blob[0] = 5;
     assert_eq!(
         open(&route(), &KEY, Some(&OFFER_NONCE), &blob),
-        Err(BlobError::Box)
-    );
-    blob[0] = 3;
-    assert_eq!(
-        open(&route(), &KEY, Some(&OFFER_NONCE), &blob),
-        Err(BlobError::Kind(3))
+        Err(BlobError::Kind(5))
     );
 }
 

@@ -273,12 +273,12 @@ fn another_version_is_told_apart_from_garbage() {
 fn broken_messages_say_what_is_wrong_with_them() {
     assert_eq!(ClientMessage::decode(&[]), Err(DecodeError::Empty));
     assert_eq!(
-        ClientMessage::decode(&[7]),
-        Err(DecodeError::UnknownKind(7))
+        ClientMessage::decode(&[8]),
+        Err(DecodeError::UnknownKind(8))
     );
     assert_eq!(
-        ServerMessage::decode(&[9, 1, 2]),
-        Err(DecodeError::UnknownKind(9))
+        ServerMessage::decode(&[11, 1, 2]),
+        Err(DecodeError::UnknownKind(11))
     );
     assert_eq!(ClientMessage::decode(&[1; 20]), Err(DecodeError::Fields(1)));
     // A length of 2^64 - 1 with three bytes behind it.
