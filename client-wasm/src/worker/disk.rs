@@ -369,10 +369,10 @@ impl<M: Medium> Disk<M> {
         let mut mask = Mask::EMPTY;
         for run in new.chunk_by(|a, b| a.block().0 + 1 == b.block().0) {
             let at = (u64::from(place) + u64::from(run[0].block().0)) * BLOCK_LEN as u64;
-            let bytes: Vec<u8> = run
-                .iter()
-                .flat_map(|block| block.bytes().iter().copied())
-                .collect();
+            // Block by block: byte by byte this took a third of the worker's time in a bulk transfer.
+            let mut bytes = Vec::with_capacity(run.len() * BLOCK_LEN);
+            run.iter()
+                .for_each(|block| bytes.extend_from_slice(block.bytes()));
             if let Err(fault) = self.blocks.write(at, &bytes) {
                 if start.is_none() {
                     self.mark(place, units, false);
