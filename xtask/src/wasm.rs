@@ -234,7 +234,7 @@ fn finish(module: &Module, recipe: &Recipe, built: &Path, out: &Path) -> Result<
         .generate(&work)
         .context("wasm-bindgen")?;
     let binary = work.join(format!("{}_bg.wasm", module.name));
-    wasm_opt(&binary, &binary, recipe.optimise)?;
+    wasm_opt(&binary, &binary, &[recipe.optimise, &SMALL_FUNCTIONS].concat())?;
     check(&std::fs::read(&binary)?, recipe)?;
     std::fs::create_dir_all(out)?;
     for ending in ["_bg.wasm", ".d.ts", ".js"] {
@@ -255,6 +255,10 @@ fn wasm_opt(input: &Path, output: &Path, passes: &[&str]) -> Result<()> {
             .arg(output),
     )
 }
+
+/// What is called from one place only stays a function, unless it is tiny. Browsers compile a function as a whole when it is first called,
+/// and one of 66 KB held half of the media crate: 5 ms of the first picture. It also packs better, by 3 % of the page.
+const SMALL_FUNCTIONS: [&str; 1] = ["--one-caller-inline-max-function-size=40"];
 
 /// The custom section `target_features` with one entry, as in the tool conventions' Linking.md:
 /// wasm-bindgen reads it and then generates nothing newer.

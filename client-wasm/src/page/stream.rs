@@ -225,7 +225,12 @@ impl PageStream {
             } => {
                 network.rtc.set_ice(ice);
                 self.refused = None;
+                let begins = self.side == Side::View && !self.welcomed;
                 self.welcomed = true;
+                // The first one is whom the engine asks for first, too; but the worker comes up some 20 ms after the page.
+                if let Some(nearest) = candidates.first().filter(|_| begins) {
+                    self.connect(nearest.peer);
+                }
                 self.candidates(candidates);
             }
             ServerMessage::Candidates(candidates) => self.candidates(candidates),

@@ -307,7 +307,11 @@ impl Viewer {
         self.with_film(Film::tick);
         self.give();
         // Nothing competes with a picture that is waited for.
-        if !self.film.as_ref().is_some_and(Film::is_waiting) {
+        let waiting = match &self.film {
+            Some(film) => film.is_waiting(),
+            None => self.attached.is_some() && self.entries.is_empty(),
+        };
+        if !waiting {
             self.store.write_out();
         }
     }
