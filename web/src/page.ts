@@ -3,6 +3,8 @@ import { begin, session, theVideo } from './session';
 
 /** Most films show their picture before this; what takes longer wants its words, milliseconds. */
 const PATIENCE_MS = 350;
+/** What the engine has for itself before files of the interface come, each of which takes a moment of the page's thread, milliseconds. */
+const ENGINE_MS = 100;
 /** After the picture, milliseconds: the decoder, and whoever jumps at once, have the first moment (it took 0.07 s from such a jump). */
 const MOMENT_MS = 300;
 
@@ -13,8 +15,18 @@ if (session.tv && location.hash.length > 1) {
 } else {
   begin();
   if (session.tv) void import('./tv/main').then(({ draw }) => draw());
-  else if (session.link === '') showInterface();
-  else afterPicture(showInterface);
+  else if (session.link === '') {
+    fetchInterface();
+    showInterface();
+  } else {
+    setTimeout(fetchInterface, ENGINE_MS);
+    afterPicture(showInterface);
+  }
+}
+
+/** All of it at once, while there is a server: importing would find one file after the other. (vite.config.ts puts them into the page.) */
+function fetchInterface(): void {
+  for (const link of document.querySelectorAll<HTMLLinkElement>('link[rel=later]')) link.rel = 'modulepreload';
 }
 
 function showInterface(): void {

@@ -234,7 +234,11 @@ fn finish(module: &Module, recipe: &Recipe, built: &Path, out: &Path) -> Result<
         .generate(&work)
         .context("wasm-bindgen")?;
     let binary = work.join(format!("{}_bg.wasm", module.name));
-    wasm_opt(&binary, &binary, &[recipe.optimise, &SMALL_FUNCTIONS].concat())?;
+    wasm_opt(
+        &binary,
+        &binary,
+        &[recipe.optimise, &SMALL_FUNCTIONS].concat(),
+    )?;
     check(&std::fs::read(&binary)?, recipe)?;
     std::fs::create_dir_all(out)?;
     for ending in ["_bg.wasm", ".d.ts", ".js"] {

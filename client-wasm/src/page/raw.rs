@@ -1,5 +1,6 @@
 //! What is done to an RTCPeerConnection, without knowing whose it is.
 
+use crate::door;
 use baton_signal_protocol::{IceCandidate, IceServer};
 use js_sys::Array;
 use std::cell::Cell;
@@ -66,6 +67,8 @@ pub fn configuration(servers: &[IceServer]) -> RtcConfiguration {
     }
     let configuration = RtcConfiguration::new();
     configuration.set_ice_servers(&list);
+    // Of the connection that is made before its peer is known: its addresses are found meanwhile. (Firefox knows no pool.)
+    door::set(&configuration, "iceCandidatePoolSize", 1);
     configuration
 }
 
@@ -78,12 +81,14 @@ pub fn reconfigure(
     set.call1(pc, configuration).map(|_| ())
 }
 
-/// Sets our description and returns its SDP; `remote` is the offer's SDP where we answer.
+/// Sets our description; `remote` is the offer's SDP where we answer. `described` gets its SDP while it is being set, which takes
+/// some 10 ms: what the other side says to it waits in the connection's own queue (JSEP, RFC 9429 section 4.1; the operations chain).
 pub async fn describe(
     pc: &RtcPeerConnection,
     offer: Option<js_sys::Promise>,
     remote: Option<String>,
-) -> Result<String, JsValue> {
+    described: impl FnOnce(String),
+) -> Result<(), JsValue> {
     let (kind, created) = match remote {
         Some(offer) => {
             set_remote(pc, RtcSdpType::Offer, &offer).await?;
@@ -102,8 +107,9 @@ pub async fn describe(
         .unwrap_or_default();
     let local = RtcSessionDescriptionInit::new(kind);
     local.set_sdp(&text);
-    JsFuture::from(pc.set_local_description(&local)).await?;
-    Ok(text)
+    let set = pc.set_local_description(&local);
+    described(text);
+    JsFuture::from(set).await.map(|_| ())
 }
 
 pub async fn set_remote(

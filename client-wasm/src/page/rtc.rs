@@ -32,7 +32,7 @@ pub type PeerBytes = [u8; 32];
 
 /// What happens on a connection.
 pub enum RtcEvent {
-    /// Our description is set; this is its SDP.
+    /// Our description is being set; this is its SDP.
     Described(String),
     /// One more local candidate.
     Candidate(String),
@@ -618,9 +618,10 @@ impl Rtc {
             .map(|offer| offer.to_remote_sdp().expect("opened blobs are valid"));
         let emit = self.emit.clone();
         spawn_local(async move {
-            match describe(&pc, offer, remote).await {
-                Ok(sdp) => emit(conn, RtcEvent::Described(sdp)),
-                Err(_) => emit(conn, RtcEvent::Failed),
+            let said = emit.clone();
+            let described = move |sdp| said(conn, RtcEvent::Described(sdp));
+            if describe(&pc, offer, remote, described).await.is_err() {
+                emit(conn, RtcEvent::Failed);
             }
         });
     }

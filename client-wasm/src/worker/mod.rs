@@ -9,6 +9,8 @@ mod film;
 mod opfs;
 mod publisher;
 mod ranges;
+#[cfg(any(feature = "simd", test))]
+mod rehearsal;
 mod store;
 mod stream;
 mod table;
@@ -240,6 +242,11 @@ impl Worker {
                 let door = self.door.clone();
                 let made = WorkerStream::open(stream, door, peer_seed, &fragment, means, now());
                 self.streams.insert(stream, made);
+                // After what has come already.
+                #[cfg(feature = "simd")]
+                if self.streams.len() == 1 {
+                    Timeout::new(0, rehearsal::rehearse).forget();
+                }
             }
             ToWorker::Close { stream } => {
                 if let Some(mut closing) = self.streams.remove(&stream) {
