@@ -288,6 +288,56 @@ test('what is to play next waits, comes when it is asked for, and by itself when
   await expect(phone.page.getByTestId('remote-next')).toHaveCount(0);
 });
 
+test('a named TV is found again after both were switched off, and forgotten by either side', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(BUNNY);
+  const { tv, phone } = await pairedByScan(newPeer);
+  await phone.page.getByText('Names').click();
+  await phone.page.getByTestId('remote-tv-name').fill('Living room');
+  await phone.page.getByTestId('remote-own-name').fill('Anna’s phone');
+  await phone.page.getByTestId('remote-save').click();
+  await expect(tv.page.getByTestId('tv-name')).toHaveText('Living room');
+
+  await tv.page.reload();
+  await phone.open(link);
+  await shown(phone.page, { hold: true });
+  const find = async (): Promise<void> => {
+    await phone.page.getByTestId('play-on-tv').click();
+    await phone.page.getByTestId('known-tv').filter({ hasText: 'Living room' }).click();
+  };
+  await find();
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  await phone.page.getByTestId('remote-stop').click();
+
+  // The television forgets the phone, which is told, and keeps no key that opens nothing.
+  await tv.page.getByTestId('tv-settings').click();
+  await expect(tv.page.locator('.tv-phone')).toContainText('Anna’s phone');
+  await tv.page.getByTestId('tv-forget').click();
+  await expect(phone.page.getByTestId('remote-error')).toContainText('Living room');
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+  await expect(tv.page.locator('.tv-phone')).toHaveCount(0);
+
+  // Paired anew, and forgotten by the phone: both lists are empty then, after a reload too.
+  await tv.page.getByTestId('tv-back').click();
+  const code = await tv.page.getByTestId('tv-code').getAttribute('data-code');
+  await phone.page.getByTestId('tv-code').fill(code!);
+  await phone.page.getByTestId('tv-connect').click();
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  await phone.page.getByTestId('remote-stop').click();
+  await phone.page.getByText('Names').click();
+  await phone.page.getByTestId('remote-forget').click();
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+  await tv.page.getByTestId('tv-settings').click();
+  await expect(tv.page.locator('.tv-phone')).toHaveCount(0);
+  await phone.page.reload();
+  await shown(phone.page, { hold: true });
+  await phone.page.getByTestId('play-on-tv').click();
+  await expect(phone.page.getByTestId('tv-connect')).toBeVisible();
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+});
+
 test('a phone that only commands takes the film back and goes on where the TV was', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(await film('colours.mp4'));

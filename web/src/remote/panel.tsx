@@ -19,7 +19,7 @@ let sheet: HTMLElement | null = null;
 
 /** Opens the sheet. `wanted`: what is to be played there, if anything. */
 export async function openPanel(wanted: remote.Wanted | null): Promise<void> {
-  remote.wanted.value = wanted;
+  remote.bring(wanted);
   shown.value = true;
   await Promise.all([sheet ? null : loadStyle(styles), remote.begin()]);
   if (!sheet) {
@@ -123,7 +123,7 @@ function Remote() {
         </p>
       )}
       {it && wanted.value && <Choice />}
-      {it && it.link !== '' ? <Controls /> : it && <p role="status">{words.phase('idle')}</p>}
+      {it && it.link !== '' ? <Controls /> : it && <Idle />}
       {it && <SendLink />}
       <Names />
     </div>
@@ -141,6 +141,26 @@ function Choice() {
         {words.playNext}
       </button>
     </div>
+  );
+}
+
+/** It was stopped: this page's film can be sent once more. */
+function Idle() {
+  const again = (): void => {
+    remote.bring(remote.brought.value);
+    remote.settle();
+  };
+  return (
+    <>
+      <p role="status">{words.phase('idle')}</p>
+      {remote.brought.value && (
+        <div class="rc-row">
+          <button class="button button-main" data-testid="remote-again" onClick={again}>
+            {words.playNow}
+          </button>
+        </div>
+      )}
+    </>
   );
 }
 

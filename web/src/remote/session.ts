@@ -23,7 +23,10 @@ export const busy = signal(false);
 export const failure = signal('');
 /** The module did not come. */
 export const broken = signal(false);
+/** What is to be played there and has not been sent yet. */
 export const wanted = signal<Wanted | null>(null);
+/** The film of this page: it stays ours to send, however often the television stops or another one is paired. */
+export const brought = signal<Wanted | null>(null);
 /** Where the film is over there: told, and reckoned from then on. */
 export const position = signal(0);
 
@@ -33,6 +36,11 @@ let door: PhoneDoor | null = null;
 let told = 0;
 let dragging = 0;
 let clock = 0;
+
+/** This page's film is to be played. */
+export function bring(what: Wanted | null): void {
+  wanted.value = brought.value = what;
+}
 
 export async function begin(): Promise<void> {
   try {
@@ -140,6 +148,8 @@ export function forget(): void {
 
 function start(way: Way): void {
   end();
+  // Whoever chooses a television anew, maybe after the last one stopped, means this page's film.
+  wanted.value ??= brought.value;
   busy.value = !tv.value;
   door = openPhone(way, ownName(), heard);
   if (!door) busy.value = false;

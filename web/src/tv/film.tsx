@@ -51,6 +51,7 @@ export function filmKey(key: Key): boolean {
   else if (key === 'stop') stop();
   else if (key === 'forward') step(30);
   else if (key === 'rewind') step(-10);
+  else if (key === 'next') next();
   else if (key === 'back') back();
   else arrow(key);
   if (key !== 'back') stir();
