@@ -2,7 +2,7 @@
 // What runs in a television is written in words of 2019: no `?.`, no `??`.
 import type { Page } from '@playwright/test';
 import { execFileSync } from 'node:child_process';
-import { BUNNY, film, ownFile, tracked, WORDS } from '../lib/media.ts';
+import { BUNNY, film, ownFile, secondOf, tracked, WORDS } from '../lib/media.ts';
 import type { Tv, Version } from '../lib/old_engine.ts';
 import { shown } from '../lib/player.ts';
 import { readQr } from '../lib/qr.ts';
@@ -353,6 +353,117 @@ test('a phone that only commands takes the film back and goes on where the TV wa
   await shown(phone.page, { from: 14 });
   expect(phone.page.url()).toBe(link);
   await expect(tv.page.getByTestId('tv-code')).toBeVisible();
+});
+
+/** Moves the thumb of the remote's seek bar to a place, whole seconds, and does not let go of it. */
+const drag = (phone: Peer, seconds: number): Promise<void> =>
+  phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement, seconds) => {
+    slider.value = String(seconds * 1000);
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+  }, seconds);
+
+const letGo = (phone: Peer): Promise<void> =>
+  phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => void slider.dispatchEvent(new Event('change', { bubbles: true })));
+
+/** The picture over the remote's seek bar: of which time it says it is, and which second of `colours.mp4` it shows. */
+function drawn(phone: Peer): Promise<{ at_s: number; shows_s: number } | null> {
+  return phone.page
+    .evaluate(() => {
+      const thumb = document.querySelector<HTMLElement>('.rc-bar [data-testid=thumb]');
+      const picture = thumb?.querySelector('canvas');
+      if (!thumb || !picture) return null;
+      const { data } = picture.getContext('2d')!.getImageData(0, 0, picture.width, Math.floor(picture.height / 2));
+      const mean = (channel: number): number => {
+        let sum = 0;
+        for (let at = channel; at < data.length; at += 4) sum += data[at]!;
+        return (sum * 4) / data.length;
+      };
+      return { at_s: Number(thumb.dataset.at), colour: [mean(0), mean(1), mean(2)] as [number, number, number] };
+    })
+    .then((it) => it && { at_s: it.at_s, shows_s: secondOf(it.colour) });
+}
+
+/** Drags there and waits until a picture from between these times is seen, which shows the second that it says. */
+async function sees(phone: Peer, at_s: number, [from, to]: [number, number]): Promise<void> {
+  await drag(phone, at_s);
+  await expect(async () => {
+    const seen = await drawn(phone);
+    expect(seen, `a picture of ${at_s} s`).not.toBeNull();
+    expect(seen!.at_s).toBeGreaterThanOrEqual(from);
+    expect(seen!.at_s).toBeLessThanOrEqual(to);
+    // The last picture of a second may be said to be of the next one.
+    expect(Math.abs(seen!.shows_s - seen!.at_s)).toBeLessThan(1.2);
+  }).toPass({ timeout: 60_000 });
+}
+
+test('whoever seeks the TV sees on the phone what the TV has seen, though the phone has nothing of the film', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  const { tv, phone } = await pairedByScan(newPeer);
+  await send(phone, link);
+  await shown(tv.page, { from: 0.1 });
+  await phone.page.getByTestId('remote-play').click();
+  await phase(phone, 'paused');
+  await drag(phone, 22);
+  await expect(phone.page.getByTestId('remote-time')).toHaveText('0:22');
+  await letGo(phone);
+  await shown(tv.page, { from: 22 });
+  // Of both places there is a picture now.
+  await sees(phone, 4, [0, 4]);
+  await sees(phone, 24, [22, 24]);
+  // The middle has never been shown there: the time alone. Each question is answered before the next one is asked.
+  await phone.page.evaluate(() => {
+    const seen: string[] = ((window as unknown as { seen: string[] }).seen = []);
+    new MutationObserver(() => {
+      const thumb = document.querySelector<HTMLElement>('[data-testid=thumb]');
+      seen.push(thumb ? thumb.dataset.at! : 'none');
+    }).observe(document.body, { childList: true, subtree: true, attributes: true });
+  });
+  await drag(phone, 17);
+  await expect(phone.page.getByTestId('thumb')).toHaveCount(0);
+  await sees(phone, 23, [22, 23]);
+  const ats = await phone.page.evaluate(() => (window as unknown as { seen: string[] }).seen);
+  expect(ats.filter((at) => Number(at) > 10 && Number(at) < 20)).toEqual([]);
+  await letGo(phone);
+  await expect(phone.page.getByTestId('thumb')).toHaveCount(0);
+});
+
+test('whoever shares or watches the film sees where to seek the TV out of that, wherever that is', async ({ newPeer, newTv }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  const tv = await newTv(79);
+  await tv.go('/tv');
+  await playOnTv(publisher, await codeOf(tv));
+  await runsFrom(tv, 0.1);
+  await phase(publisher, 'playing');
+  await publisher.page.getByTestId('remote-play').click();
+  await phase(publisher, 'paused');
+  // Of a file any picture can be drawn.
+  await sees(publisher, 27, [26.9, 27.1]);
+  await sees(publisher, 13, [12.9, 13.1]);
+  await letGo(publisher);
+  await tv.until(() => Math.abs(document.querySelector('video')!.currentTime - 13) < 0.5);
+  await publisher.page.getByTestId('remote-stop').click();
+
+  // Who watches it sees the key frame before the place.
+  const viewer = await newPeer();
+  await viewer.open(link);
+  await shown(viewer.page, { hold: true });
+  await viewer.until('view', (stats) => stats.complete);
+  await playOnTv(viewer, await codeOf(tv));
+  await runsFrom(tv, 0.1);
+  await phase(viewer, 'playing');
+  await sees(viewer, 19, [18, 18.1]);
+  await sees(viewer, 9, [8, 8.1]);
+  await letGo(viewer);
+  await runsFrom(tv, 9);
+
+  // On a page with another film the television's own pictures are all there is.
+  await viewer.share(BUNNY);
+  await viewer.page.getByTestId('play-on-tv').click();
+  await viewer.page.getByTestId('known-tv').click();
+  await phase(viewer, 'playing');
+  await sees(viewer, 11, [9, 11.1]);
 });
 
 test('a phone’s camera reads the code off the TV', async ({ newPeer, browserName }) => {

@@ -11,6 +11,7 @@ import { knownTvs, ownName } from './memory';
 import * as remote from './session';
 import { Scanner, canScan } from './scan';
 import { loadStyle } from './style';
+import { Thumb } from './thumb';
 
 const words = tvMessages.remote;
 
@@ -176,20 +177,23 @@ function Controls() {
         {words.phase(it.phase)}
         {it.queued > 0 && ` · ${words.queued(it.queued)}`}
       </p>
-      <input
-        class="rc-seek"
-        type="range"
-        data-testid="remote-seek"
-        min="0"
-        max={it.durationMs || 1}
-        step="1000"
-        value={at}
-        disabled={it.durationMs === 0}
-        aria-label={words.position}
-        aria-valuetext={clock(at / 1000)}
-        onInput={(event) => remote.drag(Number(event.currentTarget.value))}
-        onChange={(event) => remote.seek(Number(event.currentTarget.value))}
-      />
+      <div class="rc-bar">
+        <Thumb />
+        <input
+          class="rc-seek"
+          type="range"
+          data-testid="remote-seek"
+          min="0"
+          max={it.durationMs || 1}
+          step="1000"
+          value={at}
+          disabled={it.durationMs === 0}
+          aria-label={words.position}
+          aria-valuetext={clock(at / 1000)}
+          onInput={(event) => remote.drag(Number(event.currentTarget.value))}
+          onChange={(event) => remote.seek(Number(event.currentTarget.value))}
+        />
+      </div>
       <p class="rc-times">
         <span data-testid="remote-time" data-value={at}>{clock(at / 1000)}</span>
         <span>{clock(it.durationMs / 1000)}</span>

@@ -1,14 +1,15 @@
 /** What the television's page is doing, as signals, and what telephones ask of it. */
 import { computed, effect, signal } from '@preact/signals';
-import { load, openTv, report, type TvDoor } from '../remote/door';
+import { answer, load, openTv, report, type TvDoor } from '../remote/door';
 import { savedTv, saveTv } from '../remote/memory';
 import { shortened, whole, type Command, type NoCode, type Output, type Phase, type PhoneSeen, type State } from '../remote/words';
 import { tvMessages } from '../messages-tv';
 import { FINAL } from '../messages';
 import { baton, openLink } from '../session';
 import { duration, hasPicture, muted, paused, play, seekTo, setMuted, time, video, volume, waiting } from '../ui/playback';
-import { film, link, meta, problem, readFilm } from '../ui/state';
+import { film, link, meta, problem, readFilm, viewStats } from '../ui/state';
 import { trackName } from '../ui/tracks';
+import { beginSnaps, forgetSnaps, snapAt } from './snaps';
 
 export type Screen = 'home' | 'link' | 'settings' | 'film';
 
@@ -42,6 +43,11 @@ export async function listen(): Promise<void> {
     if (link.value !== '') code.value = null;
   });
   effect(tellState);
+  const which = computed(() => `${viewStats.value ? viewStats.value.file : ''} ${link.value}`);
+  effect(() => {
+    if (which.value !== '') forgetSnaps();
+  });
+  beginSnaps();
   effect(tellFilm);
   video.addEventListener('ended', () => queue.value.length > 0 && next());
 }
@@ -112,6 +118,7 @@ function obey(command: Command, phone: string): void {
   else if (command === 'stop') stop();
   else if (command === 'look') say();
   else if (typeof command === 'string') return;
+  else if ('peek' in command) show(command.peek.atMs, phone);
   else if ('open' in command) {
     const by = phones.value.find((it) => it.id === phone);
     open(whole(command.open.link), command.open.atMs);
@@ -128,6 +135,19 @@ function obey(command: Command, phone: string): void {
   } else if ('sound' in command) choose('audio', command.sound.id);
   else if ('subtitles' in command) choose('subtitles', command.subtitles.id);
 }
+
+/** A small picture for a telephone that seeks; whoever asks too often is not heard. */
+function show(atMs: number, phone: string): void {
+  const now = performance.now();
+  if (!door || now - (shownAt.get(phone) ?? -SHOW_MS) < SHOW_MS) return;
+  shownAt.set(phone, now);
+  answer(door, phone, { picture: snapAt(atMs) ?? { atMs, jpeg: new Uint8Array(0) } });
+}
+
+/** By telephone: only those that are paired are heard. */
+const shownAt = new Map<string, number>();
+/** Pictures for one telephone, at most so often; each has 4 KB. Telephones ask a little less often (remote/session.ts). */
+const SHOW_MS = 50;
 
 const phase = computed<Phase>(() => {
   if (link.value === '') return 'idle';
