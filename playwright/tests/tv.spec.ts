@@ -2,6 +2,7 @@
 // What runs in a television is written in words of 2019: no `?.`, no `??`.
 import type { Page } from '@playwright/test';
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { BUNNY, film, ownFile, secondOf, tracked, WORDS } from '../lib/media.ts';
 import type { Tv, Version } from '../lib/old_engine.ts';
 import { shown } from '../lib/player.ts';
@@ -161,10 +162,174 @@ for (const version of [79, 86] as Version[]) {
     await tv.key('escape', 'stop');
     await codeOf(tv);
   });
+
+  test(`by keys alone Chromium ${version} chooses sound and subtitles, and plays on from another viewer when the publisher is gone`, async ({ newPeer, newTv }) => {
+    const publisher = await newPeer();
+    const link = await publisher.share(await tracked('tracks.mp4', ['aac', 'aac'], 'mov_text'));
+    const viewer = await newPeer();
+    await viewer.open(link);
+    await viewer.until('view', (stats) => stats.complete);
+    await publisher.leave();
+    const tv = await newTv(version);
+    await tv.go('/tv');
+    await codeOf(tv);
+    await tv.key('ok');
+    await focusIsOn(tv, 'tv-link-field');
+    await tv.type(link);
+    await tv.key('ok');
+    await runsFrom(tv, 0.1);
+    await tv.key('pause');
+    await focusIsOn(tv, 'tv-play');
+    await tv.key('right', 'right', 'right');
+    await focusIsOn(tv, 'tv-tracks');
+    await tv.key('ok');
+    await tv.until(() => document.activeElement!.className === 'tv-option');
+    await tv.key('down', 'ok');
+    await tv.until(() => {
+      const view = (window as unknown as { baton: { view: { film(): { tracks: { kind: string; selected: boolean }[] } } } }).baton.view;
+      return view.film().tracks.filter((it) => it.kind === 'audio')[1]!.selected;
+    });
+    // Beside the second sound is the first of the subtitles, below that the second.
+    await tv.key('right', 'down', 'ok');
+    await tv.key('back');
+    await focusIsOn(tv, 'tv-tracks');
+    await tv.key('up');
+    await focusIsOn(tv, 'tv-seek');
+    const at = await tv.run(() => document.querySelector('video')!.currentTime);
+    await tv.key('right');
+    await tv.until((at) => document.querySelector('video')!.currentTime >= at + 10, at);
+    await tv.key('play');
+    const text = await tv.until(() => {
+      const lists = Array.prototype.filter.call(document.querySelector('video')!.textTracks, (it: TextTrack) => it.mode === 'showing');
+      const cues = lists.length > 0 && (lists[0] as TextTrack).activeCues;
+      return cues && cues.length > 0 && (cues[0] as VTTCue).text;
+    });
+    expect(text).toBe(WORDS[1]!.text);
+    // The keys of remote controls that have more of them.
+    await tv.key('playPause');
+    await tv.until(() => document.querySelector('video')!.paused);
+    await tv.key('rewind', 'rewind');
+    await tv.until(() => document.querySelector('video')!.currentTime < 10);
+    await tv.key('forward');
+    await tv.until(() => document.querySelector('video')!.currentTime >= 18);
+    await tv.key('stop');
+    await codeOf(tv);
+  });
 }
 
-test('by what its camera reads a phone becomes the remote control, and sends a link', async ({ newPeer, browserName }) => {
-  test.skip(browserName === 'firefox', 'as a television Firefox may stand still after its second film: docs/tv.md');
+for (const size of [
+  { width: 1280, height: 720 },
+  { width: 1920, height: 1080 },
+]) {
+  test(`at ${size.width} by ${size.height} all that a TV shows is inside its edges, large enough, and there without scrolling`, async ({ newPeer, newTv }) => {
+    const publisher = await newPeer();
+    const title = 'A very long name of a film that goes on and on, as names of films from somewhere do, with year and everything.mp4';
+    const link = await publisher.share({ name: title, mimeType: 'video/mp4', buffer: readFileSync(await tracked('tracks.mp4', ['aac', 'aac'], 'mov_text')) });
+    const tv = await newTv(79, { size });
+    await tv.go('/tv');
+    const code = await codeOf(tv);
+    const isFine = async (where: string): Promise<void> => {
+      expect(await tv.run(faults), where).toEqual([]);
+    };
+    await isFine('the first page');
+    await tv.key('right', 'ok');
+    await focusIsOn(tv, 'tv-back');
+    await isFine('name and phones');
+    await tv.key('back');
+    await focusIsOn(tv, 'tv-link');
+    await tv.key('ok');
+    await focusIsOn(tv, 'tv-link-field');
+    await isFine('opening a link');
+    await tv.key('back');
+    await codeOf(tv);
+    await playOnTv(publisher, code);
+    await runsFrom(tv, 0.1);
+    await tv.key('playPause');
+    await focusIsOn(tv, 'tv-play');
+    await isFine('a film');
+    await tv.key('right', 'right', 'right', 'ok');
+    await tv.until(() => document.activeElement!.className === 'tv-option');
+    await isFine('sound and subtitles');
+    await tv.key('back', 'stop');
+    await codeOf(tv);
+    await focusIsOn(tv, 'tv-resume');
+    await isFine('something to go on with');
+    await tv.key('right', 'right', 'ok');
+    await focusIsOn(tv, 'tv-back');
+    await isFine('a phone that is known');
+  });
+}
+
+/** In the TV: what is cut off by its edges (televisions hide up to five in a hundred at each), too small for ten feet, cut off by its own box, or below the page. */
+function faults(): string[] {
+  const [wide, high] = [innerWidth, innerHeight];
+  const found: string[] = [];
+  const page = document.scrollingElement!;
+  if (page.scrollHeight > high || page.scrollWidth > wide) found.push(`the page is ${page.scrollWidth} by ${page.scrollHeight}`);
+  const inside = (box: DOMRect, what: string): void => {
+    const edges = [box.left - 0.05 * wide, box.top - 0.05 * high, 0.95 * wide - box.right, 0.95 * high - box.bottom];
+    if (Math.min.apply(null, edges) < -1) found.push(`${what} goes beyond the edge: ${edges.map(Math.round)}`);
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const [text, parent] = [texts.currentNode, texts.currentNode.parentElement!];
+    const words = text.textContent!.trim();
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    const box = range.getBoundingClientRect();
+    const style = getComputedStyle(parent);
+    if (words === '' || box.width < 1 || style.visibility !== 'visible') continue;
+    // What ends in dots is meant to.
+    const cut = style.textOverflow === 'ellipsis';
+    inside(cut ? parent.getBoundingClientRect() : box, words);
+    if (!cut && parent.scrollWidth > parent.clientWidth + 1 && parent.clientWidth > 0) found.push(`${words} is wider than its box`);
+    // 24 of 1080 lines are what makers of televisions ask for.
+    if (parseFloat(style.fontSize) < (24 * high) / 1080) found.push(`${words} is ${style.fontSize} high`);
+  }
+  Array.prototype.forEach.call(document.querySelectorAll('button, input, [tabindex="0"], .tv-qr svg'), (it: Element) => {
+    const box = it.getBoundingClientRect();
+    if (box.width > 0) inside(box, it.outerHTML.slice(0, 60));
+  });
+  return found;
+}
+
+test('a TV with a plain http address of the house plays what a phone there sends', async ({ newPeer, newTv, server }) => {
+  const base = `http://lan.test:${server.port}`;
+  const tv = await newTv(79, { base, hosts: ['lan.test'] });
+  await tv.go('/tv');
+  const code = await codeOf(tv);
+  const phone = await newPeer({ base, launch: { hosts: ['lan.test'] } });
+  await phone.share(BUNNY);
+  expect(await tv.run(() => isSecureContext)).toBe(false);
+  expect(await phone.page.evaluate(() => isSecureContext)).toBe(false);
+  await playOnTv(phone, code);
+  await runsFrom(tv, 0.5);
+  await phase(phone, 'playing');
+});
+
+/** In every document: what is asked of the system is written down. */
+function notesWakeLocks(): void {
+  const log: string[] = [];
+  (window as unknown as { locks: string[] }).locks = log;
+  const release = (): Promise<void> => Promise.resolve(void log.push('release'));
+  const request = (type: string) => (log.push(`take ${type}`), Promise.resolve({ release }));
+  Object.defineProperty(navigator, 'wakeLock', { value: { request } });
+}
+
+test('the TV’s screen stays on while a film plays, and may sleep when it is paused', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  await publisher.share(BUNNY);
+  const tv = await newPeer({ init: notesWakeLocks });
+  await tv.go('/tv');
+  await playOnTv(publisher, (await tv.page.getByTestId('tv-code').getAttribute('data-code'))!);
+  await shown(tv.page);
+  const locks = () => tv.page.evaluate(() => (window as unknown as { locks: string[] }).locks.join(', '));
+  await expect.poll(locks).toBe('take screen');
+  await publisher.page.getByTestId('remote-play').click();
+  await expect.poll(locks).toBe('take screen, release');
+});
+
+test('by what its camera reads a phone becomes the remote control, and sends a link', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(BUNNY);
   // Any page of today can be a television, too.
@@ -484,6 +649,21 @@ test('a phone’s camera reads the code off the TV', async ({ newPeer, browserNa
   await expect(phone.page.locator('.rc-scan')).toHaveCount(0);
 });
 
+test('a TV with a camera reads a link off a phone', async ({ newPeer, browserName }) => {
+  const phone = await newPeer();
+  await phone.share(BUNNY);
+  const svg = await phone.page.getByTestId('qr').evaluate((it) => it.outerHTML);
+  const png = await cameraPicture(svg, phone.page);
+  const args = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${asFilm(png)}`];
+  const tv = await newPeer(browserName === 'chromium' ? { launch: { args } } : {});
+  await tv.go('/tv');
+  if (browserName === 'firefox') await canvasForCamera(tv.page, png);
+  await tv.page.getByTestId('tv-link').click();
+  await tv.page.getByTestId('tv-scan').click();
+  await shown(tv.page);
+  await expect(tv.page.locator('.rc-scan')).toHaveCount(0);
+});
+
 /** What a camera in front of a television sees: the code a little aslant in a dark room. Base64 of a PNG. */
 function cameraPicture(svg: string, page: Page): Promise<string> {
   return page.evaluate(async (svg) => {
@@ -522,5 +702,6 @@ function canvasForCamera(page: Page, png: string): Promise<void> {
     // What never changes is no picture for a stream.
     setInterval(draw, 100);
     navigator.mediaDevices.getUserMedia = () => Promise.resolve(canvas.captureStream());
+    navigator.mediaDevices.enumerateDevices = () => Promise.resolve([{ kind: 'videoinput', deviceId: '', groupId: '', label: '', toJSON: () => '' }]);
   }, png);
 }

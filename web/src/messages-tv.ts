@@ -45,6 +45,9 @@ export const tvMessages = {
     bad: 'There is no Baton link in that.',
     open: 'Watch',
     cancel: 'Back',
+    scan: 'Scan it',
+    scanning: 'Hold the link’s QR code in front of the camera.',
+    noCamera: 'The camera cannot be used here.',
   },
 
   settings: {

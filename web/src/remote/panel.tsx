@@ -103,7 +103,7 @@ function Find() {
           {words.connect}
         </button>
       </form>
-      {canScan() && <Scanner found={(text) => remote.scanned(text)} />}
+      {canScan() && <Scanner found={(text) => remote.scanned(text)} words={words} style="button" />}
       {remote.failure.value !== '' && (
         <p class="rc-error" role="alert" data-testid="remote-error">
           {remote.failure.value}

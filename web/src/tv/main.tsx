@@ -5,6 +5,7 @@ import { useSignal } from '@preact/signals';
 import styles from './tv.css?url';
 import { tvMessages } from '../messages-tv';
 import { loadStyle } from '../remote/style';
+import { Scanner, hasCamera } from '../remote/scan';
 import { linkIn } from '../session';
 import { Qr } from '../ui/qr';
 import { link, startState } from '../ui/state';
@@ -157,11 +158,18 @@ function Code() {
 function OpenLink() {
   const field = useRef<HTMLInputElement>(null);
   const bad = useSignal(false);
+  const camera = useSignal(false);
   const text = tvMessages.link;
-  const go = (): void => {
-    const found = linkIn(field.current!.value);
-    bad.value = found === null;
+  useEffect(() => {
+    void hasCamera().then((it) => (camera.value = it));
+  }, []);
+  const openIt = (words: string): boolean => {
+    const found = linkIn(words);
     if (found) open(`${found.origin || location.origin}/#${found.fragment}`);
+    return found !== null;
+  };
+  const go = (): void => {
+    bad.value = !openIt(field.current!.value);
   };
   const onSubmit = (event: Event): void => {
     event.preventDefault();
@@ -189,6 +197,7 @@ function OpenLink() {
         <button class="tv-button tv-main" data-testid="tv-link-open" type="submit">
           {text.open}
         </button>
+        {camera.value && <Scanner found={openIt} words={text} style="tv-button" />}
         <button class="tv-button" type="button" onClick={() => (screen.value = 'home')}>
           {text.cancel}
         </button>
