@@ -224,7 +224,7 @@ for (const size of [
   test(`at ${size.width} by ${size.height} all that a TV shows is inside its edges, large enough, and there without scrolling`, async ({ newPeer, newTv }) => {
     const publisher = await newPeer();
     const title = 'A very long name of a film that goes on and on, as names of films from somewhere do, with year and everything.mp4';
-    const link = await publisher.share({ name: title, mimeType: 'video/mp4', buffer: readFileSync(await tracked('tracks.mp4', ['aac', 'aac'], 'mov_text')) });
+    await publisher.share({ name: title, mimeType: 'video/mp4', buffer: readFileSync(await tracked('tracks.mp4', ['aac', 'aac'], 'mov_text')) });
     const tv = await newTv(79, { size });
     await tv.go('/tv');
     const code = await codeOf(tv);
@@ -622,13 +622,16 @@ test('whoever shares or watches the film sees where to seek the TV out of that, 
   await sees(viewer, 9, [8, 8.1]);
   await letGo(viewer);
   await runsFrom(tv, 9);
+  await viewer.page.getByTestId('remote-play').click();
+  await phase(viewer, 'paused');
 
   // On a page with another film the television's own pictures are all there is.
   await viewer.share(BUNNY);
   await viewer.page.getByTestId('play-on-tv').click();
   await viewer.page.getByTestId('known-tv').click();
-  await phase(viewer, 'playing');
-  await sees(viewer, 11, [9, 11.1]);
+  await phase(viewer, 'paused');
+  await expect(viewer.page.getByTestId('remote-play-now')).toBeVisible();
+  await sees(viewer, 12, [9, 12]);
 });
 
 test('a phone’s camera reads the code off the TV', async ({ newPeer, browserName }) => {

@@ -87,7 +87,8 @@ export function small(from: CanvasImageSource, wide: number, width: number, heig
   const canvas = document.createElement('canvas');
   canvas.width = wide;
   canvas.height = Math.max(1, Math.min(2 * wide, Math.round((wide * height) / width)));
-  canvas.getContext('2d')!.drawImage(from, 0, 0, canvas.width, canvas.height);
+  // What is drawn is read again: to see whether there is anything, to pack it.
+  canvas.getContext('2d', { willReadFrequently: true })!.drawImage(from, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 

@@ -2,7 +2,7 @@
  * What the film looked like where it was played: small JPEGs for telephones that seek, and for our own seek bar. They are copied from the picture that is
  * shown anyway: televisions have one decoder, and nothing is fetched. Where the picture lies beyond the page's reach, as on televisions that copy black, there are none.
  */
-import { onceThere } from '../still';
+import { onceThere, small } from '../still';
 import { video } from '../ui/playback';
 
 export interface Snap {
@@ -52,11 +52,14 @@ async function look(): Promise<void> {
   }
 }
 
-/** As good as fits into a word. */
+/** As good as fits into a word; what is too full of detail for that is made smaller. */
 async function packed(canvas: HTMLCanvasElement): Promise<Uint8Array | null> {
-  for (const quality of QUALITIES) {
-    const blob = await new Promise<Blob | null>((done) => canvas.toBlob(done, 'image/jpeg', quality));
-    if (blob && blob.size <= JPEG_MAX) return new Uint8Array(await blob.arrayBuffer());
+  for (const wide of [WIDTH, WIDTH / 2]) {
+    const picture = wide === WIDTH ? canvas : small(canvas, wide, canvas.width, canvas.height);
+    for (const quality of QUALITIES) {
+      const blob = await new Promise<Blob | null>((done) => picture.toBlob(done, 'image/jpeg', quality));
+      if (blob && blob.size <= JPEG_MAX) return new Uint8Array(await blob.arrayBuffer());
+    }
   }
   return null;
 }
@@ -73,6 +76,6 @@ const SNAPS_MAX = 500;
 const WIDTH = 160;
 /** `JPEG_MAX` of remote/src/words.rs. */
 const JPEG_MAX = 3900;
-const QUALITIES = [0.7, 0.5, 0.3, 0.15];
+const QUALITIES = [0.7, 0.5, 0.3];
 /** A copied overlay is 0 or, in limited range, 16. */
 const BLACK = 20;
