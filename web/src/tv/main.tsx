@@ -95,6 +95,9 @@ function Home() {
           </g>
         </svg>
         <span>baton</span>
+        <span class="tv-note">
+          {location.host} · {words.phones(phones.value.filter((it) => it.here).length)}
+        </span>
         <span class="tv-name" data-testid="tv-name">{name.value}</span>
       </header>
       <div class="tv-pair">
@@ -116,7 +119,7 @@ function Home() {
       </div>
       <nav class="tv-row">
         {left.value ? (
-          <button class="tv-button tv-main" data-first data-testid="tv-resume" onClick={() => left.value && open(left.value.link, left.value.atMs)}>
+          <button class="tv-button tv-main tv-resume" data-first data-testid="tv-resume" onClick={() => left.value && open(left.value.link, left.value.atMs)}>
             {words.resume(left.value.title)}
           </button>
         ) : null}
@@ -126,9 +129,6 @@ function Home() {
         <button class="tv-button" data-testid="tv-settings" onClick={() => (screen.value = 'settings')}>
           {words.settings}
         </button>
-        <span class="tv-note">
-          {location.host} · {words.phones(phones.value.filter((it) => it.here).length)}
-        </span>
       </nav>
     </div>
   );
@@ -231,8 +231,8 @@ function Settings() {
               {phone.label || text.unnamed}
               {phone.here && <small> · {text.here}</small>}
             </span>
-            <button class="tv-button" data-testid="tv-forget" onClick={() => forget(phone.id)}>
-              {text.forget(phone.label || text.unnamed)}
+            <button class="tv-button" data-testid="tv-forget" aria-label={text.forgetPhone(phone.label || text.unnamed)} onClick={() => forget(phone.id)}>
+              {text.forget}
             </button>
           </li>
         ))}

@@ -43,6 +43,9 @@ export async function listen(): Promise<void> {
     if (link.value !== '') code.value = null;
   });
   effect(tellState);
+  effect(() => {
+    if (viewStats.value) beginThere();
+  });
   const which = computed(() => `${viewStats.value ? viewStats.value.file : ''} ${link.value}`);
   effect(() => {
     if (which.value !== '') forgetSnaps();
@@ -66,14 +69,23 @@ export const forget = (id: string): void => void door?.do((it) => it.forget(id))
 
 export function open(url: string, atMs = 0): void {
   left.value = null;
+  from_s = atMs > 1000 ? atMs / 1000 : 0;
   openLink(url);
   screen.value = 'film';
-  if (atMs <= 1000) return;
-  const begin = (): void => {
-    if (baton.view && whole(link.value) === url) seekTo(atMs / 1000);
-  };
-  // Not before it runs: Firefox waits for ever after a jump that comes with the metadata.
-  video.addEventListener('playing', begin, { once: true });
+  beginThere();
+}
+
+/** Where the film that is being opened begins, seconds. */
+let from_s = 0;
+
+/**
+ * A jump before there is anything to jump in: the film begins there. (After its first pictures have come, Firefox's decoder breaks down when it is
+ * sent elsewhere at once.) Of an engine that is still loading the film is opened later.
+ */
+function beginThere(): void {
+  if (from_s === 0 || !baton.view) return;
+  video.currentTime = from_s;
+  from_s = 0;
 }
 
 /** No film any more. What was under way can be taken up again. */
@@ -139,15 +151,22 @@ function obey(command: Command, phone: string): void {
 /** A small picture for a telephone that seeks; whoever asks too often is not heard. */
 function show(atMs: number, phone: string): void {
   const now = performance.now();
-  if (!door || now - (shownAt.get(phone) ?? -SHOW_MS) < SHOW_MS) return;
+  if (now > second + 1000) [second, shown] = [now, 0];
+  if (!door || shown >= SHOWN_MAX || now - (shownAt.get(phone) ?? -SHOW_MS) < SHOW_MS) return;
+  shown += 1;
   shownAt.set(phone, now);
   answer(door, phone, { picture: snapAt(atMs) ?? { atMs, jpeg: new Uint8Array(0) } });
 }
 
+let second = 0;
+/** Pictures in this second. */
+let shown = 0;
 /** By telephone: only those that are paired are heard. */
 const shownAt = new Map<string, number>();
 /** Pictures for one telephone, at most so often; each has 4 KB. Telephones ask a little less often (remote/session.ts). */
 const SHOW_MS = 50;
+/** For all in a second: the server throws out who says more than a hundred things (docs/signalling.md). */
+const SHOWN_MAX = 40;
 
 const phase = computed<Phase>(() => {
   if (link.value === '') return 'idle';
