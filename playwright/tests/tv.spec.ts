@@ -329,7 +329,7 @@ test('the TV’s screen stays on while a film plays, and may sleep when it is pa
   await expect.poll(locks).toBe('take screen, release');
 });
 
-test('by what its camera reads a phone becomes the remote control, and sends a link', async ({ newPeer }) => {
+test('by what its camera reads a phone becomes the remote control, and sends a link', async ({ newPeer, browserName }) => {
   const publisher = await newPeer();
   const link = await publisher.share(BUNNY);
   // Any page of today can be a television, too.
@@ -352,11 +352,39 @@ test('by what its camera reads a phone becomes the remote control, and sends a l
   await other.open(link);
   await shown(other.page, { hold: true });
   await playOnTv(other, code!);
+  // As below, where the other telephone was slow.
+  if (browserName === 'firefox') tv.allow(/could not be decoded|DoDecode/);
   await shown(tv.page);
   await phase(phone, 'playing');
   await phase(other, 'playing');
   await other.page.getByTestId('remote-play').click();
   await phase(phone, 'paused');
+});
+
+test('a second film begins on the TV where the phone is in it', async ({ newPeer, browserName }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(BUNNY);
+  const { tv, phone } = await pairedByScan(newPeer);
+  await send(phone, link);
+  await shown(tv.page);
+  await phone.page.getByTestId('remote-stop').click();
+  const code = await tv.page.getByTestId('tv-code').getAttribute('data-code');
+  const other = await newPeer();
+  await other.open(link);
+  await shown(other.page, { hold: true });
+  await other.page.evaluate(() => void (document.querySelector('video')!.currentTime = 12));
+  await shown(other.page, { from: 12 });
+  await playOnTv(other, code!);
+  await shown(tv.page, { from: 12 });
+  await phase(other, 'playing');
+  // Behind a picture that looks like a sync sample and is none, Firefox's decoder gives up: it begins anew at the true one before.
+  if (browserName === 'firefox') tv.allow(/could not be decoded|DoDecode/);
+  await other.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => {
+    slider.value = '8000';
+    slider.dispatchEvent(new Event('change', { bubbles: true }));
+  });
+  await shown(tv.page, { from: browserName === 'firefox' ? 0 : 8, before: 10 });
+  await phase(other, 'playing');
 });
 
 test('a wrong code is told, and the third one takes the code away until a person asks', async ({ newPeer }) => {

@@ -62,9 +62,9 @@ export function Scanner({ found, words, style }: Props) {
   );
 }
 
-/** Whether there is a camera at all: televisions rarely have one. */
+/** Whether there is a camera at all: televisions rarely have one, and those of 2021 (Chromium before 83) are not asked: asked for its devices, 79 crashed its page once. */
 export async function hasCamera(): Promise<boolean> {
-  if (!canScan()) return false;
+  if (!canScan() || !('requestVideoFrameCallback' in HTMLVideoElement.prototype)) return false;
   const devices = await navigator.mediaDevices.enumerateDevices().catch((): MediaDeviceInfo[] => []);
   return devices.some((it) => it.kind === 'videoinput');
 }

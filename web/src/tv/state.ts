@@ -52,6 +52,7 @@ export async function listen(): Promise<void> {
   });
   beginSnaps();
   effect(tellFilm);
+  video.addEventListener('error', () => void beginAnew());
   video.addEventListener('ended', () => queue.value.length > 0 && next());
 }
 
@@ -78,15 +79,32 @@ export function open(url: string, atMs = 0): void {
 /** Where the film that is being opened begins, seconds. */
 let from_s = 0;
 
-/**
- * A jump before there is anything to jump in: the film begins there. (After its first pictures have come, Firefox's decoder breaks down when it is
- * sent elsewhere at once.) Of an engine that is still loading the film is opened later.
- */
+/** A jump before there is anything to jump in: the film begins there. While the engine is still loading there is no film to begin yet. */
 function beginThere(): void {
   if (from_s === 0 || !baton.view) return;
   video.currentTime = from_s;
   from_s = 0;
 }
+
+/**
+ * A decoder that broke down begins anew: at the sync sample before the place, from which every decoder can start. (Firefox takes any picture of its own for one:
+ * a jump behind such a picture ends so, and so does a film that begins there.)
+ */
+async function beginAnew(): Promise<void> {
+  const [view, at, ran, now] = [baton.view, video.currentTime, !video.paused, performance.now()];
+  if (!view || now - anewAt < ANEW_MS) return;
+  anewAt = now;
+  const still = await view.still(at).catch(() => null);
+  if (baton.view !== view) return;
+  from_s = still ? still.at_s : 0;
+  view.attach(video);
+  beginThere();
+  if (ran) play();
+}
+
+let anewAt = -Infinity;
+/** What breaks down again at once is beyond help. */
+const ANEW_MS = 8000;
 
 /** No film any more. What was under way can be taken up again. */
 export function stop(): void {
