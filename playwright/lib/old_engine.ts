@@ -25,7 +25,17 @@ interface Message {
   error?: { message: string };
 }
 
-/** One process of an old Chromium. */
+/** What an engine takes. */
+export interface Usage {
+  /** Memory of its page, with its share of what is shared. */
+  bytes: number;
+  /** Processor seconds of the page's process, by thread; threads of one name together. */
+  page_s: Map<string, number>;
+  /** Of the other processes, by their kind: one browser, what draws, what reaches the network. */
+  others_s: Map<string, number>;
+}
+
+/** An old Chromium. */
 export class OldEngine {
   readonly #process: ChildProcess;
   readonly #profile: string;
@@ -116,20 +126,24 @@ export class OldEngine {
     }
   }
 
-  /** What its page takes: bytes of memory (its share of what is shared), and CPU seconds by the name of the thread. */
-  usage(): { bytes: number; cpu_s: Map<string, number> } {
-    const sum = { bytes: 0, cpu_s: new Map<string, number>() };
+  /** What it takes of the machine now, and took so far. */
+  usage(): Usage {
+    const sum: Usage = { bytes: 0, page_s: new Map(), others_s: new Map() };
     for (const pid of numbers('/proc')) {
       try {
-        if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer')) continue;
-        if (Number(fields(`/proc/${pid}/stat`)[1]) !== this.#process.pid) continue;
+        const stat = fields(`/proc/${pid}/stat`);
+        const type = Number(pid) === this.#process.pid ? 'browser' : Number(stat[1]) === this.#process.pid ? processType(pid) : null;
+        if (type === null) continue;
+        if (type !== 'renderer') {
+          sum.others_s.set(type, (sum.others_s.get(type) ?? 0) + seconds(stat));
+          continue;
+        }
         const shares = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
         sum.bytes += Number(shares?.[1] ?? 0) * 1024;
         for (const tid of numbers(`/proc/${pid}/task`)) {
-          const name = readFileSync(`/proc/${pid}/task/${tid}/comm`, 'utf8').trim().replace(/[\d/]+$/, '');
-          const [user, system] = fields(`/proc/${pid}/task/${tid}/stat`).slice(11, 13).map(Number) as [number, number];
-          // Clock ticks are hundredths of a second on every Linux that Node runs on.
-          sum.cpu_s.set(name, (sum.cpu_s.get(name) ?? 0) + (user + system) / 100);
+          const comm = readFileSync(`/proc/${pid}/task/${tid}/comm`, 'utf8').trim().replace(/[\d/]+$/, '');
+          const name = tid === pid ? 'main' : comm;
+          sum.page_s.set(name, (sum.page_s.get(name) ?? 0) + seconds(fields(`/proc/${pid}/task/${tid}/stat`)));
         }
       } catch {
         // It has ended by itself.
@@ -151,6 +165,12 @@ export class OldEngine {
 }
 
 const numbers = (folder: string): string[] => readdirSync(folder).filter((name) => /^\d+$/.test(name));
+
+/** Which of the browser's helpers this process is. */
+const processType = (pid: string): string => /--type=([a-z-]+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))?.[1] ?? 'other';
+
+/** Processor time of a `stat`: clock ticks are hundredths of a second on every Linux that Node runs on. */
+const seconds = (stat: string[]): number => (Number(stat[11]) + Number(stat[12])) / 100;
 
 /** Of a `stat` below /proc (proc(5)), from the state on: what is before it has spaces in it. */
 const fields = (path: string): string[] => readFileSync(path, 'utf8').split(') ').pop()!.split(' ');

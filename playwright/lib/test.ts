@@ -28,6 +28,8 @@ export interface TvOptions {
   /** As `PeerOptions.base`. */
   base?: string;
   size?: { width: number; height: number };
+  /** As `Launch.hosts`. */
+  hosts?: string[];
 }
 
 interface WorkerFixtures {
@@ -99,7 +101,8 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     const tvs: Tv[] = [];
     await use(async (version, options = {}) => {
       // A process for each: Chromium 79 now and then crashes a page when another one of its process is closed.
-      const engine = await OldEngine.launch(version);
+      const rules = (options.hosts ?? []).map((host) => `MAP ${host} 127.0.0.1`).join(',');
+      const engine = await OldEngine.launch(version, rules ? [`--host-resolver-rules=${rules}`] : []);
       const tv = await engine.newTv(options.base ?? server.url, options.size);
       tvs.push(tv);
       return tv;

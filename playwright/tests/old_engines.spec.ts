@@ -68,8 +68,10 @@ test('an engine that cannot read our scripts says so in one sentence, and one th
   };
   // As Chromium 60 takes what it has not learnt yet.
   await tv.replace('/assets/*.js', 'a ?= b');
-  await tv.go('/');
-  await tv.until(seen);
+  for (const page of ['/', '/tv']) {
+    await tv.go(page);
+    await tv.until(seen);
+  }
   // An engine without modules runs this script, and need not wait.
   expect(await tv.run(() => document.querySelector('script[nomodule]')!.getAttribute('src'))).toBe('/old.js');
   const good = await newTv(79);

@@ -2,7 +2,8 @@
 // What runs in a television is written in words of 2019: no `?.`, no `??`.
 import type { Page } from '@playwright/test';
 import { execFileSync } from 'node:child_process';
-import { BUNNY, film, ownFile, tracked, WORDS } from '../lib/media.ts';
+import { readFileSync } from 'node:fs';
+import { BUNNY, film, ownFile, secondOf, tracked, WORDS } from '../lib/media.ts';
 import type { Tv, Version } from '../lib/old_engine.ts';
 import { shown } from '../lib/player.ts';
 import { readQr } from '../lib/qr.ts';
@@ -161,10 +162,174 @@ for (const version of [79, 86] as Version[]) {
     await tv.key('escape', 'stop');
     await codeOf(tv);
   });
+
+  test(`by keys alone Chromium ${version} chooses sound and subtitles, and plays on from another viewer when the publisher is gone`, async ({ newPeer, newTv }) => {
+    const publisher = await newPeer();
+    const link = await publisher.share(await tracked('tracks.mp4', ['aac', 'aac'], 'mov_text'));
+    const viewer = await newPeer();
+    await viewer.open(link);
+    await viewer.until('view', (stats) => stats.complete);
+    await publisher.leave();
+    const tv = await newTv(version);
+    await tv.go('/tv');
+    await codeOf(tv);
+    await tv.key('ok');
+    await focusIsOn(tv, 'tv-link-field');
+    await tv.type(link);
+    await tv.key('ok');
+    await runsFrom(tv, 0.1);
+    await tv.key('pause');
+    await focusIsOn(tv, 'tv-play');
+    await tv.key('right', 'right', 'right');
+    await focusIsOn(tv, 'tv-tracks');
+    await tv.key('ok');
+    await tv.until(() => document.activeElement!.className === 'tv-option');
+    await tv.key('down', 'ok');
+    await tv.until(() => {
+      const view = (window as unknown as { baton: { view: { film(): { tracks: { kind: string; selected: boolean }[] } } } }).baton.view;
+      return view.film().tracks.filter((it) => it.kind === 'audio')[1]!.selected;
+    });
+    // Beside the second sound is the first of the subtitles, below that the second.
+    await tv.key('right', 'down', 'ok');
+    await tv.key('back');
+    await focusIsOn(tv, 'tv-tracks');
+    await tv.key('up');
+    await focusIsOn(tv, 'tv-seek');
+    const at = await tv.run(() => document.querySelector('video')!.currentTime);
+    await tv.key('right');
+    await tv.until((at) => document.querySelector('video')!.currentTime >= at + 10, at);
+    await tv.key('play');
+    const text = await tv.until(() => {
+      const lists = Array.prototype.filter.call(document.querySelector('video')!.textTracks, (it: TextTrack) => it.mode === 'showing');
+      const cues = lists.length > 0 && (lists[0] as TextTrack).activeCues;
+      return cues && cues.length > 0 && (cues[0] as VTTCue).text;
+    });
+    expect(text).toBe(WORDS[1]!.text);
+    // The keys of remote controls that have more of them.
+    await tv.key('playPause');
+    await tv.until(() => document.querySelector('video')!.paused);
+    await tv.key('rewind', 'rewind');
+    await tv.until(() => document.querySelector('video')!.currentTime < 10);
+    await tv.key('forward');
+    await tv.until(() => document.querySelector('video')!.currentTime >= 18);
+    await tv.key('stop');
+    await codeOf(tv);
+  });
 }
 
+for (const size of [
+  { width: 1280, height: 720 },
+  { width: 1920, height: 1080 },
+]) {
+  test(`at ${size.width} by ${size.height} all that a TV shows is inside its edges, large enough, and there without scrolling`, async ({ newPeer, newTv }) => {
+    const publisher = await newPeer();
+    const title = 'A very long name of a film that goes on and on, as names of films from somewhere do, with year and everything.mp4';
+    await publisher.share({ name: title, mimeType: 'video/mp4', buffer: readFileSync(await tracked('tracks.mp4', ['aac', 'aac'], 'mov_text')) });
+    const tv = await newTv(79, { size });
+    await tv.go('/tv');
+    const code = await codeOf(tv);
+    const isFine = async (where: string): Promise<void> => {
+      expect(await tv.run(faults), where).toEqual([]);
+    };
+    await isFine('the first page');
+    await tv.key('right', 'ok');
+    await focusIsOn(tv, 'tv-back');
+    await isFine('name and phones');
+    await tv.key('back');
+    await focusIsOn(tv, 'tv-link');
+    await tv.key('ok');
+    await focusIsOn(tv, 'tv-link-field');
+    await isFine('opening a link');
+    await tv.key('back');
+    await codeOf(tv);
+    await playOnTv(publisher, code);
+    await runsFrom(tv, 0.1);
+    await tv.key('playPause');
+    await focusIsOn(tv, 'tv-play');
+    await isFine('a film');
+    await tv.key('right', 'right', 'right', 'ok');
+    await tv.until(() => document.activeElement!.className === 'tv-option');
+    await isFine('sound and subtitles');
+    await tv.key('back', 'stop');
+    await codeOf(tv);
+    await focusIsOn(tv, 'tv-resume');
+    await isFine('something to go on with');
+    await tv.key('right', 'right', 'ok');
+    await focusIsOn(tv, 'tv-back');
+    await isFine('a phone that is known');
+  });
+}
+
+/** In the TV: what is cut off by its edges (televisions hide up to five in a hundred at each), too small for ten feet, cut off by its own box, or below the page. */
+function faults(): string[] {
+  const [wide, high] = [innerWidth, innerHeight];
+  const found: string[] = [];
+  const page = document.scrollingElement!;
+  if (page.scrollHeight > high || page.scrollWidth > wide) found.push(`the page is ${page.scrollWidth} by ${page.scrollHeight}`);
+  const inside = (box: DOMRect, what: string): void => {
+    const edges = [box.left - 0.05 * wide, box.top - 0.05 * high, 0.95 * wide - box.right, 0.95 * high - box.bottom];
+    if (Math.min.apply(null, edges) < -1) found.push(`${what} goes beyond the edge: ${edges.map(Math.round)}`);
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const [text, parent] = [texts.currentNode, texts.currentNode.parentElement!];
+    const words = text.textContent!.trim();
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    const box = range.getBoundingClientRect();
+    const style = getComputedStyle(parent);
+    if (words === '' || box.width < 1 || style.visibility !== 'visible') continue;
+    // What ends in dots is meant to.
+    const cut = style.textOverflow === 'ellipsis';
+    inside(cut ? parent.getBoundingClientRect() : box, words);
+    if (!cut && parent.scrollWidth > parent.clientWidth + 1 && parent.clientWidth > 0) found.push(`${words} is wider than its box`);
+    // 24 of 1080 lines are what makers of televisions ask for.
+    if (parseFloat(style.fontSize) < (24 * high) / 1080) found.push(`${words} is ${style.fontSize} high`);
+  }
+  Array.prototype.forEach.call(document.querySelectorAll('button, input, [tabindex="0"], .tv-qr svg'), (it: Element) => {
+    const box = it.getBoundingClientRect();
+    if (box.width > 0) inside(box, it.outerHTML.slice(0, 60));
+  });
+  return found;
+}
+
+test('a TV with a plain http address of the house plays what a phone there sends', async ({ newPeer, newTv, server }) => {
+  const base = `http://lan.test:${server.port}`;
+  const tv = await newTv(79, { base, hosts: ['lan.test'] });
+  await tv.go('/tv');
+  const code = await codeOf(tv);
+  const phone = await newPeer({ base, launch: { hosts: ['lan.test'] } });
+  await phone.share(BUNNY);
+  expect(await tv.run(() => isSecureContext)).toBe(false);
+  expect(await phone.page.evaluate(() => isSecureContext)).toBe(false);
+  await playOnTv(phone, code);
+  await runsFrom(tv, 0.5);
+  await phase(phone, 'playing');
+});
+
+/** In every document: what is asked of the system is written down. */
+function notesWakeLocks(): void {
+  const log: string[] = [];
+  (window as unknown as { locks: string[] }).locks = log;
+  const release = (): Promise<void> => Promise.resolve(void log.push('release'));
+  const request = (type: string) => (log.push(`take ${type}`), Promise.resolve({ release }));
+  Object.defineProperty(navigator, 'wakeLock', { value: { request } });
+}
+
+test('the TV’s screen stays on while a film plays, and may sleep when it is paused', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  await publisher.share(BUNNY);
+  const tv = await newPeer({ init: notesWakeLocks });
+  await tv.go('/tv');
+  await playOnTv(publisher, (await tv.page.getByTestId('tv-code').getAttribute('data-code'))!);
+  await shown(tv.page);
+  const locks = () => tv.page.evaluate(() => (window as unknown as { locks: string[] }).locks.join(', '));
+  await expect.poll(locks).toBe('take screen');
+  await publisher.page.getByTestId('remote-play').click();
+  await expect.poll(locks).toBe('take screen, release');
+});
+
 test('by what its camera reads a phone becomes the remote control, and sends a link', async ({ newPeer, browserName }) => {
-  test.skip(browserName === 'firefox', 'as a television Firefox may stand still after its second film: docs/tv.md');
   const publisher = await newPeer();
   const link = await publisher.share(BUNNY);
   // Any page of today can be a television, too.
@@ -187,11 +352,39 @@ test('by what its camera reads a phone becomes the remote control, and sends a l
   await other.open(link);
   await shown(other.page, { hold: true });
   await playOnTv(other, code!);
+  // As below, where the other telephone was slow.
+  if (browserName === 'firefox') tv.allow(/could not be decoded|DoDecode/);
   await shown(tv.page);
   await phase(phone, 'playing');
   await phase(other, 'playing');
   await other.page.getByTestId('remote-play').click();
   await phase(phone, 'paused');
+});
+
+test('a second film begins on the TV where the phone is in it', async ({ newPeer, browserName }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(BUNNY);
+  const { tv, phone } = await pairedByScan(newPeer);
+  await send(phone, link);
+  await shown(tv.page);
+  await phone.page.getByTestId('remote-stop').click();
+  const code = await tv.page.getByTestId('tv-code').getAttribute('data-code');
+  const other = await newPeer();
+  await other.open(link);
+  await shown(other.page, { hold: true });
+  await other.page.evaluate(() => void (document.querySelector('video')!.currentTime = 12));
+  await shown(other.page, { from: 12 });
+  await playOnTv(other, code!);
+  await shown(tv.page, { from: 12 });
+  await phase(other, 'playing');
+  // Behind a picture that looks like a sync sample and is none, Firefox's decoder gives up: it begins anew at the true one before.
+  if (browserName === 'firefox') tv.allow(/could not be decoded|DoDecode/);
+  await other.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => {
+    slider.value = '8000';
+    slider.dispatchEvent(new Event('change', { bubbles: true }));
+  });
+  await shown(tv.page, { from: browserName === 'firefox' ? 0 : 8, before: 10 });
+  await phase(other, 'playing');
 });
 
 test('a wrong code is told, and the third one takes the code away until a person asks', async ({ newPeer }) => {
@@ -288,6 +481,56 @@ test('what is to play next waits, comes when it is asked for, and by itself when
   await expect(phone.page.getByTestId('remote-next')).toHaveCount(0);
 });
 
+test('a named TV is found again after both were switched off, and forgotten by either side', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(BUNNY);
+  const { tv, phone } = await pairedByScan(newPeer);
+  await phone.page.getByText('Names').click();
+  await phone.page.getByTestId('remote-tv-name').fill('Living room');
+  await phone.page.getByTestId('remote-own-name').fill('Anna’s phone');
+  await phone.page.getByTestId('remote-save').click();
+  await expect(tv.page.getByTestId('tv-name')).toHaveText('Living room');
+
+  await tv.page.reload();
+  await phone.open(link);
+  await shown(phone.page, { hold: true });
+  const find = async (): Promise<void> => {
+    await phone.page.getByTestId('play-on-tv').click();
+    await phone.page.getByTestId('known-tv').filter({ hasText: 'Living room' }).click();
+  };
+  await find();
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  await phone.page.getByTestId('remote-stop').click();
+
+  // The television forgets the phone, which is told, and keeps no key that opens nothing.
+  await tv.page.getByTestId('tv-settings').click();
+  await expect(tv.page.locator('.tv-phone')).toContainText('Anna’s phone');
+  await tv.page.getByTestId('tv-forget').click();
+  await expect(phone.page.getByTestId('remote-error')).toContainText('Living room');
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+  await expect(tv.page.locator('.tv-phone')).toHaveCount(0);
+
+  // Paired anew, and forgotten by the phone: both lists are empty then, after a reload too.
+  await tv.page.getByTestId('tv-back').click();
+  const code = await tv.page.getByTestId('tv-code').getAttribute('data-code');
+  await phone.page.getByTestId('tv-code').fill(code!);
+  await phone.page.getByTestId('tv-connect').click();
+  await shown(tv.page);
+  await phase(phone, 'playing');
+  await phone.page.getByTestId('remote-stop').click();
+  await phone.page.getByText('Names').click();
+  await phone.page.getByTestId('remote-forget').click();
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+  await tv.page.getByTestId('tv-settings').click();
+  await expect(tv.page.locator('.tv-phone')).toHaveCount(0);
+  await phone.page.reload();
+  await shown(phone.page, { hold: true });
+  await phone.page.getByTestId('play-on-tv').click();
+  await expect(phone.page.getByTestId('tv-connect')).toBeVisible();
+  await expect(phone.page.getByTestId('known-tv')).toHaveCount(0);
+});
+
 test('a phone that only commands takes the film back and goes on where the TV was', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(await film('colours.mp4'));
@@ -303,6 +546,120 @@ test('a phone that only commands takes the film back and goes on where the TV wa
   await shown(phone.page, { from: 14 });
   expect(phone.page.url()).toBe(link);
   await expect(tv.page.getByTestId('tv-code')).toBeVisible();
+});
+
+/** Moves the thumb of the remote's seek bar to a place, whole seconds, and does not let go of it. */
+const drag = (phone: Peer, seconds: number): Promise<void> =>
+  phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement, seconds) => {
+    slider.value = String(seconds * 1000);
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+  }, seconds);
+
+const letGo = (phone: Peer): Promise<void> =>
+  phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => void slider.dispatchEvent(new Event('change', { bubbles: true })));
+
+/** The picture over the remote's seek bar: of which time it says it is, and which second of `colours.mp4` it shows. */
+function drawn(phone: Peer): Promise<{ at_s: number; shows_s: number } | null> {
+  return phone.page
+    .evaluate(() => {
+      const thumb = document.querySelector<HTMLElement>('.rc-bar [data-testid=thumb]');
+      const picture = thumb?.querySelector('canvas');
+      if (!thumb || !picture) return null;
+      const { data } = picture.getContext('2d')!.getImageData(0, 0, picture.width, Math.floor(picture.height / 2));
+      const mean = (channel: number): number => {
+        let sum = 0;
+        for (let at = channel; at < data.length; at += 4) sum += data[at]!;
+        return (sum * 4) / data.length;
+      };
+      return { at_s: Number(thumb.dataset.at), colour: [mean(0), mean(1), mean(2)] as [number, number, number] };
+    })
+    .then((it) => it && { at_s: it.at_s, shows_s: secondOf(it.colour) });
+}
+
+/** Drags there and waits until a picture from between these times is seen, which shows the second that it says. */
+async function sees(phone: Peer, at_s: number, [from, to]: [number, number]): Promise<void> {
+  await drag(phone, at_s);
+  await expect(async () => {
+    const seen = await drawn(phone);
+    expect(seen, `a picture of ${at_s} s`).not.toBeNull();
+    expect(seen!.at_s).toBeGreaterThanOrEqual(from);
+    expect(seen!.at_s).toBeLessThanOrEqual(to);
+    // The last picture of a second may be said to be of the next one.
+    expect(Math.abs(seen!.shows_s - seen!.at_s)).toBeLessThan(1.2);
+  }).toPass({ timeout: 60_000 });
+}
+
+test('whoever seeks the TV sees on the phone what the TV has seen, though the phone has nothing of the film', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  const { tv, phone } = await pairedByScan(newPeer);
+  await send(phone, link);
+  await shown(tv.page, { from: 0.1 });
+  await phone.page.getByTestId('remote-play').click();
+  await phase(phone, 'paused');
+  await drag(phone, 22);
+  await expect(phone.page.getByTestId('remote-time')).toHaveText('0:22');
+  await letGo(phone);
+  await shown(tv.page, { from: 22 });
+  // Of both places there is a picture now.
+  await sees(phone, 4, [0, 4]);
+  await sees(phone, 24, [22, 24]);
+  // The middle has never been shown there: the time alone. Each question is answered before the next one is asked.
+  await phone.page.evaluate(() => {
+    const seen: string[] = ((window as unknown as { seen: string[] }).seen = []);
+    new MutationObserver(() => {
+      const thumb = document.querySelector<HTMLElement>('[data-testid=thumb]');
+      seen.push(thumb ? thumb.dataset.at! : 'none');
+    }).observe(document.body, { childList: true, subtree: true, attributes: true });
+  });
+  await drag(phone, 17);
+  await expect(phone.page.getByTestId('thumb')).toHaveCount(0);
+  await sees(phone, 23, [22, 23]);
+  const ats = await phone.page.evaluate(() => (window as unknown as { seen: string[] }).seen);
+  expect(ats.filter((at) => Number(at) > 10 && Number(at) < 20)).toEqual([]);
+  await letGo(phone);
+  await expect(phone.page.getByTestId('thumb')).toHaveCount(0);
+});
+
+test('whoever shares or watches the film sees where to seek the TV out of that, wherever that is', async ({ newPeer, newTv }) => {
+  const publisher = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  const tv = await newTv(79);
+  await tv.go('/tv');
+  await playOnTv(publisher, await codeOf(tv));
+  await runsFrom(tv, 0.1);
+  await phase(publisher, 'playing');
+  await publisher.page.getByTestId('remote-play').click();
+  await phase(publisher, 'paused');
+  // Of a file any picture can be drawn.
+  await sees(publisher, 27, [26.9, 27.1]);
+  await sees(publisher, 13, [12.9, 13.1]);
+  await letGo(publisher);
+  await tv.until(() => Math.abs(document.querySelector('video')!.currentTime - 13) < 0.5);
+  await publisher.page.getByTestId('remote-stop').click();
+
+  // Who watches it sees the key frame before the place.
+  const viewer = await newPeer();
+  await viewer.open(link);
+  await shown(viewer.page, { hold: true });
+  await viewer.until('view', (stats) => stats.complete);
+  await playOnTv(viewer, await codeOf(tv));
+  await runsFrom(tv, 0.1);
+  await phase(viewer, 'playing');
+  await sees(viewer, 19, [18, 18.1]);
+  await sees(viewer, 9, [8, 8.1]);
+  await letGo(viewer);
+  await runsFrom(tv, 9);
+  await viewer.page.getByTestId('remote-play').click();
+  await phase(viewer, 'paused');
+
+  // On a page with another film the television's own pictures are all there is.
+  await viewer.share(BUNNY);
+  await viewer.page.getByTestId('play-on-tv').click();
+  await viewer.page.getByTestId('known-tv').click();
+  await phase(viewer, 'paused');
+  await expect(viewer.page.getByTestId('remote-play-now')).toBeVisible();
+  await sees(viewer, 12, [9, 12]);
 });
 
 test('a phone’s camera reads the code off the TV', async ({ newPeer, browserName }) => {
@@ -321,6 +678,21 @@ test('a phone’s camera reads the code off the TV', async ({ newPeer, browserNa
   await phase(phone, 'playing');
   // The camera is given back.
   await expect(phone.page.locator('.rc-scan')).toHaveCount(0);
+});
+
+test('a TV with a camera reads a link off a phone', async ({ newPeer, browserName }) => {
+  const phone = await newPeer();
+  await phone.share(BUNNY);
+  const svg = await phone.page.getByTestId('qr').evaluate((it) => it.outerHTML);
+  const png = await cameraPicture(svg, phone.page);
+  const args = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${asFilm(png)}`];
+  const tv = await newPeer(browserName === 'chromium' ? { launch: { args } } : {});
+  await tv.go('/tv');
+  if (browserName === 'firefox') await canvasForCamera(tv.page, png);
+  await tv.page.getByTestId('tv-link').click();
+  await tv.page.getByTestId('tv-scan').click();
+  await shown(tv.page);
+  await expect(tv.page.locator('.rc-scan')).toHaveCount(0);
 });
 
 /** What a camera in front of a television sees: the code a little aslant in a dark room. Base64 of a PNG. */
@@ -361,5 +733,6 @@ function canvasForCamera(page: Page, png: string): Promise<void> {
     // What never changes is no picture for a stream.
     setInterval(draw, 100);
     navigator.mediaDevices.getUserMedia = () => Promise.resolve(canvas.captureStream());
+    navigator.mediaDevices.enumerateDevices = () => Promise.resolve([{ kind: 'videoinput', deviceId: '', groupId: '', label: '', toJSON: () => '' }]);
   }, png);
 }

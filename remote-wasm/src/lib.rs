@@ -75,6 +75,12 @@ impl Tv {
         Ok(())
     }
 
+    /// The same to one telephone: `{picture: {…}}`.
+    pub fn answer(&mut self, id: &str, report: JsValue) -> Result<(), JsValue> {
+        self.0.answer(id, serde_wasm_bindgen::from_value(report)?);
+        Ok(())
+    }
+
     pub fn rename(&mut self, name: &str) {
         self.0.rename(name);
     }

@@ -213,6 +213,15 @@ impl Tv {
         peers.iter().for_each(|peer| self.tell(peer, &report));
     }
 
+    /// Told to the telephone of this id alone.
+    pub fn answer(&mut self, id: &str, report: Report) {
+        let report = report.cut();
+        let is_it = |talk: &Talk| hex(&talk.pair) == id;
+        let peers = self.talks.iter().filter(|it| is_it(it.1));
+        let peers: Vec<PeerId> = peers.map(|it| *it.0).collect();
+        peers.iter().for_each(|peer| self.tell(peer, &report));
+    }
+
     pub fn rename(&mut self, name: &str) {
         let mut name = name.trim().to_owned();
         cut(&mut name, NAME_MAX);

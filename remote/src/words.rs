@@ -48,6 +48,10 @@ pub enum Command {
     Forget,
     /// Say how things stand. Also shows that this telephone is still there.
     Look,
+    /// Show what the film looks like around there; answered to whoever asks, always.
+    Peek {
+        at_ms: u32,
+    },
 }
 
 /// From the television.
@@ -62,6 +66,12 @@ pub enum Report {
     },
     /// This telephone is not known here any more.
     Forgotten,
+    /// What was asked for by Peek: a JPEG of this place, empty where the television has none.
+    Picture {
+        at_ms: u32,
+        #[serde(serialize_with = "crate::as_bytes")]
+        jpeg: Vec<u8>,
+    },
 }
 
 /// How things stand at the television.
@@ -152,7 +162,9 @@ impl Report {
                     .for_each(|it| cut(&mut it.label, NAME_MAX));
             }
             Self::Name { name } => cut(name, NAME_MAX),
-            Self::Forgotten => {}
+            // Half a picture is none.
+            Self::Picture { jpeg, .. } if jpeg.len() > JPEG_MAX => jpeg.clear(),
+            Self::Forgotten | Self::Picture { .. } => {}
         }
         self
     }
@@ -184,6 +196,8 @@ pub const LINK_MAX: usize = 1500;
 pub const TITLE_MAX: usize = 300;
 /// What people call televisions and telephones.
 pub const NAME_MAX: usize = 60;
+/// A JPEG of 160 × 90 at middling quality has 2 to 4 KB.
+pub const JPEG_MAX: usize = 3900;
 /// Films with more sound tracks and subtitles than this exist; 40 of 60 bytes each fit into a blob.
 pub const TRACKS_MAX: usize = 40;
 
@@ -215,6 +229,14 @@ mod tests {
             Report::State(state),
             Report::Film(film),
             Report::Name { name: long() },
+            Report::Picture {
+                at_ms: u32::MAX,
+                jpeg: vec![255; JPEG_MAX],
+            },
+            Report::Picture {
+                at_ms: 0,
+                jpeg: vec![255; JPEG_MAX + 1],
+            },
         ] {
             let cut = report.cut();
             assert_eq!(Report::decode(&cut.encode().unwrap()), Some(cut));
@@ -235,7 +257,13 @@ mod tests {
             0
         );
         assert_eq!(first(Command::Look), 13);
+        assert_eq!(first(Command::Peek { at_ms: 1 }), 14);
         assert_eq!(Report::Forgotten.encode().unwrap(), [3]);
+        let picture = Report::Picture {
+            at_ms: 300,
+            jpeg: vec![0xff, 0xd8],
+        };
+        assert_eq!(picture.encode().unwrap(), [4, 0xac, 0x02, 2, 0xff, 0xd8]);
         assert_eq!(Command::decode(&[99]), None, "a later word is skipped");
         let link = "x".repeat(LINK_MAX + 1);
         assert_eq!(

@@ -368,3 +368,30 @@ fn nothing_is_left_to_those_who_have_paused() {
     println!("eight who have paused, complete after {} ms", took / 1000);
     assert!(took < 2 * SECOND);
 }
+
+/// A slow processor and little memory (docs/tv.md): few neighbours, nothing fetched that does not play, and little passed on, but some.
+#[test]
+fn a_television_has_eight_neighbours_fetches_what_it_plays_and_passes_on_what_it_can_spare() {
+    let link = Link::new(12_500_000, 12_500_000, 500);
+    let mut world = World::new(Film::new(64 << 20), 43);
+    let publisher = world.publisher(link);
+    let tv = world.viewer_with(link, Config::television(), &[]);
+    world.introduce(tv, &[publisher]);
+    world.play(tv, 1_000_000);
+    world.run_for(10 * SECOND);
+    // This player asks for half a minute ahead.
+    let here = world.stats(tv).have_bytes;
+    assert!((35_000_000..45_000_000).contains(&here), "{here}");
+
+    pause(&mut world, publisher);
+    for _ in 0..12 {
+        let viewer = world.viewer(link);
+        world.introduce(viewer, &[tv]);
+    }
+    world.run_for(SECOND);
+    let before = world.stats(tv).sent_bytes;
+    world.run_for(10 * SECOND);
+    assert_eq!(world.stats(tv).peers.len(), 8);
+    let sent = world.stats(tv).sent_bytes - before;
+    assert!((3_000_000..5_500_000).contains(&sent), "{sent}");
+}

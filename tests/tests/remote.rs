@@ -1,5 +1,7 @@
 //! A television and telephones pair and talk through a real server, over real sockets.
 
+use std::time::Duration;
+
 use baton_remote::phone::Token;
 use baton_remote::words::Phase;
 use baton_remote::{Code, Command, Failure, NoCode, Output, Phone, Report, State};
@@ -124,6 +126,35 @@ async fn a_wrong_code_pairs_nobody_and_the_third_one_ends_it() {
     tv.end.show_code(now_ms());
     let (text, _) = tv.until(code_of).await;
     let mut phone = by_code(server.address(), 7, &text);
+    assert!(while_working!(tv, phone.until(paired)).is_ok());
+}
+
+#[tokio::test]
+async fn after_two_minutes_there_is_another_code_and_the_first_one_is_nobodys() {
+    // So that a clock which is put forward does not look like a dead line.
+    let server = server(|config| config.limits.keepalive = Duration::from_secs(3600)).await;
+    let mut tv = tv(server.address(), 1, &[]);
+    let shown = |output: &Output| match output {
+        Output::Code { text, until_ms, .. } => Some((text.clone(), *until_ms)),
+        _ => None,
+    };
+    let (first, until_ms) = tv.until(shown).await;
+    let lasts_ms = until_ms - now_ms();
+    assert!((100_000.0..=120_500.0).contains(&lasts_ms), "{lasts_ms} ms");
+    tv.end.tick(until_ms - 1.0);
+    while let Some(output) = tv.end.poll() {
+        assert!(!matches!(output, Output::Send { line: 1, .. }), "too early");
+    }
+    tv.end.tick(until_ms);
+    let (second, _) = tv.until(shown).await;
+    assert_ne!(first, second);
+    let mut late = by_code(server.address(), 2, &first);
+    let refused = while_working!(tv, late.until(paired));
+    assert!(
+        matches!(refused, Err(Failure::Nobody | Failure::Wrong)),
+        "{refused:?}"
+    );
+    let mut phone = by_code(server.address(), 3, &second);
     assert!(while_working!(tv, phone.until(paired)).is_ok());
 }
 

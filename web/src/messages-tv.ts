@@ -45,6 +45,9 @@ export const tvMessages = {
     bad: 'There is no Baton link in that.',
     open: 'Watch',
     cancel: 'Back',
+    scan: 'Scan it',
+    scanning: 'Hold the link’s QR code in front of the camera.',
+    noCamera: 'The camera cannot be used here.',
   },
 
   settings: {
@@ -54,7 +57,8 @@ export const tvMessages = {
     phones: 'Phones that may play here',
     none: 'None yet. The code on the first page brings one.',
     here: 'connected',
-    forget: (label: string) => `Forget ${label}`,
+    forget: 'Forget',
+    forgetPhone: (label: string) => `Forget ${label}`,
     unnamed: 'a phone',
     back: 'Back',
   },
@@ -109,7 +113,7 @@ export const tvMessages = {
     next: 'Next',
     stop: 'Stop on the TV',
     here: 'Go on here',
-    link: 'Paste a link to play it there',
+    link: 'A link to play there',
     send: 'Play',
     badLink: 'There is no Baton link in that.',
     tvName: 'Name of the TV',

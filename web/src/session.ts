@@ -12,6 +12,7 @@ export interface Shared {
   size: number;
   count: number;
   inFolder: boolean;
+  files: File[];
   /** Of what was dropped or picked, for a later page; empty where the browser gives none. */
   handles: FileSystemHandle[];
 }
@@ -85,7 +86,7 @@ export function shareFiles(files: File[], title?: string, handles: FileSystemHan
   baton.share?.stop();
   baton.share = null;
   const inFolder = first.webkitRelativePath !== '';
-  session.shared = { name: title ?? first.name, size, count: files.length, inFolder, handles };
+  session.shared = { name: title ?? first.name, size, count: files.length, inFolder, files, handles };
   pending = { files, options: title === undefined ? { keep: true } : { keep: true, title } };
   sharePending();
   watcher();
@@ -103,7 +104,7 @@ export async function goOn(kept: Kept, files: File[], handles: FileSystemHandle[
   }
   const { name, size, count, inFolder } = kept;
   session.notice = '';
-  session.shared = { name, size, count, inFolder, handles };
+  session.shared = { name, size, count, inFolder, files, handles };
   watcher();
   return 'goes on';
 }

@@ -64,13 +64,31 @@ export function lookInto(view: View): Look {
   };
 }
 
-/** The picture that a video shows, drawn small. */
-function drawnSmall(video: HTMLVideoElement): HTMLCanvasElement | null {
-  if (video.videoWidth === 0) return null;
+/** Looks into a file of this machine, where this browser plays it just so. `isIt`: whether a film of this length is what is meant. */
+export function lookIntoFile(file: File, isIt: (seconds: number) => boolean): Look {
+  const video = newEasel();
+  const known = once(video, 'loadedmetadata');
+  const failed = once(video, 'error').then(() => Promise.reject(new Error('error')));
+  failed.catch(() => undefined);
+  // As long as the page: it costs a decoder that rests.
+  video.src = URL.createObjectURL(file);
+  return async (at_s) => {
+    if (!(await Promise.race([known, failed, tooLate()])) || !isIt(video.duration)) return null;
+    const there = once(video, 'seeked');
+    video.currentTime = Math.min(at_s, Math.max(0, video.duration - 0.1));
+    await Promise.race([there, failed, tooLate()]);
+    const picture = await onceThere(video, WIDTH);
+    return picture && { at_s: video.currentTime, picture };
+  };
+}
+
+/** A picture so many pixels wide, and never more than twice as high. */
+export function small(from: CanvasImageSource, wide: number, width: number, height: number): HTMLCanvasElement {
   const canvas = document.createElement('canvas');
-  canvas.width = WIDTH;
-  canvas.height = Math.max(1, Math.min(2 * WIDTH, Math.round((WIDTH * video.videoHeight) / video.videoWidth)));
-  canvas.getContext('2d')!.drawImage(video, 0, 0, canvas.width, canvas.height);
+  canvas.width = wide;
+  canvas.height = Math.max(1, Math.min(2 * wide, Math.round((wide * height) / width)));
+  // What is drawn is read again: to see whether there is anything, to pack it.
+  canvas.getContext('2d', { willReadFrequently: true })!.drawImage(from, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 
@@ -100,7 +118,7 @@ async function paint(still: Still): Promise<HTMLCanvasElement | null> {
       // Decoders that wait for pictures in between give what they have.
       if (source.readyState === 'open') source.endOfStream();
       await seen;
-      return onceThere(video);
+      return onceThere(video, WIDTH);
     });
     video.src = url;
     return await Promise.race([shown, failed, tooLate()]);
@@ -113,11 +131,11 @@ async function paint(still: Still): Promise<HTMLCanvasElement | null> {
   }
 }
 
-/** Chromium may say that it has a picture a moment before it can be copied: what is copied then is clear. */
-async function onceThere(video: HTMLVideoElement): Promise<HTMLCanvasElement | null> {
-  for (let tries = 0; tries < TRIES_MAX; tries += 1) {
-    const canvas = drawnSmall(video);
-    if (canvas && canvas.getContext('2d')!.getImageData(0, 0, 1, 1).data[3]! > 0) return canvas;
+/** What a video shows. Chromium may say that it has a picture a moment before it can be copied: what is copied then is clear. */
+export async function onceThere(video: HTMLVideoElement, wide: number): Promise<HTMLCanvasElement | null> {
+  for (let tries = 0; tries < TRIES_MAX && video.videoWidth > 0; tries += 1) {
+    const canvas = small(video, wide, video.videoWidth, video.videoHeight);
+    if (canvas.getContext('2d')!.getImageData(0, 0, 1, 1).data[3]! > 0) return canvas;
     await new Promise(requestAnimationFrame);
   }
   return null;

@@ -111,7 +111,7 @@ fn aquatic() -> Result<bool> {
 
 /// What a 1080p film of 8 Mbit/s costs Chromium 79, by thread (docs/tv.md).
 fn tv() -> Result<()> {
-    build::everything(build::Profile::Release)?;
+    server_to_measure()?;
     engines::ensure()?;
     let folder = run::root().join("playwright");
     npm::install(&folder)?;

@@ -138,6 +138,7 @@ impl Client {
                 peer_seed,
                 began_ms: door::now_ms(),
                 early: self.socket.take(),
+                small: false,
             };
             let mut stream = PageStream::new(opening, worker.clone(), page.emitter());
             stream.meta(meta);
@@ -206,6 +207,7 @@ impl Client {
                         peer_seed,
                         began_ms,
                         early: self.socket.take().filter(|_| ours),
+                        small: self.means.small,
                     };
                     PageStream::new(opening, worker.clone(), emitter)
                 }

@@ -76,12 +76,21 @@ pub struct Player {
     /// One more for each jump that the media engine is told of.
     generation: u32,
     playhead_sent: (f64, f64),
+    reach: Reach,
     began_ms: f64,
     startup_ms: Option<f64>,
     waiting: bool,
     stalls: u32,
     broken: bool,
     pictures: Pictures,
+}
+
+/// How much of the film is in the SourceBuffers, seconds.
+struct Reach {
+    ahead_s: f64,
+    /// Behind the playhead, for a short step back; what is more goes in steps.
+    past_s: f64,
+    step_s: f64,
 }
 
 /// A segment on its way into a SourceBuffer.
@@ -108,10 +117,12 @@ struct Buffer {
 }
 
 impl Player {
-    /// Takes the `<video>` over. `began_ms` is when the person began to wait. `None` where there is no MediaSource.
+    /// Takes the `<video>` over. `began_ms` is when the person began to wait; `small` says that memory is scarce. `None` where there is
+    /// no MediaSource.
     pub fn new(
         video: HtmlVideoElement,
         began_ms: f64,
+        small: bool,
         emit: Rc<dyn Fn(VideoEvent)>,
     ) -> Option<Player> {
         let (kind, source) = media_source()?;
@@ -146,6 +157,7 @@ impl Player {
             early: Vec::new(),
             generation: 0,
             playhead_sent: (-1.0, -1.0),
+            reach: if small { Reach::SMALL } else { Reach::USUAL },
             began_ms,
             startup_ms: None,
             waiting: false,
@@ -380,6 +392,7 @@ impl Player {
     /// Appends, evicts and ends, as far as each SourceBuffer is free.
     fn pump(&mut self) -> Vec<PlayerNews> {
         let at_s = self.video.current_time();
+        let Reach { past_s, step_s, .. } = self.reach;
         self.set_length();
         for buffer in &mut self.buffers {
             if buffer.buffer.updating() {
@@ -392,11 +405,8 @@ impl Player {
                     continue;
                 }
             }
-            if let Some((from, to)) = buffer.past(at_s, KEEP_PAST_S + EVICT_STEP_S)
-                && buffer
-                    .buffer
-                    .remove(from, to.min(at_s - KEEP_PAST_S))
-                    .is_ok()
+            if let Some((from, to)) = buffer.past(at_s, past_s + step_s)
+                && buffer.buffer.remove(from, to.min(at_s - past_s)).is_ok()
             {
                 continue;
             }
@@ -516,7 +526,7 @@ impl Player {
     /// Tells where the viewer is, when that has changed by enough to matter.
     fn playhead(&mut self) -> Vec<PlayerNews> {
         let at_s = self.video.current_time();
-        let until_s = at_s + AHEAD_S;
+        let until_s = at_s + self.reach.ahead_s;
         if (at_s - self.playhead_sent.0).abs() < PLAYHEAD_STEP_S {
             return Vec::new();
         }
@@ -685,22 +695,32 @@ impl Pictures {
     }
 }
 
-/// How far ahead of the playhead segments are made, seconds: 25 Mbit/s for twenty seconds is 63 MB, well below the
-/// 143 MB at which Chromium's SourceBuffer is full.
-const AHEAD_S: f64 = 20.0;
-/// How much of what was seen stays, seconds, for a short step back.
-const KEEP_PAST_S: f64 = 20.0;
+impl Reach {
+    /// 25 Mbit/s for twenty seconds ahead is 63 MB, well below the 143 MB at which Chromium's SourceBuffer is full. Evicting in steps keeps
+    /// the number of `remove` calls small.
+    const USUAL: Reach = Reach {
+        ahead_s: 20.0,
+        past_s: 20.0,
+        step_s: 10.0,
+    };
+    /// A television: 8 Mbit/s come to 27 MB. Behind the playhead must be more than there is between two sync samples (x264 puts them up to
+    /// 250 pictures apart), because a `remove` takes all that depends on what it takes.
+    const SMALL: Reach = Reach {
+        ahead_s: 10.0,
+        past_s: 15.0,
+        step_s: 2.0,
+    };
+}
+
 /// How much stays when the SourceBuffer is full, seconds. A picture before the playhead's sync sample would be lost below this.
 const KEEP_PAST_MIN_S: f64 = 10.0;
-/// Evicting in steps keeps the number of `remove` calls small, seconds.
-const EVICT_STEP_S: f64 = 10.0;
 /// A jump beyond this much before the end means the end, seconds: the last picture at ten per second.
 const END_S: f64 = 0.1;
 /// Holes up to this are stepped over, seconds.
 const GAP_S: f64 = 0.5;
 /// The playhead is told when it moved by this much, seconds.
 const PLAYHEAD_STEP_S: f64 = 0.2;
-/// Segments waiting for a SourceBuffer. At half a second each this is beyond [`AHEAD_S`].
+/// Segments waiting for a SourceBuffer. At half a second each this is beyond [`Reach::USUAL`].
 const QUEUE_MAX: usize = 512;
 /// The most that goes into one append, bytes: half a second of 8 Mbit/s; a jump must not wait for more.
 const APPEND_MAX: u32 = 512 * 1024;

@@ -35,6 +35,7 @@ pub struct PageStream {
     linkless: bool,
     /// Attachments that the worker has not heard of yet.
     attaching: u32,
+    small: bool,
     player: Option<Player>,
     /// When the person began to wait, milliseconds of the page's clock.
     began_ms: f64,
@@ -77,6 +78,8 @@ pub struct Opening {
     pub began_ms: f64,
     /// A socket to `server` that is open or opening.
     pub early: Option<WebSocket>,
+    /// This machine has little of everything ([`crate::bridge::Means`]).
+    pub small: bool,
 }
 
 struct Network {
@@ -106,6 +109,7 @@ impl PageStream {
             peer_seed,
             began_ms,
             early,
+            small,
         } = opening;
         let peer = PeerKey::from_seed(peer_seed);
         let identity = Identity {
@@ -135,6 +139,7 @@ impl PageStream {
         let network = Some(Network { signalling, rtc });
         PageStream {
             network,
+            small,
             ..PageStream::blank(side, number, worker, emitter, began_ms)
         }
     }
@@ -168,6 +173,7 @@ impl PageStream {
             emitter,
             network: None,
             linkless: false,
+            small: false,
             player: None,
             attaching: 0,
             began_ms,
@@ -394,7 +400,7 @@ impl PageStream {
         let emit = Rc::new(move |event| emitter.push(PageEvent::Video(number, event)));
         self.player_problem = None;
         self.player_note = None;
-        match Player::new(video, self.began_ms, emit) {
+        match Player::new(video, self.began_ms, self.small, emit) {
             Some(player) => {
                 let mp3_in_mp4 = player.takes("audio/mp4; codecs=\"mp3\"");
                 self.player = Some(player);

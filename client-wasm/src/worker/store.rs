@@ -60,10 +60,10 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// For a page that may have 150 MB in all beside its decoder (docs/tv.md): forty seconds at 12 Mbit/s, to pass on and to step back to.
+    /// For a page that may have 150 MB in all (docs/tv.md). Half of it is ahead, the other half was seen: to pass on, and to step back to.
     pub fn television() -> Limits {
         Limits {
-            memory: 60 << 20,
+            memory: 40_000_000,
             ahead: 20_000_000,
             ..Limits::default()
         }

@@ -144,4 +144,9 @@ export function report(door: TvDoor, what: Report): void {
   door.do((it) => it.report(what));
 }
 
+/** To the telephone of this id alone. */
+export function answer(door: TvDoor, phone: string, what: Report): void {
+  door.do((it) => it.answer(phone, what));
+}
+
 const random = (): Uint8Array => crypto.getRandomValues(new Uint8Array(32));

@@ -11,6 +11,7 @@ import { knownTvs, ownName } from './memory';
 import * as remote from './session';
 import { Scanner, canScan } from './scan';
 import { loadStyle } from './style';
+import { Thumb } from './thumb';
 
 const words = tvMessages.remote;
 
@@ -19,7 +20,7 @@ let sheet: HTMLElement | null = null;
 
 /** Opens the sheet. `wanted`: what is to be played there, if anything. */
 export async function openPanel(wanted: remote.Wanted | null): Promise<void> {
-  remote.wanted.value = wanted;
+  remote.bring(wanted);
   shown.value = true;
   await Promise.all([sheet ? null : loadStyle(styles), remote.begin()]);
   if (!sheet) {
@@ -102,7 +103,7 @@ function Find() {
           {words.connect}
         </button>
       </form>
-      {canScan() && <Scanner found={(text) => remote.scanned(text)} />}
+      {canScan() && <Scanner found={(text) => remote.scanned(text)} words={words} style="button" />}
       {remote.failure.value !== '' && (
         <p class="rc-error" role="alert" data-testid="remote-error">
           {remote.failure.value}
@@ -123,7 +124,7 @@ function Remote() {
         </p>
       )}
       {it && wanted.value && <Choice />}
-      {it && it.link !== '' ? <Controls /> : it && <p role="status">{words.phase('idle')}</p>}
+      {it && it.link !== '' ? <Controls /> : it && <Idle />}
       {it && <SendLink />}
       <Names />
     </div>
@@ -144,6 +145,26 @@ function Choice() {
   );
 }
 
+/** It was stopped: this page's film can be sent once more. */
+function Idle() {
+  const again = (): void => {
+    remote.bring(remote.brought.value);
+    remote.settle();
+  };
+  return (
+    <>
+      <p role="status">{words.phase('idle')}</p>
+      {remote.brought.value && (
+        <div class="rc-row">
+          <button class="button button-main" data-testid="remote-again" onClick={again}>
+            {words.playNow}
+          </button>
+        </div>
+      )}
+    </>
+  );
+}
+
 function Controls() {
   const it = remote.state.value!;
   const at = remote.position.value;
@@ -156,20 +177,23 @@ function Controls() {
         {words.phase(it.phase)}
         {it.queued > 0 && ` · ${words.queued(it.queued)}`}
       </p>
-      <input
-        class="rc-seek"
-        type="range"
-        data-testid="remote-seek"
-        min="0"
-        max={it.durationMs || 1}
-        step="1000"
-        value={at}
-        disabled={it.durationMs === 0}
-        aria-label={words.position}
-        aria-valuetext={clock(at / 1000)}
-        onInput={(event) => remote.drag(Number(event.currentTarget.value))}
-        onChange={(event) => remote.seek(Number(event.currentTarget.value))}
-      />
+      <div class="rc-bar">
+        <Thumb />
+        <input
+          class="rc-seek"
+          type="range"
+          data-testid="remote-seek"
+          min="0"
+          max={it.durationMs || 1}
+          step="1000"
+          value={at}
+          disabled={it.durationMs === 0}
+          aria-label={words.position}
+          aria-valuetext={clock(at / 1000)}
+          onInput={(event) => remote.drag(Number(event.currentTarget.value))}
+          onChange={(event) => remote.seek(Number(event.currentTarget.value))}
+        />
+      </div>
       <p class="rc-times">
         <span data-testid="remote-time" data-value={at}>{clock(at / 1000)}</span>
         <span>{clock(it.durationMs / 1000)}</span>

@@ -1,20 +1,25 @@
-/** Reads a television's QR code with this device's camera: by the browser's own reader where it has one, else by one of ours. */
+/** Reads a QR code with this device's camera: by the browser's own reader where it has one, else by one of ours. */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { tvMessages } from '../messages-tv';
 
 export interface Detector {
   detect(from: HTMLVideoElement): Promise<{ rawValue: string }[]>;
 }
 
-const words = tvMessages.remote;
 /** Often enough that nobody waits for it, milliseconds. */
 const LOOK_MS = 250;
 
 /** Cameras are for secure pages only. */
 export const canScan = (): boolean => !!navigator.mediaDevices && !!navigator.mediaDevices.getUserMedia;
 
-/** `found`: whether that was what is looked for. */
-export function Scanner({ found }: { found: (text: string) => boolean }) {
+interface Props {
+  /** Whether that was what is looked for. */
+  found: (text: string) => boolean;
+  words: { scan: string; scanning: string; noCamera: string };
+  /** Of the button that opens the camera. */
+  style: string;
+}
+
+export function Scanner({ found, words, style }: Props) {
   const [how, setHow] = useState<'off' | 'on' | 'refused'>('off');
   const view = useRef<HTMLVideoElement>(null);
   useEffect(() => {
@@ -44,7 +49,7 @@ export function Scanner({ found }: { found: (text: string) => boolean }) {
   if (how === 'refused') return <p class="hint">{words.noCamera}</p>;
   if (how === 'off') {
     return (
-      <button class="button" data-testid="tv-scan" onClick={() => setHow('on')}>
+      <button class={style} type="button" data-testid="tv-scan" onClick={() => setHow('on')}>
         {words.scan}
       </button>
     );
@@ -55,6 +60,13 @@ export function Scanner({ found }: { found: (text: string) => boolean }) {
       <figcaption>{words.scanning}</figcaption>
     </figure>
   );
+}
+
+/** Whether there is a camera at all: televisions rarely have one, and those of 2021 (Chromium before 83) are not asked: asked for its devices, 79 crashed its page once. */
+export async function hasCamera(): Promise<boolean> {
+  if (!canScan() || !('requestVideoFrameCallback' in HTMLVideoElement.prototype)) return false;
+  const devices = await navigator.mediaDevices.enumerateDevices().catch((): MediaDeviceInfo[] => []);
+  return devices.some((it) => it.kind === 'videoinput');
 }
 
 /** Windows and Linux have the class and no reader behind it. */

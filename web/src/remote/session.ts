@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 import { tvMessages } from '../messages-tv';
 import { load, openPhone, say as sayTo, type PhoneDoor, type Way } from './door';
 import { forgetTv, keepOwnName, ownName, rememberTv, type KnownTv } from './memory';
-import { shortened, whole, type Command, type Output, type RemoteTrack, type Report, type State } from './words';
+import { shortened, whole, type Command, type Output, type Picture, type RemoteTrack, type Report, type State } from './words';
 
 /** What a page brings along to be played on the television. */
 export interface Wanted {
@@ -23,7 +23,12 @@ export const busy = signal(false);
 export const failure = signal('');
 /** The module did not come. */
 export const broken = signal(false);
+/** What is to be played there and has not been sent yet. */
 export const wanted = signal<Wanted | null>(null);
+/** The film of this page: it stays ours to send, however often the television stops or another one is paired. */
+export const brought = signal<Wanted | null>(null);
+/** Where the thumb is being dragged to, milliseconds. */
+export const aim = signal<number | null>(null);
 /** Where the film is over there: told, and reckoned from then on. */
 export const position = signal(0);
 
@@ -33,6 +38,11 @@ let door: PhoneDoor | null = null;
 let told = 0;
 let dragging = 0;
 let clock = 0;
+
+/** This page's film is to be played. */
+export function bring(what: Wanted | null): void {
+  wanted.value = brought.value = what;
+}
 
 export async function begin(): Promise<void> {
   try {
@@ -69,7 +79,7 @@ export function say(command: Command): void {
 /** The thumb is being moved: where it is counts, until it is let go. */
 export function drag(ms: number): void {
   dragging = performance.now();
-  position.value = ms;
+  position.value = aim.value = ms;
 }
 
 export function seek(ms: number): void {
@@ -77,8 +87,32 @@ export function seek(ms: number): void {
   const atMs = Math.round(Math.max(0, Math.min(most, ms)));
   dragging = 0;
   position.value = atMs;
+  aim.value = null;
   say({ seek: { atMs } });
 }
+
+/** What the television can show of a place; `null`: nothing, or it does not answer. One question after the other. */
+export async function peek(ms: number): Promise<Picture | null> {
+  await new Promise((soon) => setTimeout(soon, Math.max(0, asked + PEEK_MS - performance.now())));
+  asked = performance.now();
+  return new Promise((done) => {
+    const give = (picture: Picture | null): void => {
+      clearTimeout(late);
+      pictured = () => undefined;
+      done(picture);
+    };
+    const late = window.setTimeout(give, ANSWER_MS, null);
+    pictured = (picture) => give(picture.jpeg.length > 0 ? picture : null);
+    say({ peek: { atMs: Math.round(ms) } });
+  });
+}
+
+let pictured: (picture: Picture) => void = () => undefined;
+let asked = 0;
+/** As often as televisions need to answer (docs/remote.md). */
+const PEEK_MS = 120;
+/** A television of old that knows no such word never answers. */
+const ANSWER_MS = 1000;
 
 export function playNow(): void {
   const what = wanted.value;
@@ -140,6 +174,8 @@ export function forget(): void {
 
 function start(way: Way): void {
   end();
+  // Whoever chooses a television anew, maybe after the last one stopped, means this page's film.
+  wanted.value ??= brought.value;
   busy.value = !tv.value;
   door = openPhone(way, ownName(), heard);
   if (!door) busy.value = false;
@@ -152,6 +188,7 @@ function end(): void {
   door = null;
   clearInterval(clock);
   state.value = null;
+  aim.value = null;
   tracks.value = [];
   linked.value = false;
   busy.value = false;
@@ -196,6 +233,7 @@ function reported(report: Report): void {
     reckon();
     settle();
   } else if ('film' in report) tracks.value = report.film.tracks;
+  else if ('picture' in report) pictured(report.picture);
   else if (tv.value) {
     tv.value = { ...tv.value, name: report.name.name };
     rememberTv(tv.value);

@@ -36,9 +36,16 @@ export type Command =
   | { volume: { permille: number; muted: boolean } }
   | { sound: { id: number } }
   | { subtitles: { id: number | null } }
-  | { name: { name: string } };
+  | { name: { name: string } }
+  | { peek: { atMs: number } };
 
-export type Report = { state: State } | { film: { tracks: RemoteTrack[] } } | { name: { name: string } } | 'forgotten';
+export type Report = { state: State } | { film: { tracks: RemoteTrack[] } } | { name: { name: string } } | 'forgotten' | { picture: Picture };
+
+/** `jpeg` is empty where the television has none. */
+export interface Picture {
+  atMs: number;
+  jpeg: Uint8Array;
+}
 
 export interface PhoneSeen {
   id: string;

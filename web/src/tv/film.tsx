@@ -12,6 +12,7 @@ import { useMediaSession, useWakeLock } from '../ui/system';
 import { trackName } from '../ui/tracks';
 import { moveFocus } from './focus';
 import type { Key } from './keys';
+import { snapAt } from './snaps';
 import { choose, next, queue, sender, stop } from './state';
 
 const words = tvMessages.film;
@@ -51,6 +52,7 @@ export function filmKey(key: Key): boolean {
   else if (key === 'stop') stop();
   else if (key === 'forward') step(30);
   else if (key === 'rewind') step(-10);
+  else if (key === 'next') next();
   else if (key === 'back') back();
   else arrow(key);
   if (key !== 'back') stir();
@@ -233,9 +235,23 @@ function Seek({ now, all }: { now: number; all: number }) {
         ))}
         <i class="tv-played" style={{ left: 0, width: part(now) }} />
         <i class="tv-thumb" style={{ left: part(now) }} />
+        {target.value !== null && <Glance at={target.value} left={part(now)} />}
       </span>
     </div>
   );
+}
+
+/** What was seen at the place that the person is going to. */
+function Glance({ at, left }: { at: number; left: string }) {
+  const snap = snapAt(at * 1000);
+  const picture = useRef<HTMLImageElement>(null);
+  useLayoutEffect(() => {
+    if (!snap || !picture.current) return undefined;
+    const url = URL.createObjectURL(new Blob([snap.jpeg as Uint8Array<ArrayBuffer>], { type: 'image/jpeg' }));
+    picture.current.src = url;
+    return () => URL.revokeObjectURL(url);
+  }, [snap]);
+  return snap ? <img class="tv-glance" data-testid="tv-glance" data-at={snap.atMs} ref={picture} alt="" style={{ left }} /> : null;
 }
 
 const of = (kind: string) => (film.value ? film.value.tracks : []).filter((it) => it.kind === kind && it.playable);

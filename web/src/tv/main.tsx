@@ -5,6 +5,7 @@ import { useSignal } from '@preact/signals';
 import styles from './tv.css?url';
 import { tvMessages } from '../messages-tv';
 import { loadStyle } from '../remote/style';
+import { Scanner, hasCamera } from '../remote/scan';
 import { linkIn } from '../session';
 import { Qr } from '../ui/qr';
 import { link, startState } from '../ui/state';
@@ -94,6 +95,9 @@ function Home() {
           </g>
         </svg>
         <span>baton</span>
+        <span class="tv-note">
+          {location.host} · {words.phones(phones.value.filter((it) => it.here).length)}
+        </span>
         <span class="tv-name" data-testid="tv-name">{name.value}</span>
       </header>
       <div class="tv-pair">
@@ -115,7 +119,7 @@ function Home() {
       </div>
       <nav class="tv-row">
         {left.value ? (
-          <button class="tv-button tv-main" data-first data-testid="tv-resume" onClick={() => left.value && open(left.value.link, left.value.atMs)}>
+          <button class="tv-button tv-main tv-resume" data-first data-testid="tv-resume" onClick={() => left.value && open(left.value.link, left.value.atMs)}>
             {words.resume(left.value.title)}
           </button>
         ) : null}
@@ -125,9 +129,6 @@ function Home() {
         <button class="tv-button" data-testid="tv-settings" onClick={() => (screen.value = 'settings')}>
           {words.settings}
         </button>
-        <span class="tv-note">
-          {location.host} · {words.phones(phones.value.filter((it) => it.here).length)}
-        </span>
       </nav>
     </div>
   );
@@ -157,11 +158,18 @@ function Code() {
 function OpenLink() {
   const field = useRef<HTMLInputElement>(null);
   const bad = useSignal(false);
+  const camera = useSignal(false);
   const text = tvMessages.link;
-  const go = (): void => {
-    const found = linkIn(field.current!.value);
-    bad.value = found === null;
+  useEffect(() => {
+    void hasCamera().then((it) => (camera.value = it));
+  }, []);
+  const openIt = (words: string): boolean => {
+    const found = linkIn(words);
     if (found) open(`${found.origin || location.origin}/#${found.fragment}`);
+    return found !== null;
+  };
+  const go = (): void => {
+    bad.value = !openIt(field.current!.value);
   };
   const onSubmit = (event: Event): void => {
     event.preventDefault();
@@ -189,6 +197,7 @@ function OpenLink() {
         <button class="tv-button tv-main" data-testid="tv-link-open" type="submit">
           {text.open}
         </button>
+        {camera.value && <Scanner found={openIt} words={text} style="tv-button" />}
         <button class="tv-button" type="button" onClick={() => (screen.value = 'home')}>
           {text.cancel}
         </button>
@@ -222,8 +231,8 @@ function Settings() {
               {phone.label || text.unnamed}
               {phone.here && <small> · {text.here}</small>}
             </span>
-            <button class="tv-button" data-testid="tv-forget" onClick={() => forget(phone.id)}>
-              {text.forget(phone.label || text.unnamed)}
+            <button class="tv-button" data-testid="tv-forget" aria-label={text.forgetPhone(phone.label || text.unnamed)} onClick={() => forget(phone.id)}>
+              {text.forget}
             </button>
           </li>
         ))}

@@ -1,14 +1,15 @@
 /** What the television's page is doing, as signals, and what telephones ask of it. */
 import { computed, effect, signal } from '@preact/signals';
-import { load, openTv, report, type TvDoor } from '../remote/door';
+import { answer, load, openTv, report, type TvDoor } from '../remote/door';
 import { savedTv, saveTv } from '../remote/memory';
 import { shortened, whole, type Command, type NoCode, type Output, type Phase, type PhoneSeen, type State } from '../remote/words';
 import { tvMessages } from '../messages-tv';
 import { FINAL } from '../messages';
 import { baton, openLink } from '../session';
 import { duration, hasPicture, muted, paused, play, seekTo, setMuted, time, video, volume, waiting } from '../ui/playback';
-import { film, link, meta, problem, readFilm } from '../ui/state';
+import { film, link, meta, problem, readFilm, viewStats } from '../ui/state';
 import { trackName } from '../ui/tracks';
+import { beginSnaps, forgetSnaps, snapAt } from './snaps';
 
 export type Screen = 'home' | 'link' | 'settings' | 'film';
 
@@ -42,7 +43,16 @@ export async function listen(): Promise<void> {
     if (link.value !== '') code.value = null;
   });
   effect(tellState);
+  effect(() => {
+    if (viewStats.value) beginThere();
+  });
+  const which = computed(() => `${viewStats.value ? viewStats.value.file : ''} ${link.value}`);
+  effect(() => {
+    if (which.value !== '') forgetSnaps();
+  });
+  beginSnaps();
   effect(tellFilm);
+  video.addEventListener('error', () => void beginAnew());
   video.addEventListener('ended', () => queue.value.length > 0 && next());
 }
 
@@ -60,15 +70,41 @@ export const forget = (id: string): void => void door?.do((it) => it.forget(id))
 
 export function open(url: string, atMs = 0): void {
   left.value = null;
+  from_s = atMs > 1000 ? atMs / 1000 : 0;
   openLink(url);
   screen.value = 'film';
-  if (atMs <= 1000) return;
-  const begin = (): void => {
-    if (baton.view && whole(link.value) === url) seekTo(atMs / 1000);
-  };
-  // Not before it runs: Firefox waits for ever after a jump that comes with the metadata.
-  video.addEventListener('playing', begin, { once: true });
+  beginThere();
 }
+
+/** Where the film that is being opened begins, seconds. */
+let from_s = 0;
+
+/** A jump before there is anything to jump in: the film begins there. While the engine is still loading there is no film to begin yet. */
+function beginThere(): void {
+  if (from_s === 0 || !baton.view) return;
+  video.currentTime = from_s;
+  from_s = 0;
+}
+
+/**
+ * A decoder that broke down begins anew: at the sync sample before the place, from which every decoder can start. (Firefox takes any picture of its own for one:
+ * a jump behind such a picture ends so, and so does a film that begins there.)
+ */
+async function beginAnew(): Promise<void> {
+  const [view, at, ran, now] = [baton.view, video.currentTime, !video.paused, performance.now()];
+  if (!view || now - anewAt < ANEW_MS) return;
+  anewAt = now;
+  const still = await view.still(at).catch(() => null);
+  if (baton.view !== view) return;
+  from_s = still ? still.at_s : 0;
+  view.attach(video);
+  beginThere();
+  if (ran) play();
+}
+
+let anewAt = -Infinity;
+/** What breaks down again at once is beyond help. */
+const ANEW_MS = 8000;
 
 /** No film any more. What was under way can be taken up again. */
 export function stop(): void {
@@ -112,6 +148,7 @@ function obey(command: Command, phone: string): void {
   else if (command === 'stop') stop();
   else if (command === 'look') say();
   else if (typeof command === 'string') return;
+  else if ('peek' in command) show(command.peek.atMs, phone);
   else if ('open' in command) {
     const by = phones.value.find((it) => it.id === phone);
     open(whole(command.open.link), command.open.atMs);
@@ -128,6 +165,26 @@ function obey(command: Command, phone: string): void {
   } else if ('sound' in command) choose('audio', command.sound.id);
   else if ('subtitles' in command) choose('subtitles', command.subtitles.id);
 }
+
+/** A small picture for a telephone that seeks; whoever asks too often is not heard. */
+function show(atMs: number, phone: string): void {
+  const now = performance.now();
+  if (now > second + 1000) [second, shown] = [now, 0];
+  if (!door || shown >= SHOWN_MAX || now - (shownAt.get(phone) ?? -SHOW_MS) < SHOW_MS) return;
+  shown += 1;
+  shownAt.set(phone, now);
+  answer(door, phone, { picture: snapAt(atMs) ?? { atMs, jpeg: new Uint8Array(0) } });
+}
+
+let second = 0;
+/** Pictures in this second. */
+let shown = 0;
+/** By telephone: only those that are paired are heard. */
+const shownAt = new Map<string, number>();
+/** Pictures for one telephone, at most so often; each has 4 KB. Telephones ask a little less often (remote/session.ts). */
+const SHOW_MS = 50;
+/** For all in a second: the server throws out who says more than a hundred things (docs/signalling.md). */
+const SHOWN_MAX = 40;
 
 const phase = computed<Phase>(() => {
   if (link.value === '') return 'idle';

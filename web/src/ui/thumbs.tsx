@@ -7,10 +7,15 @@ import './thumbs.css';
 
 /** `at_s`: where the person points; `left`: how far along the bar that is, 0 to 1. */
 export function Thumb({ at_s, left }: { at_s: number | null; left: number }) {
+  return <Peek at_s={at_s} left={left} look={lookHere} />;
+}
+
+/** The same of whatever film this looks into. */
+export function Peek({ at_s, left, look }: { at_s: number | null; left: number; look: Look }) {
   const [seen, tell] = useState<Seen | null>(null);
   const looker = useRef<Looker | null>(null);
   const place = useRef<HTMLSpanElement>(null);
-  looker.current ??= new Looker(lookHere, tell);
+  looker.current ??= new Looker(look, tell);
   useEffect(() => looker.current!.at(at_s), [at_s]);
   useEffect(() => () => looker.current!.at(null), []);
   // With the very drawing that says its time: never one picture under another's.

@@ -1,0 +1,81 @@
+/**
+ * What the film looked like where it was played: small JPEGs for telephones that seek, and for our own seek bar. They are copied from the picture that is
+ * shown anyway: televisions have one decoder, and nothing is fetched. Where the picture lies beyond the page's reach, as on televisions that copy black, there are none.
+ */
+import { onceThere, small } from '../still';
+import { video } from '../ui/playback';
+
+export interface Snap {
+  atMs: number;
+  jpeg: Uint8Array;
+}
+
+/** By their stretch of the film. */
+let kept = new Map<number, Snap>();
+let stretch_s = 0;
+let busy = false;
+
+/** Another film. */
+export function forgetSnaps(): void {
+  kept = new Map();
+  stretch_s = 0;
+}
+
+/** What was seen at this place or not long before it. */
+export function snapAt(ms: number): Snap | null {
+  if (stretch_s === 0) return null;
+  const at = Math.floor(ms / 1000 / stretch_s);
+  const here = kept.get(at);
+  return (here && here.atMs <= ms ? here : kept.get(at - 1)) ?? null;
+}
+
+export function beginSnaps(): void {
+  for (const name of ['timeupdate', 'seeked']) video.addEventListener(name, () => void look());
+}
+
+async function look(): Promise<void> {
+  if (busy || video.seeking || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || !isFinite(video.duration)) return;
+  if (stretch_s === 0) stretch_s = Math.max(STRETCH_S, video.duration / SNAPS_MAX);
+  const [all, stretch, from_s] = [kept, stretch_s, video.currentTime];
+  const at = Math.floor(from_s / stretch);
+  if (all.has(at)) return;
+  busy = true;
+  try {
+    const canvas = await onceThere(video, WIDTH);
+    // It may have moved on, or away, while there was nothing to copy.
+    const atMs = Math.round(video.currentTime * 1000);
+    const stayed = kept === all && !video.seeking && Math.floor(atMs / 1000 / stretch) === at;
+    const jpeg = canvas && stayed && !isBlack(canvas) ? await packed(canvas) : null;
+    if (jpeg) all.set(at, { atMs, jpeg });
+  } finally {
+    busy = false;
+  }
+}
+
+/** As good as fits into a word; what is too full of detail for that is made smaller. */
+async function packed(canvas: HTMLCanvasElement): Promise<Uint8Array | null> {
+  for (const wide of [WIDTH, WIDTH / 2]) {
+    const picture = wide === WIDTH ? canvas : small(canvas, wide, canvas.width, canvas.height);
+    for (const quality of QUALITIES) {
+      const blob = await new Promise<Blob | null>((done) => picture.toBlob(done, 'image/jpeg', quality));
+      if (blob && blob.size <= JPEG_MAX) return new Uint8Array(await blob.arrayBuffer());
+    }
+  }
+  return null;
+}
+
+function isBlack(canvas: HTMLCanvasElement): boolean {
+  const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+  return data.every((value, i) => i % 4 === 3 || value < BLACK);
+}
+
+/** Finer than anybody's thumb on a slider, seconds. */
+const STRETCH_S = 5;
+/** 4 KB each: 2 MB. Stretches are longer in films of more than forty minutes. */
+const SNAPS_MAX = 500;
+const WIDTH = 160;
+/** `JPEG_MAX` of remote/src/words.rs. */
+const JPEG_MAX = 3900;
+const QUALITIES = [0.7, 0.5, 0.3];
+/** A copied overlay is 0 or, in limited range, 16. */
+const BLACK = 20;
