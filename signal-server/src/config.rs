@@ -461,7 +461,7 @@ impl Config {
             cluster_ca,
             ..
         } = &self.cluster;
-        if cluster.iter().any(is_sealed) != cluster.iter().all(is_sealed) {
+        if cluster.iter().any(is_sealed) && !cluster.iter().all(is_sealed) {
             return Err("--cluster: either all redis:// or all rediss://");
         }
         if cluster_ca.is_some() && !cluster.iter().all(is_sealed) {
@@ -645,6 +645,7 @@ mod tests {
         assert!(refused(&["--cluster", insecure]).contains("--cluster"));
         let mixed = ["redis://a:1,rediss://b:1"].map(|urls| ["baton-server", "--cluster", urls]);
         assert!(Config::parse_from(mixed[0]).check().is_err());
+        assert!(Config::parse_from(["baton-server"]).check().is_ok());
         let plain = ["--cluster", "redis://a:1", "--cluster-ca", "ca.pem"];
         let plain = Config::parse_from([&["baton-server"][..], &plain].concat());
         assert!(plain.check().unwrap_err().contains("--cluster-ca"));
