@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Context;
 use baton_signal_protocol::IceServer;
 use clap::Parser;
 use redis::IntoConnectionInfo;
@@ -12,6 +13,7 @@ use redis::IntoConnectionInfo;
 use crate::cluster;
 use crate::log::Log;
 use crate::proxy::Network;
+use crate::tls;
 
 /// Baton's signalling server. It brings viewers together, serves the web app, and cannot read what they share.
 #[derive(Clone, Debug, Parser)]
@@ -111,6 +113,9 @@ pub struct Config {
     pub check_health: bool,
 
     #[command(flatten)]
+    pub acme: Acme,
+
+    #[command(flatten)]
     pub cluster: Cluster,
 
     #[command(flatten)]
@@ -126,17 +131,68 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// A certificate from an authority that gives them by itself.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Acme {
+    /// Serve HTTPS at --listen with a certificate for this name, asked for from an authority (ACME) and renewed in time; whoever sets it agrees to the
+    /// authority's terms. The name must lead here, port 443 to --listen. Repeatable. Needs --acme-store.
+    #[arg(long = "acme-domain", id = "acme_domain", env = "BATON_ACME_DOMAIN", value_delimiter = ',', value_name = "NAME", value_parser = parse_domain, requires = "acme_store", conflicts_with = "tls_cert")]
+    pub domains: Vec<String>,
+
+    /// Where the account and the certificate are kept; must outlive the server, as authorities give a name only a few certificates a week.
+    #[arg(
+        long = "acme-store",
+        id = "acme_store",
+        env = "BATON_ACME_STORE",
+        value_name = "DIRECTORY"
+    )]
+    pub store: Option<PathBuf>,
+
+    /// Where the authority may write to.
+    #[arg(
+        long = "acme-email",
+        id = "acme_email",
+        env = "BATON_ACME_EMAIL",
+        value_name = "ADDRESS"
+    )]
+    pub email: Option<String>,
+
+    /// The authority's directory (RFC 8555); the default is Let's Encrypt's.
+    #[arg(long = "acme-url", id = "acme_url", env = "BATON_ACME_URL", value_name = "URL", default_value = LETS_ENCRYPT, value_parser = parse_https)]
+    pub url: String,
+
+    /// Who signed the authority's own certificate (PEM), for an authority of one's own. Without it, those whom browsers trust.
+    #[arg(
+        long = "acme-ca",
+        id = "acme_ca",
+        env = "BATON_ACME_CA",
+        value_name = "FILE"
+    )]
+    pub ca: Option<PathBuf>,
+}
+
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
 /// Other nodes that serve the same people.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Cluster {
-    /// Be one of many nodes that meet in this Redis (7 or later) or Valkey, as redis://[USER:PASSWORD@]HOST:PORT. For a Redis Cluster some of its nodes; repeatable.
-    /// While it cannot be reached the node carries on alone.
+    /// Be one of many nodes that meet in this Redis (7 or later) or Valkey, as redis://[USER:PASSWORD@]HOST:PORT, or rediss:// for TLS. For a Redis Cluster some of its
+    /// nodes; repeatable. While it cannot be reached the node carries on alone.
     #[arg(long = "cluster", env = "BATON_CLUSTER", value_delimiter = ',', value_name = "URL", value_parser = parse_redis, hide_env_values = true)]
     pub cluster: Vec<String>,
 
     /// Seconds for which others believe in this node's peers after it was last heard of.
     #[arg(long, env = "BATON_CLUSTER_LEASE", default_value = "10", value_name = "SECONDS", value_parser = parse_seconds)]
     pub cluster_lease: Duration,
+
+    /// Who signed the certificate of rediss:// (PEM). Without it, those whom browsers trust.
+    #[arg(
+        long,
+        env = "BATON_CLUSTER_CA",
+        value_name = "FILE",
+        requires = "cluster"
+    )]
+    pub cluster_ca: Option<PathBuf>,
 }
 
 /// STUN and TURN: addresses found and packets relayed for peers who cannot reach each other.
@@ -388,23 +444,46 @@ impl Config {
         Self::parse_from(["baton-server", "--listen", "127.0.0.1:0"])
     }
 
+    /// Whether the port speaks TLS.
+    pub fn is_https(&self) -> bool {
+        self.tls_cert.is_some() || !self.acme.domains.is_empty()
+    }
+
     /// What the parser cannot see: options that need each other.
     pub fn check(&self) -> Result<(), &'static str> {
         let is_without_key = |ice: &Ice| ice.is_turn() && ice.0.credential.is_none();
         if self.turn.turn_secret.is_none() && self.ice.iter().any(is_without_key) {
             return Err("--ice turn:… without USER,PASSWORD needs --turn-secret");
         }
+        let is_sealed = |url: &String| url.starts_with(SEALED);
+        let Cluster {
+            cluster,
+            cluster_ca,
+            ..
+        } = &self.cluster;
+        if cluster.iter().any(is_sealed) && !cluster.iter().all(is_sealed) {
+            return Err("--cluster: either all redis:// or all rediss://");
+        }
+        if cluster_ca.is_some() && !cluster.iter().all(is_sealed) {
+            return Err("--cluster-ca is for --cluster rediss://…");
+        }
         Ok(())
     }
 
-    pub(crate) fn cluster_settings(&self) -> cluster::Settings {
-        cluster::Settings {
+    /// # Errors
+    /// A file that cannot be read or is no certificate; with the option's name.
+    pub(crate) fn cluster_settings(&self) -> anyhow::Result<cluster::Settings> {
+        let authority = self.cluster.cluster_ca.as_deref();
+        let authority = authority.map(tls::authority).transpose();
+        Ok(cluster::Settings {
             urls: self.cluster.cluster.clone(),
             lease: self.cluster.cluster_lease,
             connections_per_address: self.limits.connections_per_address,
             swarms_per_address: self.limits.swarms_per_address,
             swarm_peers_max: self.limits.swarm_peers_max,
-        }
+            carries: self.relay.relay,
+            authority: authority.context("--cluster-ca")?,
+        })
     }
 }
 
@@ -470,12 +549,42 @@ fn parse_origin(value: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Names for which an authority can ask back at port 443: no pattern, no address.
+fn parse_domain(value: &str) -> Result<String, &'static str> {
+    let label = |label: &str| {
+        let inside = label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let ends = !label.starts_with('-') && !label.ends_with('-');
+        inside && ends && (1..=63).contains(&label.len())
+    };
+    let is_address = value.parse::<IpAddr>().is_ok();
+    if value.len() <= 253 && !is_address && value.split('.').all(label) {
+        Ok(value.to_ascii_lowercase())
+    } else {
+        Err("expected a name like baton.example, without scheme, port or *")
+    }
+}
+
+fn parse_https(value: &str) -> Result<String, &'static str> {
+    let uri = value.parse::<axum::http::Uri>().ok();
+    let is_https = uri.is_some_and(|it| it.scheme_str() == Some("https") && it.host().is_some());
+    is_https
+        .then(|| value.to_owned())
+        .ok_or("expected an https:// URL")
+}
+
 fn parse_redis(value: &str) -> Result<String, &'static str> {
-    let known = value.starts_with("redis://") && value.into_connection_info().is_ok();
+    let scheme = value.starts_with("redis://") || value.starts_with(SEALED);
+    // What stands behind # would switch certificates off.
+    let known = scheme && !value.contains('#') && value.into_connection_info().is_ok();
     known
         .then(|| value.to_owned())
-        .ok_or("expected redis://[USER:PASSWORD@]HOST:PORT")
+        .ok_or("expected redis://[USER:PASSWORD@]HOST:PORT, or rediss://…")
 }
+
+/// Redis over TLS.
+const SEALED: &str = "rediss://";
 
 fn parse_seconds(value: &str) -> Result<Duration, &'static str> {
     match value.parse() {
@@ -512,6 +621,34 @@ mod tests {
         assert!(refused(&["--trusted-proxy", "10.0.0.0/33"]).contains("--trusted-proxy"));
         assert!(refused(&["--cluster", "localhost:6379"]).contains("--cluster"));
         assert!(refused(&["--cluster", "http://localhost"]).contains("--cluster"));
+        for name in [
+            "*.example.com",
+            "https://a.example",
+            "192.0.2.1",
+            "a..b",
+            "a b",
+        ] {
+            assert!(
+                refused(&["--acme-store", "s", "--acme-domain", name]).contains("--acme-domain")
+            );
+        }
+        assert!(refused(&["--acme-domain", "a.example"]).contains("--acme-store"));
+        assert!(refused(&["--acme-url", "http://a.example"]).contains("--acme-url"));
+        let both = [
+            "--acme-domain=a.example",
+            "--acme-store=s",
+            "--tls-cert=c",
+            "--tls-key=k",
+        ];
+        assert!(refused(&both).contains("--acme-domain"));
+        let insecure = "rediss://localhost:6379/#insecure";
+        assert!(refused(&["--cluster", insecure]).contains("--cluster"));
+        let mixed = ["redis://a:1,rediss://b:1"].map(|urls| ["baton-server", "--cluster", urls]);
+        assert!(Config::parse_from(mixed[0]).check().is_err());
+        assert!(Config::parse_from(["baton-server"]).check().is_ok());
+        let plain = ["--cluster", "redis://a:1", "--cluster-ca", "ca.pem"];
+        let plain = Config::parse_from([&["baton-server"][..], &plain].concat());
+        assert!(plain.check().unwrap_err().contains("--cluster-ca"));
         assert!(refused(&["--keepalive", "0"]).contains("--keepalive"));
     }
 

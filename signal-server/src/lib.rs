@@ -6,6 +6,7 @@
 //! Invariants: a Relay reaches only members of the sender's own swarm; no lock is held across an await; what one
 //! client can make the server hold is bounded by `limits`; nothing that identifies a person or a stream is logged or measured.
 
+mod acme;
 mod assets;
 mod bus;
 mod cluster;
@@ -27,6 +28,7 @@ mod server;
 mod socket;
 pub mod tls;
 mod turn;
+mod validity;
 
 pub use config::{Config, Ice, Limits};
 pub use proxy::Network;

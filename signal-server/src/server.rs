@@ -116,7 +116,9 @@ impl Server {
         let bus = if config.cluster.cluster.is_empty() {
             Bus::Memory(Box::new(rooms))
         } else {
-            let settings = config.cluster_settings();
+            // Redis over TLS takes the process's, and must not find two to choose from.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let settings = config.cluster_settings()?;
             Bus::Cluster(Arc::new(Cluster::new(rooms, settings, metrics.clone())))
         };
         let app = App {
@@ -314,9 +316,15 @@ async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>,
                     let patience = Duration::from_secs(HTTP_HEADER_TIMEOUT_S);
                     let handshake = tokio::time::timeout(patience, tls.accept(stream));
                     if let Ok(Ok(stream)) = handshake.await {
-                        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
-                        let protocol = if is_h2 { http2() } else { http1() };
-                        serve(stream, peer, protocol, router, closing).await;
+                        let protocol = match stream.get_ref().1.alpn_protocol() {
+                            // The handshake was all that the authority wanted (RFC 8737 §3).
+                            Some(tls::PROOF) => None,
+                            Some(tls::H2) => Some(http2()),
+                            _ => Some(http1()),
+                        };
+                        if let Some(protocol) = protocol {
+                            serve(stream, peer, protocol, router, closing).await;
+                        }
                     }
                 }
             }

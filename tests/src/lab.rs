@@ -1,6 +1,6 @@
 //! A small internet of network namespaces: a server with STUN and TURN in the middle, and peers behind routers that translate addresses.
 //!
-//! It needs root, iproute2, nftables and coturn. Everything is removed when it is dropped; nothing outside is touched.
+//! It needs root, iproute2, nftables, coturn and redis-server. Everything is removed when it is dropped; nothing outside is touched.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -29,7 +29,8 @@ pub struct Lab {
     name: String,
     /// How many there are beside the middle; the number is in their addresses.
     networks: u8,
-    coturn: Option<Child>,
+    /// In the middle: coturn, Redis.
+    programs: Vec<Child>,
 }
 
 /// Where server and coturn are (RFC 5737: for documentation).
@@ -44,7 +45,7 @@ impl Lab {
         let lab = Lab {
             name: format!("baton-{test}-{}", std::process::id()),
             networks: 0,
-            coturn: None,
+            programs: Vec::new(),
         };
         let middle = lab.middle();
         run(&["ip", "netns", "add", &middle]);
@@ -118,9 +119,23 @@ impl Lab {
         self.server_with(&["--relay"])
     }
 
+    /// Two of them that are one by a Redis between them; their origins.
+    pub fn two_servers_that_carry(&mut self) -> [String; 2] {
+        let mut redis = Command::new("ip");
+        redis
+            .args(["netns", "exec", &self.middle(), "redis-server"])
+            .args(["--bind", "127.0.0.1", "--port", "6379"])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .current_dir(std::env::temp_dir());
+        self.start(redis, "Ready to accept connections");
+        let flags = ["--relay", "--cluster", "redis://127.0.0.1:6379"];
+        [self.server_with(&flags), self.server_with(&flags)]
+    }
+
     /// STUN and TURN in the middle, on the usual port, with [`SECRET`].
     pub fn coturn(&mut self) {
-        let mut coturn = Command::new("ip")
+        let mut coturn = Command::new("ip");
+        coturn
             .args(["netns", "exec", &self.middle(), "turnserver", "-n"])
             .args(["-L", MIDDLE, "-p", "3478", "--realm", "lab"])
             .args(["--use-auth-secret", "--static-auth-secret", SECRET])
@@ -130,21 +145,27 @@ impl Lab {
                 "--no-dtls",
                 "--no-software-attribute",
             ])
-            .args(["--pidfile", "/dev/null", "--log-file", "stdout", "-v"])
+            .args(["--pidfile", "/dev/null", "--log-file", "stdout", "-v"]);
+        self.start(coturn, "UDP listener opened");
+    }
+
+    /// Starts a program that ends with the lab, and waits until it says that it is ready.
+    fn start(&mut self, mut command: Command, ready: &str) {
+        let mut program = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("coturn is installed");
-        let mut lines = BufReader::new(coturn.stdout.take().expect("it is piped"));
+            .expect("iproute2 is installed");
+        let mut lines = BufReader::new(program.stdout.take().expect("it is piped"));
         let mut line = String::new();
-        while !line.contains("UDP listener opened") {
+        while !line.contains(ready) {
             line.clear();
             let read = lines.read_line(&mut line).expect("it speaks");
-            assert!(read > 0, "coturn ended");
+            assert!(read > 0, "{command:?} ended: is it installed?");
         }
         // It must not wait for somebody to read what it says.
         std::thread::spawn(move || std::io::copy(&mut lines.by_ref(), &mut std::io::sink()));
-        self.coturn = Some(coturn);
+        self.programs.push(program);
     }
 
     /// A network behind a router of this kind; where its peer runs.
@@ -255,9 +276,9 @@ impl Network {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if let Some(coturn) = &mut self.coturn {
-            let _ = coturn.kill();
-            let _ = coturn.wait();
+        for program in &mut self.programs {
+            let _ = program.kill();
+            let _ = program.wait();
         }
         for n in 1..=self.networks {
             for end in ["r", "h"] {

@@ -1,10 +1,12 @@
 //! Shared helpers of the end-to-end tests.
 
+pub mod carrier;
 pub mod http;
 pub mod lab;
 pub mod middle;
 pub mod mmdb;
 pub mod native;
+pub mod pebble;
 pub mod redis;
 pub mod remote;
 pub mod signalling;

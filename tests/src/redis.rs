@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 /// Killed on drop.
@@ -11,7 +13,60 @@ pub struct Redis {
     child: Child,
     folder: TempDir,
     pub port: u16,
+    sealed_port: Option<u16>,
     arguments: Vec<String>,
+}
+
+/// An authority, and a certificate of its for this computer, in files.
+pub struct Seal(TempDir);
+
+impl Seal {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = || KeyPair::generate().expect("randomness");
+        let params = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            CertificateParams::new(names).expect("names")
+        };
+        let (ca_key, own_key) = (key(), key());
+        let mut ca = params(&[]);
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_file = ca.self_signed(&ca_key).expect("a certificate").pem();
+        let issuer = Issuer::new(ca, ca_key);
+        let own = params(&["127.0.0.1", "localhost"]).signed_by(&own_key, &issuer);
+        let files = [
+            ("ca.pem", ca_file),
+            ("cert.pem", own.expect("a certificate").pem()),
+            ("key.pem", own_key.serialize_pem()),
+        ];
+        for (name, pem) in files {
+            std::fs::write(folder.path().join(name), pem).expect("a file");
+        }
+        Self(folder)
+    }
+
+    /// `ca.pem`, `cert.pem` or `key.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn arguments<'a>(&self, port: &'a str) -> Vec<&'a str> {
+        let text = |name| &*self.file(name).display().to_string().leak();
+        let (ca, cert, key) = (text("ca.pem"), text("cert.pem"), text("key.pem"));
+        let files = [
+            ["--tls-ca-cert-file", ca],
+            ["--tls-cert-file", cert],
+            ["--tls-key-file", key],
+        ];
+        let words = [["--tls-port", port], ["--tls-auth-clients", "no"]];
+        [words.as_flattened(), files.as_flattened()].concat()
+    }
+}
+
+impl Default for Seal {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What Redis answers.
@@ -41,19 +96,43 @@ impl Redis {
                     child,
                     folder,
                     port,
+                    sealed_port: None,
                     arguments,
                 };
             }
         }
     }
 
+    /// One that speaks TLS at a port of its own; `more` arguments for it.
+    pub fn sealed(seal: &Seal, more: &[&str]) -> Self {
+        let port = free_port().to_string();
+        let mut redis = Self::start_with(&[&seal.arguments(&port)[..], more].concat());
+        redis.sealed_port = port.parse().ok();
+        redis
+    }
+
     /// Three masters of one Redis Cluster.
     pub fn three_shards() -> [Self; 3] {
         let shards = [(); 3].map(|()| Self::start_with(&["--cluster-enabled", "yes"]));
+        Self::make_one(&shards);
+        shards
+    }
+
+    /// The same, over TLS between themselves too.
+    pub fn three_sealed_shards(seal: &Seal) -> [Self; 3] {
+        let words = ["--cluster-enabled", "yes", "--tls-cluster", "yes"];
+        let shards = [(); 3].map(|()| Self::sealed(seal, &words));
+        Self::make_one(&shards);
+        shards
+    }
+
+    fn make_one(shards: &[Self; 3]) {
         let bounds = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         for (shard, (first, last)) in shards.iter().zip(bounds) {
             shard.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
-            let port = shards[0].port.to_string();
+            let first_shard = &shards[0];
+            let port = first_shard.sealed_port.unwrap_or(first_shard.port);
+            let port = port.to_string();
             shard.ask(&["CLUSTER", "MEET", "127.0.0.1", &port]);
         }
         let is_whole = |shard: &Self| match shard.ask(&["CLUSTER", "INFO"]) {
@@ -64,11 +143,16 @@ impl Redis {
             _ => false,
         };
         while !shards.iter().all(is_whole) {}
-        shards
     }
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The way in over TLS, of one that has it.
+    pub fn sealed_url(&self) -> String {
+        let port = self.sealed_port.expect("it was started so");
+        format!("rediss://127.0.0.1:{port}")
     }
 
     /// SIGKILL: nothing is written out.
@@ -124,7 +208,7 @@ impl Drop for Redis {
 }
 
 /// Below what a Redis Cluster's second port, 10,000 higher, can be.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it has one").port();

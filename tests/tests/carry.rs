@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use baton_signal_protocol::blob::{self, Route, Signal};
-use baton_signal_protocol::carriage::{Chance, Us};
 use baton_signal_protocol::*;
 use baton_signal_server::{Config, Running};
+use baton_tests::carrier::{Carrier, carried_both_ways, carry, join};
 use baton_tests::http::get;
 use baton_tests::signalling::{Client, Identity, server};
 
@@ -14,22 +13,6 @@ fn carrying(change: impl FnOnce(&mut Config)) -> impl Future<Output = Running> {
         config.relay.relay = true;
         change(config);
     })
-}
-
-/// Joins and hears that the server carries.
-async fn join(server: &Running, identity: &Identity) -> Client {
-    let mut client = Client::join(server.address(), identity).await.0;
-    let carries = client.hear().await;
-    assert!(
-        matches!(carries, ServerMessage::Carries { .. }),
-        "{carries:?}"
-    );
-    client
-}
-
-async fn carry(client: &mut Client, to: PeerId, frame: &[u8]) {
-    let frame = frame.to_vec();
-    client.say(&ClientMessage::Carry { to, frame }).await;
 }
 
 /// Relays a word and hears it: the server goes on as ever.
@@ -198,117 +181,10 @@ async fn beyond_its_bytes_a_connection_is_carried_no_further() {
     talk((&mut alice, &a), (&mut bob, &b)).await;
 }
 
-/// A peer that has its connections carried, on a real socket.
-struct Carrier {
-    client: Client,
-    identity: Identity,
-    carriage: Carriage,
-    next: u8,
-    received: Vec<Vec<u8>>,
-    open: Option<u64>,
-}
-
-impl Carrier {
-    async fn join(server: &Running, peer: u8) -> Self {
-        let identity = Identity::new(1, peer);
-        let mut carriage = Carriage::new(Us {
-            swarm: identity.swarm_id(),
-            signalling_key: [9; 32],
-            peer_seed: [peer; 32],
-            peer: identity.peer_id(),
-        });
-        carriage.allow();
-        Self {
-            client: join(server, &identity).await,
-            identity,
-            carriage,
-            next: 0,
-            received: Vec::new(),
-            open: None,
-        }
-    }
-
-    fn chance(&mut self) -> Chance {
-        self.next += 1;
-        let n = self.identity.peer_id()[0] ^ self.next;
-        Chance {
-            session_nonce: [n; 16],
-            secret: [n; 32],
-            blob_nonce: [n; 24],
-        }
-    }
-
-    async fn act(&mut self, events: Vec<CarriageEvent>) {
-        for event in events {
-            match event {
-                CarriageEvent::Signal { to, blob } => self.client.relay(to, &blob).await,
-                CarriageEvent::Frame { to, frame } => carry(&mut self.client, to, &frame).await,
-                CarriageEvent::Connected(it) => self.open = Some(it.conn),
-                CarriageEvent::Received { bytes, .. } => self.received.push(bytes),
-                CarriageEvent::Credit { .. } => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    async fn turn(&mut self) {
-        let message = self.client.hear().await;
-        self.handle(message).await;
-    }
-
-    async fn handle(&mut self, message: ServerMessage) {
-        let events = match message {
-            ServerMessage::Relay { from, blob } => self.signal(from, &blob),
-            ServerMessage::Carried { from, frame } => self.carriage.handle_frame(from, &frame),
-            other => panic!("{other:?}"),
-        };
-        self.act(events).await;
-    }
-
-    fn signal(&mut self, from: PeerId, bytes: &[u8]) -> Vec<CarriageEvent> {
-        let route = Route {
-            swarm: self.identity.swarm_id(),
-            from,
-            to: self.identity.peer_id(),
-        };
-        let session = self.carriage.offer_nonce(&from);
-        let signal = blob::open(&route, &[9; 32], session.as_ref(), bytes);
-        match signal.expect("sealed by the other") {
-            Signal::CarryOffer(offer) => {
-                assert!(self.carriage.would_take(from, &offer));
-                let chance = self.chance();
-                self.carriage.offered(from, offer, 1, &chance)
-            }
-            Signal::CarryAnswer { terms, .. } => self.carriage.answered(from, terms),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
 #[tokio::test]
 async fn two_peers_have_megabytes_carried_both_ways() {
     let server = carrying(|_| ()).await;
     let mut alice = Carrier::join(&server, 1).await;
     let mut bob = Carrier::join(&server, 2).await;
-    let chance = alice.chance();
-    let asked = alice.carriage.ask(bob.identity.peer_id(), 1, &chance, 0);
-    alice.act(asked).await;
-    bob.turn().await;
-    alice.turn().await;
-    assert_eq!((alice.open, bob.open), (Some(1), Some(1)));
-    let messages: Vec<Vec<u8>> = (0..20).map(|n| vec![n; 49_000]).collect();
-    for message in &messages {
-        for side in [&mut alice, &mut bob] {
-            let events = side.carriage.send(1, 1, message.clone());
-            side.act(events).await;
-        }
-    }
-    while alice.received.len() < messages.len() || bob.received.len() < messages.len() {
-        tokio::select! {
-            message = alice.client.hear() => alice.handle(message).await,
-            message = bob.client.hear() => bob.handle(message).await,
-        }
-    }
-    assert_eq!(alice.received, messages);
-    assert_eq!(bob.received, messages);
+    carried_both_ways(&mut alice, &mut bob).await;
 }

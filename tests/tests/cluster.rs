@@ -9,9 +9,10 @@ use baton_remote::{Command as Word, Failure, Output};
 use baton_signal_protocol::message::Finding;
 use baton_signal_protocol::*;
 use baton_signal_server::{Config, Running, Server};
+use baton_tests::carrier::{Carrier, carried_both_ways, carry, join as join_carrying};
 use baton_tests::http::get;
 use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, link_of};
-use baton_tests::redis::{Answer, Redis};
+use baton_tests::redis::{Answer, Redis, Seal};
 use baton_tests::remote::{by_code, code_of, linked, now_ms, paired, tv};
 use baton_tests::signalling::{Client, Identity, server, unix_s};
 use baton_tests::while_working;
@@ -175,6 +176,76 @@ async fn viewers_on_three_nodes_meet_talk_and_part_over_a_redis_cluster_of_three
     let shards = Redis::three_shards();
     // One address is enough to find the others.
     meet_and_part_on(&shards[1].url()).await;
+}
+
+/// A node that takes this authority's word for who Redis is.
+async fn sealed_node(urls: &str, seal: &Seal, authority: Option<&str>) -> Running {
+    server(|config| {
+        in_cluster(config, urls);
+        config.cluster.cluster_ca = authority.map(|file| seal.file(file));
+    })
+    .await
+}
+
+async fn meet_over_tls(urls: &str, seal: &Seal) {
+    let one = sealed_node(urls, seal, Some("ca.pem")).await;
+    let two = sealed_node(urls, seal, Some("ca.pem")).await;
+    for node in [&one, &two] {
+        until_metric(node.address(), "baton_cluster_nodes", 2.0).await;
+    }
+    let (a, b) = (Identity::new(1, 10), Identity::new(1, 11));
+    let (mut at_one, _) = Client::join(one.address(), &a).await;
+    let (mut at_two, met) = Client::join(two.address(), &b).await;
+    assert!(names(&met, &a));
+    talk((&mut at_one, &a), (&mut at_two, &b)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_meet_in_a_redis_behind_tls_and_in_none_that_somebody_else_vouches_for() {
+    let seal = Seal::new();
+    let redis = Redis::sealed(&seal, &[]);
+    meet_over_tls(&redis.sealed_url(), &seal).await;
+
+    let came = || match redis.ask(&["INFO", "stats"]) {
+        Answer::Text(text) => {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let line = text
+                .lines()
+                .find_map(|it| it.strip_prefix("total_connections_received:"));
+            line.and_then(|it| it.trim().parse::<u64>().ok())
+        }
+        _ => None,
+    };
+    // Those whom browsers trust did not sign it. A failed handshake counts for Redis as a connection; our own question is one each time.
+    let stranger = sealed_node(&redis.sealed_url(), &seal, None).await;
+    let (before, mut asked) = (came().expect("a number"), 0);
+    while came().expect("a number") - before < asked + 4 {
+        asked += 1;
+    }
+    assert_eq!(
+        metric(stranger.address(), "baton_cluster_connected").await,
+        0.0
+    );
+    let (a, c) = (Identity::new(1, 10), Identity::new(1, 12));
+    let (_, met) = Client::join(stranger.address(), &c).await;
+    assert!(!names(&met, &a));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_meet_in_a_redis_cluster_of_three_behind_tls() {
+    let seal = Seal::new();
+    let shards = Redis::three_sealed_shards(&seal);
+    meet_over_tls(&shards[2].sealed_url(), &seal).await;
+}
+
+#[tokio::test]
+async fn a_file_of_authorities_that_has_none_is_refused_at_start() {
+    let seal = Seal::new();
+    let mut config = Config::local();
+    config.cluster.cluster = vec!["rediss://127.0.0.1:1".into()];
+    config.cluster.cluster_ca = Some(seal.file("key.pem"));
+    let error = Server::bind(config).await.err().expect("it cannot start");
+    assert!(format!("{error:#}").contains("--cluster-ca"), "{error:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -440,6 +511,8 @@ async fn what_no_node_wrote_is_dropped_and_disturbs_nobody() {
     .concat();
     let mut replaced = forged[..81].to_vec();
     replaced[0] = 3;
+    let mut lost = forged[..100].to_vec();
+    lost[0] = 5;
     for channel in &channels {
         let Answer::Text(channel) = channel else {
             panic!("{channel:?}")
@@ -450,12 +523,13 @@ async fn what_no_node_wrote_is_dropped_and_disturbs_nobody() {
             &[0xff; 200],
             &vec![0; 1 << 20],
             &replaced,
+            &lost,
         ] {
             redis.ask(&[&b"SPUBLISH"[..], channel, letter]);
         }
     }
     for node in &nodes {
-        while metric(node.address(), "baton_cluster_invalid_total").await < 5.0 {}
+        while metric(node.address(), "baton_cluster_invalid_total").await < 6.0 {}
     }
     talk((&mut at_a, &a), (&mut at_b, &b)).await;
 
@@ -529,6 +603,125 @@ async fn a_node_whose_redis_never_was_is_a_node() {
     let (_a, _) = Client::join(node.address(), &a).await;
     let (_b, met) = Client::join(node.address(), &b).await;
     assert!(names(&met, &a));
+}
+
+// ── carried connections ──
+
+async fn carrying_node(url: &str) -> Running {
+    server(|config| {
+        in_cluster(config, url);
+        config.relay.relay = true;
+    })
+    .await
+}
+
+/// Three nodes that carry and know of each other.
+async fn three_carrying(url: &str) -> [Running; 3] {
+    let nodes = [(); 3].map(|()| carrying_node(url));
+    let nodes: [Running; 3] = {
+        let [one, two, three] = nodes;
+        [one.await, two.await, three.await]
+    };
+    for node in &nodes {
+        until_metric(node.address(), "baton_cluster_nodes", 3.0).await;
+    }
+    nodes
+}
+
+async fn carried_between_nodes(url: &str) {
+    let nodes = three_carrying(url).await;
+    let mut alice = Carrier::join(&nodes[0], 1).await;
+    let mut bob = Carrier::join(&nodes[1], 2).await;
+    let mut carol = Carrier::join(&nodes[2], 3).await;
+    let mut dave = Carrier::join(&nodes[0], 4).await;
+    // Two films at one time, over all three nodes, each in its order.
+    tokio::join!(
+        carried_both_ways(&mut alice, &mut bob),
+        carried_both_ways(&mut carol, &mut dave)
+    );
+    for node in &nodes {
+        assert_eq!(
+            metric(node.address(), "baton_carried_dropped_total").await,
+            0.0
+        );
+        assert!(metric(node.address(), "baton_carried_bytes_total").await > 980_000.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn megabytes_are_carried_between_viewers_at_different_nodes_in_their_order() {
+    let redis = Redis::start();
+    carried_between_nodes(&redis.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn megabytes_are_carried_over_a_redis_cluster_of_three_in_their_order() {
+    let shards = Redis::three_shards();
+    carried_between_nodes(&shards[0].url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_frame_does_not_arrive_at_another_node_hears_of_it() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let [one, two, _three] = three_carrying(&url).await;
+    let [a, b, c, deaf] = [10, 11, 12, 13].map(|peer| Identity::new(1, peer));
+    let mut alice = join_carrying(&one, &a).await;
+    let gone = |who: &Identity| ServerMessage::Gone { to: who.peer_id() };
+    // Who left; and who never was.
+    let mut bob = join_carrying(&two, &b).await;
+    carry(&mut alice, b.peer_id(), b"frame").await;
+    let carried = ServerMessage::Carried {
+        from: a.peer_id(),
+        frame: b"frame".to_vec(),
+    };
+    assert_eq!(bob.hear().await, carried);
+    bob.say(&ClientMessage::Leave).await;
+    alice.more_until(|named| !names(named, &b)).await;
+    for who in [&b, &c] {
+        carry(&mut alice, who.peer_id(), b"frame").await;
+        assert_eq!(alice.hear().await, gone(who));
+    }
+
+    // Who is of another swarm.
+    let outside = Identity::new(2, 14);
+    let mut other = join_carrying(&two, &outside).await;
+    carry(&mut alice, outside.peer_id(), b"frame").await;
+    assert_eq!(alice.hear().await, gone(&outside));
+    other.more().await;
+
+    // Who is at a node that carries nothing.
+    let quiet = node(&url).await;
+    let (mut carol, _) = Client::join(quiet.address(), &c).await;
+    alice.more_until(|named| names(named, &c)).await;
+    carry(&mut alice, c.peer_id(), b"frame").await;
+    assert_eq!(alice.hear().await, gone(&c));
+    talk((&mut alice, &a), (&mut carol, &c)).await;
+
+    // Who does not read; others of its node hear what they should meanwhile.
+    let silent = join_carrying(&two, &deaf).await;
+    let mut beside = join_carrying(&two, &b).await;
+    alice
+        .more_until(|named| names(named, &deaf) && names(named, &b))
+        .await;
+    loop {
+        for _ in 0..64 {
+            carry(&mut alice, deaf.peer_id(), &[0; FRAME_MAX]).await;
+        }
+        alice.say(&ClientMessage::More).await;
+        let heard = alice.hear().await;
+        if !matches!(heard, ServerMessage::Candidates(_)) {
+            assert_eq!(heard, gone(&deaf));
+            break;
+        }
+    }
+    alice.relay(b.peer_id(), b"word").await;
+    let word = ServerMessage::Relay {
+        from: a.peer_id(),
+        blob: b"word".to_vec(),
+    };
+    assert_eq!(beside.hear().await, word);
+    drop(silent);
 }
 
 // ── codes ──

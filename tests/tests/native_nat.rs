@@ -11,12 +11,21 @@ fn a_process_of_the_other_tests() {
 
 /// Shares a film from one network and fetches it in another; the path that it took, as either end says.
 fn carried(origin: &str, from: (&Network, &[&str]), to: (&Network, &[&str])) -> [String; 2] {
+    carried_by([origin, origin], from, to)
+}
+
+/// The same with one server for either end.
+fn carried_by(
+    origins: [&str; 2],
+    from: (&Network, &[&str]),
+    to: (&Network, &[&str]),
+) -> [String; 2] {
     let folder = tempfile::tempdir().expect("a folder");
     let bytes = film(1 << 20);
     std::fs::write(folder.path().join("film.bin"), &bytes).expect("a film");
-    let seed = ["seed", "film.bin", "--server", origin];
+    let seed = ["seed", "film.bin", "--server", origins[0]];
     let mut publisher = from.0.peer(folder.path(), &[&seed[..], from.1].concat());
-    let (link, _) = link_of(&mut publisher);
+    let link = link_of(&mut publisher).0.replace(origins[0], origins[1]);
     let get = ["get", &link, "-o", "copy.bin", "--seed"];
     let mut viewer = to.0.peer(folder.path(), &[&get[..], to.1].concat());
     viewer.wait("done", PATIENCE);
@@ -84,4 +93,17 @@ fn two_behind_firewalls_that_stop_udp_are_carried_by_the_server() {
     let origin = lab.server_that_carries();
     let (one, two) = (lab.network(Nat::NoUdp), lab.network(Nat::NoUdp));
     assert_eq!(carried(&origin, (&one, &[]), (&two, &[])), ["relay"; 2]);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, nftables and redis-server"]
+fn two_behind_firewalls_that_stop_udp_are_carried_from_one_node_to_another() {
+    let mut lab = Lab::new("nodes");
+    let [here, there] = lab.two_servers_that_carry();
+    assert_ne!(here, there);
+    let (one, two) = (lab.network(Nat::NoUdp), lab.network(Nat::NoUdp));
+    assert_eq!(
+        carried_by([&here, &there], (&one, &[]), (&two, &[])),
+        ["relay"; 2]
+    );
 }

@@ -21,7 +21,7 @@ impl Browsers {
     }
 }
 
-/// Finds both browsers, Firefox's H.264 decoder, ffmpeg and redis-server; installs what is missing.
+/// Finds both browsers, Firefox's H.264 decoder, ffmpeg, redis-server and pebble; installs what is missing.
 ///
 /// `CHROMIUM` and `FIREFOX` name other programs than those on the PATH.
 pub fn ensure() -> Result<Browsers> {
@@ -68,6 +68,10 @@ fn missing() -> Vec<String> {
     // For the tests of many nodes.
     if run::which("redis-server").is_none() {
         missing.push("redis-server".to_owned());
+    }
+    // An authority of certificates, for the tests of those that the server gets by itself.
+    if run::which("pebble").is_none() {
+        missing.push("pebble".to_owned());
     }
     // Only a Recommends of Firefox's package, without which it plays no H.264.
     if std::env::var_os("FIREFOX").is_none() && !has_package_like("libavcodec") {

@@ -7,13 +7,16 @@ use crate::run;
 use anyhow::{Context, Result, bail};
 
 /// What there is, and what the names of its seed files end in.
-const TARGETS: [(&str, &str); 5] = [
+const TARGETS: [(&str, &str); 6] = [
     ("mp4", "mp4,mov"),
     ("mkv", "mkv,webm"),
     ("ts", "ts"),
     ("sound", "mp3,aac,flac,opus,ogg,wav"),
     ("subtitles", ""),
+    (MESSAGES, ""),
 ];
+/// What clients and servers say to each other (signal-protocol).
+const MESSAGES: &str = "messages";
 const ROUNDS: &str = "3000";
 
 pub fn fuzz(arguments: &[String]) -> Result<()> {
@@ -41,13 +44,13 @@ pub fn fuzz(arguments: &[String]) -> Result<()> {
     });
     for (name, endings) in wanted {
         println!("{name}: {rounds} rounds, FUZZ_SEED={seed}");
-        let test = if name == "subtitles" {
-            "mutated_subtitles"
-        } else {
-            "mutated_files"
+        let (package, test) = match name {
+            MESSAGES => ("baton-signal-protocol", "mutated_messages"),
+            "subtitles" => ("baton-media", "mutated_subtitles"),
+            _ => ("baton-media", "mutated_files"),
         };
         run::run(
-            run::cargo_test("baton-media", "hostile")
+            run::cargo_test(package, "hostile")
                 .arg(test)
                 .env("FUZZ_ROUNDS", &rounds)
                 .env("FUZZ_SEED", &seed)

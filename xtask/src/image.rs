@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// `--build-image`, `--node-image` and `--run-image` name other base images than the Dockerfile's, where only local ones exist; `--built` checks
@@ -190,7 +190,7 @@ fn compressed(archive: &Path, layer: &str) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Starts the server and the command line in the image as compose does, as far as the engine can.
+/// Starts the server and the command line in the image as compose does: as its own user, over a root that cannot be written to.
 fn check(engine: Engine) -> Result<()> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let listen = format!("BATON_LISTEN=127.0.0.1:{port}");
@@ -208,6 +208,24 @@ fn check(engine: Engine) -> Result<()> {
     // What the image's own health check does, and the keeper that compose runs of the same image.
     for words in [["baton-server", "--check-health"], ["baton", "--version"]] {
         run::run(&mut container.inside(&listen, &words))?;
+    }
+    let who = run::output(&mut container.inside(&listen, &["id", "-u"]))?;
+    if who.trim() == "0" {
+        bail!("the server in the image is root");
+    }
+    let write = [
+        "sh",
+        "-c",
+        "! touch /written /var/lib/baton/written /tmp/written 2>/dev/null",
+    ];
+    run::run(&mut container.inside(&listen, &write)).context("its root can be written to")?;
+    println!(
+        "{NAME}: runs as user {}, over a root that cannot be written to",
+        who.trim()
+    );
+    let status = container.stop()?;
+    if !status.success() {
+        bail!("the server in the image did not end well: {status}");
     }
     Ok(())
 }
@@ -232,70 +250,107 @@ fn is_well(port: u16) -> bool {
 struct Container {
     engine: Engine,
     name: String,
+    /// Where buildah has its files.
+    folder: String,
+    /// As whom the image wants to be run.
+    user: String,
     child: Child,
 }
 
 impl Container {
     fn start(engine: Engine, listen: &str) -> Result<Container> {
         let name = format!("{NAME}-check-{}", std::process::id());
-        let mut command = engine.command();
-        match engine {
+        let (mut folder, mut user) = (String::new(), String::new());
+        let mut command = match engine {
             Engine::Docker => {
-                command
+                let mut docker = engine.command();
+                docker
                     .args(["run", "--rm", "--network", "host", "--name", &name])
                     .args(["--read-only", "--cap-drop", "ALL", "--env", listen, NAME]);
+                docker
             }
             Engine::Buildah => {
-                let mut from = engine.command();
-                from.args(["from", "--pull=false", "--name", &name, NAME]);
-                run::run(from.stdout(Stdio::null()))?;
-                command
-                    .args(["run", "--network", "host", "--env", listen])
-                    .args([&name, "--", "baton-server"]);
+                let mut buildah = |words: &[&str]| run::output(engine.command().args(words));
+                buildah(&["from", "--pull=false", "--name", &name, NAME])?;
+                folder = buildah(&["mount", &name])?.trim().to_owned();
+                let about: Value =
+                    serde_json::from_str(&buildah(&["inspect", "--type=image", NAME])?)?;
+                let named = about.pointer("/OCIv1/config/User").and_then(Value::as_str);
+                user = named.context("the image names a user")?.to_owned();
+                within(&folder, &user, listen, &["baton-server"])
             }
-        }
+        };
         let child = command.stdout(Stdio::null()).spawn()?;
         Ok(Container {
             engine,
             name,
+            folder,
+            user,
             child,
         })
     }
 
     /// A command beside the server.
     fn inside(&self, listen: &str, words: &[&str]) -> Command {
-        let mut command = self.engine.command();
         match self.engine {
-            Engine::Docker => command.args(["exec", "--env", listen, &self.name]),
-            Engine::Buildah => command
-                .args(["run", "--network", "host", "--env", listen])
-                .args([&self.name, "--"]),
-        };
-        command.args(words);
-        command
+            Engine::Docker => {
+                let mut docker = self.engine.command();
+                docker.args(["exec", "--env", listen, &self.name]);
+                docker.args(words);
+                docker
+            }
+            Engine::Buildah => within(&self.folder, &self.user, listen, words),
+        }
     }
+
+    /// As whoever runs it stops it.
+    fn stop(&mut self) -> Result<ExitStatus> {
+        match self.engine {
+            Engine::Docker => run::run(
+                self.engine
+                    .command()
+                    .args(["stop", &self.name])
+                    .stdout(Stdio::null()),
+            )?,
+            Engine::Buildah => {
+                let pid = self.child.id().to_string();
+                run::run(run::command("kill").args(["-TERM", &pid]))?;
+            }
+        }
+        Ok(self.child.wait()?)
+    }
+}
+
+/// A command in a folder as its root, which it cannot write to, as this user: what `buildah run` does without being able to do the latter two
+/// where it cannot make all the namespaces that it wants.
+fn within(folder: &str, user: &str, listen: &str, words: &[&str]) -> Command {
+    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && root=$1 user=$2 && shift 2 && \
+                  exec chroot --userspec=\"$user\" \"$root\" env \"$@\"";
+    let mut command = run::command("unshare");
+    command
+        .args(["--mount", "sh", "-c", script, "sh", folder, user])
+        .arg("PATH=/usr/local/bin:/usr/bin:/bin")
+        .arg(listen)
+        .args(words);
+    command
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
         let word = match self.engine {
             Engine::Docker => ["rm", "--force"].as_slice(),
-            Engine::Buildah => {
-                // The program inside ends with the one that runs it.
-                let pid = self.child.id().to_string();
-                let _ = run::command("kill").args(["-TERM", &pid]).status();
-                let _ = self.child.wait();
-                &["rm"]
-            }
+            Engine::Buildah => &["rm"],
         };
-        let mut remove = self.engine.command();
-        let _ = remove
+        let _ = self
+            .engine
+            .command()
             .args(word)
             .arg(&self.name)
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .status();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,5 +1,6 @@
 // A bittorrent-tracker that speaks WebSocket only, on a port of this machine.
-import { Server } from 'bittorrent-tracker';
+// Not the whole package: its client wants a native module, which only an install script brings.
+import Server from 'bittorrent-tracker/server';
 
 const server = new Server({ udp: false, http: false, ws: true, stats: false });
 server.on('error', (error) => {

@@ -1,7 +1,7 @@
 //! `cargo xtask bench signal [--rounds N]`: our signalling server beside `bittorrent-tracker` and `aquatic_ws`, in turn, on loopback.
 //!
 //! Prints memory per idle connection, processor time per relayed message and the time from offer to delivery at 2,000 connections, then
-//! ten thousand idle connections and a million presences of our own, then what issue 5 asks for and whether it is so.
+//! ten thousand idle connections and a million presences of our own, then what is wanted and whether it is so.
 //! `soak MINUTES`, of `cargo xtask soak`, sees whether memory comes back.
 
 mod member;

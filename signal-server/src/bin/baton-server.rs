@@ -87,7 +87,7 @@ fn check_health(config: &Config) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, patience)
         .with_context(|| format!("nobody listens at {address}"))?;
     stream.set_read_timeout(Some(patience))?;
-    let answer = if config.tls_cert.is_some() {
+    let answer = if config.is_https() {
         let name = ServerName::from(address.ip());
         let client = ClientConnection::new(Arc::new(trusting()), name)?;
         ask(&mut StreamOwned::new(client, stream), address)?

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use baton_signal_protocol::{PeerId, SwarmId};
 use futures_util::future::join_all;
 use redis::{PushInfo, PushKind, RedisResult, Value};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::cluster::letter::{LETTER_MAX, What};
+use crate::cluster::letter::{Blob, LETTER_MAX, What};
 use crate::cluster::presence::{NodeId, Presence, name_key};
 use crate::cluster::store::{Entered, KEPT, Store};
-use crate::cluster::{Cluster, Ghost, Left, Live, POSTS_MAX, Post, Up};
+use crate::cluster::{Cluster, FRAMES_MAX, Ghost, Left, Live, POSTS_MAX, Post, Up};
 use crate::rooms::Member;
 
 impl Cluster {
@@ -69,7 +69,9 @@ impl Cluster {
             }
             Ok::<(), ()>(())
         };
-        let store = Store::connect(&self.settings.urls, listen, lost.clone()).await?;
+        let authority = self.settings.authority.as_deref();
+        let urls = &self.settings.urls;
+        let store = Store::connect(urls, authority, listen, lost.clone()).await?;
         if let Some(last) = last_node {
             store.give_up(&last).await?;
         }
@@ -88,6 +90,7 @@ impl Cluster {
             questions: AtomicU64::new(0),
             asked: Mutex::new(Instant::now()),
             posts,
+            frames: Arc::new(Semaphore::new(FRAMES_MAX)),
             routes: Mutex::default(),
             lost,
         };
@@ -215,31 +218,58 @@ impl Cluster {
         let mut batch = Vec::with_capacity(AT_ONCE);
         while posts.recv_many(&mut batch, AT_ONCE).await > 0 {
             let routed = join_all(batch.drain(..).map(|post| self.route(up, post))).await;
-            let sending = routed.into_iter().flatten();
-            join_all(sending.map(|(node, what, swarm)| self.send(up, node, swarm, what))).await;
+            // Commands go out in the order in which they are first polled.
+            join_all(routed.into_iter().flatten().map(|it| self.send(up, it))).await;
         }
     }
 
-    async fn route(&self, up: &Up, post: Post) -> Option<(NodeId, What, SwarmId)> {
-        let (swarm, blob, not) = match post {
-            Post::To(node, letter) => return Some((node, letter.what, letter.swarm)),
-            Post::Blob { swarm, blob, not } => (swarm, blob, not),
-        };
-        let to = (swarm, blob.to);
-        let node = match up.route(&to) {
-            Some(node) => Some(node),
-            None => self.find(up, &to).await,
-        };
-        match node {
-            Some(node) if Some(node) != not && node != up.node => {
-                up.learn(to, node);
-                Some((node, What::Relay(blob), swarm))
+    async fn route(&self, up: &Up, post: Post) -> Option<Routed> {
+        match post {
+            Post::To(node, letter) => Some(Routed {
+                node,
+                swarm: letter.swarm,
+                what: letter.what,
+                _room: None,
+            }),
+            Post::Blob { swarm, blob, not } => {
+                let node = self.node_of(up, (swarm, blob.to)).await;
+                let Some(node) = node.filter(|node| Some(*node) != not) else {
+                    self.gone(&swarm, &blob);
+                    return None;
+                };
+                Some(Routed {
+                    node,
+                    swarm,
+                    what: What::Relay(blob),
+                    _room: None,
+                })
             }
-            _ => {
-                self.gone(&swarm, &blob);
-                None
+            Post::Frame { swarm, frame, room } => {
+                let Some(node) = self.node_of(up, (swarm, frame.to)).await else {
+                    self.frame_lost(&swarm, frame.from, frame.to);
+                    return None;
+                };
+                Some(Routed {
+                    node,
+                    swarm,
+                    what: What::Carry(frame),
+                    _room: Some(room),
+                })
             }
         }
+    }
+
+    /// Which other node a peer is at.
+    async fn node_of(&self, up: &Up, peer: (SwarmId, PeerId)) -> Option<NodeId> {
+        let node = match up.route(&peer) {
+            Some(node) => node,
+            None => self.find(up, &peer).await?,
+        };
+        if node == up.node {
+            return None;
+        }
+        up.learn(peer, node);
+        Some(node)
     }
 
     async fn find(&self, up: &Up, (swarm, peer): &(SwarmId, PeerId)) -> Option<NodeId> {
@@ -247,17 +277,37 @@ impl Cluster {
         up.is_live(&presence.node).await.then_some(presence.node)
     }
 
-    async fn send(&self, up: &Up, node: NodeId, swarm: SwarmId, what: What) {
+    async fn send(&self, up: &Up, routed: Routed) {
+        let Routed {
+            node, swarm, what, ..
+        } = routed;
         let letter = up.letter(&swarm, what);
         let heard = up.heard(up.store.publish(&node, &letter.encode()).await);
         self.metrics.cluster_letters_sent_total.add(1);
-        if heard != Some(true)
-            && let What::Relay(blob) = &letter.what
-        {
-            up.unlearn(&swarm, &blob.to);
-            self.gone(&swarm, blob);
+        if heard == Some(true) {
+            return;
+        }
+        match &letter.what {
+            What::Relay(blob) => {
+                up.unlearn(&swarm, &blob.to);
+                self.gone(&swarm, blob);
+            }
+            What::Carry(Blob { from, to, .. }) => {
+                up.unlearn(&swarm, to);
+                self.frame_lost(&swarm, *from, *to);
+            }
+            What::Back { .. } | What::Replaced { .. } | What::Lost { .. } => {}
         }
     }
+}
+
+/// A letter and where it goes.
+struct Routed {
+    node: NodeId,
+    swarm: SwarmId,
+    what: What,
+    /// A frame's, until it is sent.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Without the link nobody may believe that it is there.

@@ -4,7 +4,8 @@
 //! node connects to it. They hang on the lease of that one connection: when it ends, in whatever way, they count no more.
 //!
 //! Invariants: nothing that Redis or another node says is believed further than `presence` and `letter` can decode it; a letter reaches only
-//! members of its swarm; no lock is held across an await; every queue to Redis is bounded.
+//! members of its swarm; no lock is held across an await; every queue to Redis is bounded; blobs and frames from one peer to another stay in order
+//! (a frame that overtakes the answer that its connection begins with is lost on its receiver).
 
 mod letter;
 mod link;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use baton_signal_protocol::{Candidate, PeerId, Refusal, Report, ServerMessage, SwarmId};
 use bytes::Bytes;
 use redis::{ErrorKind, RedisError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::cluster::letter::{Blob, Letter, What};
 use crate::cluster::presence::{NodeId, Presence};
@@ -39,6 +40,10 @@ pub struct Settings {
     pub connections_per_address: usize,
     pub swarms_per_address: usize,
     pub swarm_peers_max: usize,
+    /// Whether frames of carried connections are for clients of this node.
+    pub carries: bool,
+    /// Who may have signed the certificate of `rediss://`, in PEM; without it, those whom browsers trust.
+    pub authority: Option<Vec<u8>>,
 }
 
 pub struct Cluster {
@@ -61,6 +66,8 @@ struct Up {
     questions: AtomicU64,
     asked: Mutex<Instant>,
     posts: mpsc::Sender<Post>,
+    /// Room for frames among the posts.
+    frames: Arc<Semaphore>,
     /// Where peers of other nodes were found; wrong ones come back.
     routes: Mutex<HashMap<(SwarmId, PeerId), NodeId>>,
     lost: Arc<Notify>,
@@ -90,6 +97,12 @@ enum Post {
         swarm: SwarmId,
         blob: Blob,
         not: Option<NodeId>,
+    },
+    Frame {
+        swarm: SwarmId,
+        frame: Blob,
+        /// Given back when it is sent.
+        room: OwnedSemaphorePermit,
     },
     To(NodeId, Letter),
 }
@@ -185,9 +198,29 @@ impl Cluster {
         }
     }
 
-    /// Only between clients of this node: films do not go through Redis.
+    /// `Queued` for a peer at another node means on its way, as for blobs.
     pub fn carry(&self, swarm: &SwarmId, from: PeerId, to: PeerId, frame: Vec<u8>) -> Delivery {
-        self.rooms.carry(swarm, from, &to, frame)
+        let here = self.rooms.look(swarm, &to, |_| ()).is_some();
+        let Some(up) = self.up().filter(|_| !here) else {
+            return self.rooms.carry(swarm, from, &to, frame);
+        };
+        let Ok(room) = up.frames.clone().try_acquire_owned() else {
+            return Delivery::Full;
+        };
+        let frame = Blob {
+            from,
+            to,
+            bytes: frame,
+        };
+        let post = Post::Frame {
+            swarm: *swarm,
+            frame,
+            room,
+        };
+        match up.posts.try_send(post) {
+            Ok(()) => Delivery::Queued,
+            Err(_) => Delivery::Full,
+        }
     }
 
     pub fn report(&self, swarm: &SwarmId, peer: &PeerId, report: Report) {
@@ -388,7 +421,40 @@ impl Cluster {
                 peer,
                 joined_unix_s,
             } => self.rooms.replaced(&swarm, &peer, joined_unix_s),
+            What::Carry(frame) if is_here(&frame.from) => {
+                self.metrics.cluster_invalid_total.add(1);
+            }
+            What::Carry(frame) => {
+                up.learn((swarm, frame.from), sender);
+                self.hand_frame_over(&up, sender, swarm, frame);
+            }
+            What::Lost { from, .. } if !is_here(&from) => {}
+            What::Lost { from, to } => {
+                up.unlearn(&swarm, &to);
+                self.frame_lost(&swarm, from, to);
+            }
         }
+    }
+
+    fn hand_frame_over(&self, up: &Up, sender: NodeId, swarm: SwarmId, frame: Blob) {
+        let Blob { from, to, bytes } = frame;
+        let delivery = match self.settings.carries {
+            true => self.rooms.carry(&swarm, from, &to, bytes),
+            // Its clients never heard that anything is carried.
+            false => Delivery::Gone,
+        };
+        if delivery != Delivery::Queued {
+            let letter = up.letter(&swarm, What::Lost { from, to });
+            // If this is lost too, the receiver ends the connection: the next frame shows it that one is missing.
+            let _ = up.posts.try_send(Post::To(sender, letter));
+        }
+    }
+
+    /// Tells the sender of a frame that the connection has ended.
+    fn frame_lost(&self, swarm: &SwarmId, from: PeerId, to: PeerId) {
+        self.metrics.carried_dropped_total.add(1);
+        let gone = Bytes::from(ServerMessage::Gone { to }.encode());
+        self.rooms.deliver(swarm, to, &from, gone);
     }
 
     fn hand_over(&self, up: &Up, sender: NodeId, swarm: SwarmId, blob: Blob) {
@@ -531,8 +597,10 @@ const NEWS_MAX: usize = 65_536;
 const GHOSTS_MAX: usize = 1024;
 /// Peers of other nodes whose place is remembered: 80 bytes each. Beyond, all are looked up again.
 const ROUTES_MAX: usize = 32_768;
-/// Blobs on their way to other nodes, at most 4 KiB each.
-const POSTS_MAX: usize = 4096;
+/// Blobs on their way to other nodes, at most 4 KiB each, and beside them frames.
+const POSTS_MAX: usize = 4096 + FRAMES_MAX;
+/// Frames on their way to other nodes: 16 MiB, what 64 carried connections have under way.
+const FRAMES_MAX: usize = 1024;
 const ASK_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

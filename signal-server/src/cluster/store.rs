@@ -13,7 +13,7 @@ use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    PushKind, RedisResult, ServerErrorKind, Value, cmd, from_redis_value,
+    PushKind, RedisResult, ServerErrorKind, TlsCertificates, Value, cmd, from_redis_value,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::Notify;
@@ -55,15 +55,17 @@ pub type Found = (PeerId, Option<Presence>);
 struct Script(&'static str);
 
 impl Store {
-    /// Connects. `pushes` gets what Redis says of itself; `lost` is told when a connection to one Redis ends.
+    /// Connects. `pushes` gets what Redis says of itself; `lost` is told when a connection to one Redis ends. Of `rediss://`, `authority` (PEM) signed
+    /// the certificate, or one of those whom browsers trust.
     pub async fn connect(
         urls: &[String],
+        authority: Option<&[u8]>,
         pushes: impl Fn(PushInfo) -> Result<(), ()> + Clone + Send + Sync + 'static,
         lost: Arc<Notify>,
     ) -> RedisResult<Self> {
         let mut last = None;
         for url in urls {
-            match Self::connect_by(url, urls, pushes.clone(), lost.clone()).await {
+            match Self::connect_by(url, urls, authority, pushes.clone(), lost.clone()).await {
                 Ok(store) => return Ok(store),
                 Err(error) => last = Some(error),
             }
@@ -74,6 +76,7 @@ impl Store {
     async fn connect_by(
         url: &str,
         all: &[String],
+        authority: Option<&[u8]>,
         pushes: impl Fn(PushInfo) -> Result<(), ()> + Clone + Send + Sync + 'static,
         lost: Arc<Notify>,
     ) -> RedisResult<Self> {
@@ -82,7 +85,15 @@ impl Store {
             .redis_settings()
             .clone()
             .set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))?;
+        let info = info.set_redis_settings(settings);
+        let certificates = authority.map(|pem| TlsCertificates {
+            client_tls: None,
+            root_cert: Some(pem.to_vec()),
+        });
+        let client = match certificates.clone() {
+            Some(certificates) => Client::build_with_tls(info, certificates)?,
+            None => Client::open(info)?,
+        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE))
@@ -103,7 +114,11 @@ impl Store {
         if !about.contains("cluster_enabled:1") {
             return Ok(Self::One(one));
         }
-        let many = ClusterClientBuilder::new(all.iter().map(String::as_str))
+        let mut many = ClusterClientBuilder::new(all.iter().map(String::as_str));
+        if let Some(certificates) = certificates {
+            many = many.certs(certificates);
+        }
+        let many = many
             .use_protocol(ProtocolVersion::RESP3)
             .connection_timeout(PATIENCE)
             .response_timeout(PATIENCE)

@@ -1,0 +1,197 @@
+//! A real authority of certificates: Let's Encrypt's Pebble, from Debian, with a name server of its own that knows this computer under every name.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::redis::{Seal, free_port};
+
+/// Killed on drop, its name server too.
+pub struct Pebble {
+    children: [Child; 2],
+    seal: Seal,
+    folder: TempDir,
+    names: u16,
+    /// Where it asks back, as the real one does at 443.
+    pub port: u16,
+    directory: u16,
+    management: u16,
+}
+
+impl Pebble {
+    /// Gives certificates that last so long.
+    ///
+    /// # Panics
+    /// When there is no pebble, which `cargo xtask test` installs.
+    pub fn start(lasts_s: u64) -> Self {
+        let seal = Seal::new();
+        let folder = tempfile::tempdir().expect("a folder");
+        let [port, directory, management, names] = [(); 4].map(|()| free_port());
+        let config = serde_json::json!({"pebble": {
+            "listenAddress": format!("127.0.0.1:{directory}"),
+            "managementListenAddress": format!("127.0.0.1:{management}"),
+            "certificate": seal.file("cert.pem"),
+            "privateKey": seal.file("key.pem"),
+            "httpPort": 1,
+            "tlsPort": port,
+            "certificateValidityPeriod": lasts_s,
+        }});
+        let file = folder.path().join("pebble.json");
+        std::fs::write(&file, config.to_string()).expect("a file");
+        let children = launch_both(&file, names);
+        Self {
+            children,
+            seal,
+            folder,
+            names,
+            port,
+            directory,
+            management,
+        }
+    }
+
+    /// For `--acme-url`.
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}/dir", self.directory)
+    }
+
+    /// For `--acme-ca`: who signed its own certificate, which has nothing to do with those that it gives.
+    pub fn authority(&self) -> PathBuf {
+        self.seal.file("ca.pem")
+    }
+
+    /// Who signs the certificates that it gives.
+    pub async fn root(&self) -> RootCertStore {
+        let trusted = std::fs::read(self.authority()).expect("a file");
+        let trusted = baton_signal_server::tls::roots(Some(&trusted)).expect("a certificate");
+        let stream = connect(self.management, "localhost", &trusted).await;
+        let pem = get(stream.expect("its management"), "localhost", "/roots/0").await;
+        let pem = pem.split_once("\r\n\r\n").expect("an answer").1;
+        baton_signal_server::tls::roots(Some(pem.as_bytes())).expect("a certificate")
+    }
+
+    /// At the same place, with all forgotten.
+    pub fn start_again(&mut self) {
+        self.kill();
+        self.children = launch_both(&self.folder.path().join("pebble.json"), self.names);
+    }
+
+    /// As if it were not reachable any more.
+    pub fn kill(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Pebble {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// TLS with whoever is at this port, if these may have signed its certificate for that name.
+///
+/// # Errors
+/// When there is no such certificate.
+pub async fn connect(
+    port: u16,
+    name: &'static str,
+    trusted: &RootCertStore,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_speaking(port, name, trusted, &[]).await
+}
+
+/// The same as one who knows these protocols (ALPN).
+///
+/// # Errors
+/// When there is no such certificate, or they agree on none of these.
+pub async fn connect_speaking(
+    port: u16,
+    name: &'static str,
+    trusted: &RootCertStore,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(trusted.clone())
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let name = ServerName::try_from(name).expect("a name");
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+}
+
+/// The whole answer.
+pub async fn get(mut stream: TlsStream<TcpStream>, host: &str, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    // A server that closes without TLS's goodbye has said all the same.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).expect("text")
+}
+
+/// The certificates and accounts in a folder.
+pub fn kept(folder: &Path, kind: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|it| it == kind))
+        .collect()
+}
+
+/// The name server at this port, and Pebble.
+fn launch_both(config: &Path, names: u16) -> [Child; 2] {
+    let mut name_server = Command::new("pebble-challtestsrv");
+    name_server
+        .args(["-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""])
+        .args(["-dns01", &format!("127.0.0.1:{names}")])
+        .args(["-http01", "", "-https01", "", "-tlsalpn01", ""])
+        .args(["-management", &format!("127.0.0.1:{}", free_port())]);
+    let mut pebble = Command::new("pebble");
+    pebble
+        .arg("-config")
+        .arg(config)
+        .args(["-dnsserver", &format!("127.0.0.1:{names}")])
+        // It would wait seconds before it asks back; and it refuses one nonce of twenty, as it likes to.
+        .env("PEBBLE_VA_NOSLEEP", "1");
+    [
+        launch(name_server, "Starting challenge servers"),
+        launch(pebble, "ACME directory available at"),
+    ]
+}
+
+/// Starts a program and waits until it says that it is there.
+fn launch(mut command: Command, ready: &str) -> Child {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("pebble is installed");
+    let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    while !line.contains(ready) {
+        line.clear();
+        let read = out.read_line(&mut line).expect("it speaks");
+        assert!(read > 0, "{command:?} ended");
+    }
+    // It must not wait for somebody to read what it says.
+    std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    child
+}
