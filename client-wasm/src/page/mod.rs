@@ -12,8 +12,8 @@ mod stats;
 mod stream;
 
 use crate::bridge::{
-    COLD, HOT_CHAPTERS, HOT_CREDIT, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_RECEIVED, HOT_SEGMENT,
-    HOT_READ, HOT_SEND, HOT_STILL, StreamNumber, ToPage, ToWorker,
+    COLD, HOT_CHAPTERS, HOT_CREDIT, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_READ, HOT_RECEIVED,
+    HOT_SEGMENT, HOT_SEND, HOT_STILL, StreamNumber, ToPage, ToWorker,
 };
 use crate::door;
 use crate::inbox::{Call, Inbox};

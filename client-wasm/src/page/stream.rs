@@ -657,7 +657,12 @@ impl PageStream {
     }
 
     /// Resolves with a piece of a file, as `ToWorker::Read` says.
-    pub fn read(&mut self, (reader, file, piece): (u32, u32, u32), resolve: Function, reject: Function) {
+    pub fn read(
+        &mut self,
+        (reader, file, piece): (u32, u32, u32),
+        resolve: Function,
+        reject: Function,
+    ) {
         if let Some(why) = self.over()
             && (self.closed_ms.is_some() || !self.worker_stats.complete)
         {

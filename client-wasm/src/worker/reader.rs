@@ -56,7 +56,10 @@ impl Readers {
             self.begin(read.reader);
         }
         let reader = self.0.get_mut(&read.reader);
-        if reader.as_ref().is_some_and(|reader| reader.next < read.piece) {
+        if reader
+            .as_ref()
+            .is_some_and(|reader| reader.next < read.piece)
+        {
             return None;
         }
         let range = entry.piece_range(piece)?;

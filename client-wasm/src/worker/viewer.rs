@@ -8,13 +8,14 @@ use super::ranges;
 use super::reader::{Read, Readers};
 use super::store::{Limits, Store};
 use crate::bridge::{
-    FileMeta, HOT_READ, HOT_STILL, Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker,
+    FileMeta, HOT_READ, HOT_STILL, Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage,
+    ToWorker,
 };
 use crate::door;
 use baton_content::path::clean_path;
 use baton_content::{
-    ContentKey, Entry, Kind, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PIECE_LEN, PieceId, PublisherId,
-    SignedHead, SlotKey, SwarmId, VerifiedBlock,
+    ContentKey, Entry, Kind, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PIECE_LEN, PieceId,
+    PublisherId, SignedHead, SlotKey, SwarmId, VerifiedBlock,
 };
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant, Output};
@@ -448,7 +449,9 @@ impl Viewer {
             return;
         }
         for read in std::mem::take(&mut self.reads) {
-            let answer = self.readers.answer(&read, &self.entries, &mut self.store, &mut self.keys);
+            let answer = self
+                .readers
+                .answer(&read, &self.entries, &mut self.store, &mut self.keys);
             let Some(answer) = answer else {
                 self.reads.push(read);
                 continue;
@@ -461,12 +464,20 @@ impl Viewer {
                 true => Array::of1(&answer),
                 false => Array::new(),
             };
-            let message = [HOT_READ.into(), self.number.into(), read.request.into(), answer];
+            let message = [
+                HOT_READ.into(),
+                self.number.into(),
+                read.request.into(),
+                answer,
+            ];
             self.door.post(&message, &transfer);
         }
         // Something that the disk claimed to have may be lost: it is fetched again.
         self.complete &= !self.store.has_lost();
-        let next = self.reads.first().and_then(|read| read.place(&self.entries));
+        let next = self
+            .reads
+            .first()
+            .and_then(|read| read.place(&self.entries));
         self.store.set_reading(next);
     }
 
@@ -563,11 +574,7 @@ fn meta(manifest: &Manifest) -> Meta {
 }
 
 /// Blocks of a file that are not here, from one of its pieces on.
-fn missing(
-    entry: &Entry,
-    from: u32,
-    store: &ViewerStore,
-) -> impl Iterator<Item = (PieceId, Mask)> {
+fn missing(entry: &Entry, from: u32, store: &ViewerStore) -> impl Iterator<Item = (PieceId, Mask)> {
     let start = (u64::from(from) * PIECE_LEN as u64).min(entry.size);
     let all = entry.blocks(start..entry.size);
     all.filter_map(|(piece, mask)| {

@@ -29,7 +29,9 @@ export function tend(wait = MOMENT_MS): void {
   note();
   setInterval(note, NOTE_MS);
   addEventListener('visibilitychange', note);
-  setTimeout(() => void navigator.locks.request('baton tending', passOn), wait);
+  // Who saves data gives nothing that they were not asked for.
+  const { connection } = navigator as { connection?: { saveData?: boolean } };
+  if (!connection?.saveData) setTimeout(() => void navigator.locks.request('baton tending', passOn), wait);
 }
 
 const seen = new WeakMap<View, { sent: number; received: number }>();

@@ -162,7 +162,9 @@ function zipped(list: ReturnType<typeof parts>) {
 
 /** One page at a time: whoever has the lock. */
 async function remembered(saving: Saving, run: () => Promise<void>): Promise<void> {
-  await savings.put(saving).catch(() => undefined);
+  const { handle: _, ...known } = saving;
+  // Not every engine keeps handles, and a private window nothing.
+  await savings.put(saving).catch(() => savings.put(known).catch(() => undefined));
   const { locks } = navigator;
   if (locks) await locks.request(lockOf(saving), run);
   else await run();
