@@ -245,7 +245,7 @@ export const messages = {
     copy: 'Copy link',
     reload: 'Reload',
     pasteAgain: 'Paste the link again',
-    shareOwn: 'Share a film of your own',
+    shareOwn: 'Share your own',
     playOnTv: 'Play on TV',
   },
 
