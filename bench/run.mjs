@@ -1,11 +1,13 @@
-// node run.mjs [NAME …] [--runs N] [--only SYSTEM,…] [--megabytes N] [--storage memory]
+// node run.mjs [NAME …] [--runs N] [--only SYSTEM,…] [--megabytes N] [--storage memory] [--minutes N]
 // Measures, prints progress on stderr and one table on stdout.
 import { bulk } from './cases/bulk.mjs';
 import { eight, four, six } from './cases/crowd.mjs';
 import { gone } from './cases/gone.mjs';
+import { hidden } from './cases/hidden.mjs';
 import { link } from './cases/link.mjs';
 import { seek, seekShaped } from './cases/seek.mjs';
 import { startup, startupShaped } from './cases/startup.mjs';
+import { storage } from './cases/storage.mjs';
 import { weight } from './cases/weight.mjs';
 import { cleanUp, cpuSeconds, machineCpuSeconds } from './lib/processes.mjs';
 import { progress, setPause } from './lib/rounds.mjs';
@@ -23,6 +25,8 @@ const CASES = {
   eight,
   weight,
   link,
+  storage,
+  hidden,
 };
 
 const USAGE = `usage: cargo xtask bench [NAME …] [OPTION …]     without a name: all of them
@@ -34,16 +38,18 @@ ${Object.entries(CASES).map(([name, { about }]) => `  ${name.padEnd(15)} ${about
   --megabytes N     what bulk carries (default 200)
   --pause N         so many seconds between visits (default 0.5)
   --storage memory  where bulk's viewer keeps it (default: as a visitor's browser does)
+  --minutes N       how long storage and hidden go on (default 10)
 `;
 
 function parse(words) {
-  const options = { runs: 5, systems: new Set(['baton', 'http', 'webtorrent']), megabytes: 200, storage: null };
+  const options = { runs: 5, systems: new Set(['baton', 'http', 'webtorrent']), megabytes: 200, storage: null, minutes: 10 };
   const names = [];
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at];
     if (word === '--runs') options.runs = number(words[(at += 1)]);
     else if (word === '--megabytes') options.megabytes = number(words[(at += 1)]);
     else if (word === '--storage') options.storage = words[(at += 1)];
+    else if (word === '--minutes') options.minutes = number(words[(at += 1)]);
     else if (word === '--pause') setPause(1000 * number(words[(at += 1)]));
     else if (word === '--only') options.systems = new Set((words[(at += 1)] ?? '').split(','));
     else if (word in CASES) names.push(word);

@@ -139,7 +139,7 @@ export function cpuByThread(root) {
 }
 
 /** A process and all its descendants. */
-function tree(root) {
+export function tree(root) {
   const all = everything();
   const children = groupByParent(all);
   const found = all.filter((it) => it.pid === root);

@@ -34,6 +34,8 @@ pub const HOT_CHANNELS: u32 = 9;
 
 /// The answer to `Still`: `[HOT_STILL, stream, request, at_s, mime, ArrayBuffer]`, or without the last three where there is none.
 pub const HOT_STILL: u32 = 10;
+/// The answer to `Read`: `[HOT_READ, stream, request, ArrayBuffer]`, or what went wrong in place of the buffer.
+pub const HOT_READ: u32 = 11;
 
 /// Number of a stream within one page.
 pub type StreamNumber = u32;
@@ -155,11 +157,14 @@ pub enum ToWorker {
         request: u32,
         at_s: f64,
     },
-    /// One file, as a Blob; the answer carries the same number.
-    Download {
+    /// The bytes of one piece of a file once they are here, and past its last piece the plain BLAKE3 of what this reader read; the
+    /// answer carries the same number.
+    Read {
         stream: StreamNumber,
         request: u32,
+        reader: u32,
         file: u32,
+        piece: u32,
     },
     /// How politely to upload.
     Upload {
@@ -233,12 +238,6 @@ pub enum ToPage {
     Problem {
         stream: StreamNumber,
         problem: Option<Problem>,
-    },
-    /// The answer to `Download`; the Blob is the attachment, absent where it failed.
-    Downloaded {
-        stream: StreamNumber,
-        request: u32,
-        error: Option<String>,
     },
 }
 
@@ -431,7 +430,7 @@ impl ToWorker {
             | Shown { stream }
             | Select { stream, .. }
             | Still { stream, .. }
-            | Download { stream, .. }
+            | Read { stream, .. }
             | Upload { stream, .. }
             | Close { stream } => *stream,
         }

@@ -87,6 +87,10 @@ for (const scheme of ['light', 'dark'] as const) {
     await viewer.until('view', (stats) => stats.complete);
     await isFine(viewer);
 
+    await viewer.go('/library');
+    await expect(viewer.page.getByTestId('library-stream').first()).toBeVisible();
+    await isFine(viewer);
+
     await viewer.open(`${link}x`);
     await expect(viewer.page.getByTestId('error')).toBeVisible();
     await isFine(viewer);

@@ -188,3 +188,41 @@ test('streams that nobody has open make room, the oldest first', async ({ newPee
   });
   expect(names).toEqual(['newer', 'open']);
 });
+
+/** Of this origin, as if its disk were so small. */
+async function setQuota(peer: Peer, quotaSize: number): Promise<void> {
+  const session = await peer.page.context().newCDPSession(peer.page);
+  await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(peer.page.url()).origin, quotaSize });
+}
+
+/** What this origin uses, bytes. */
+const usage = (peer: Peer): Promise<number> => peer.page.evaluate(async () => (await navigator.storage.estimate()).usage ?? 0);
+
+for (const when of ['from the start', 'in the middle'] as const) {
+  test(`a disk too small ${when}: what is farthest goes, others are told, and a download streams past it`, async ({ newPeer, browserName }) => {
+    test.skip(browserName === 'firefox', 'its quota cannot be set');
+    const path = await noise('noise-24.bin', 24 << 20);
+    const publisher = await newPeer();
+    const viewer = await newPeer({ launch: { args: ['--disable-features=StaticStorageQuota'] } });
+    await viewer.go();
+    // 64 MiB of it are left to others.
+    if (when === 'from the start') await setQuota(viewer, 76e6);
+    const link = await publisher.share(path);
+    await publisher.setUpload('share', { bytesPerSecond: 6_000_000 });
+    await viewer.open(link);
+    if (when === 'in the middle') {
+      await viewer.until('view', (stats) => stats.bytes_stored > 6_000_000);
+      await setQuota(viewer, (await usage(viewer)) + 1_000_000);
+    }
+    await publisher.setUpload('share', { bytesPerSecond: null });
+    const file = await saved(viewer, () => viewer.page.getByTestId('download').click());
+    expect(sha256(file.bytes)).toBe(sha256(path));
+    const after = (await viewer.stats('view'))!;
+    expect(after.complete).toBe(false);
+    expect(after.have).toBeLessThan(0.7);
+    expect(after.rejected_blocks).toBe(0);
+    expect(after.problem).toBe(null);
+    // The publisher knows what is there no longer.
+    await publisher.until('share', (stats, have) => Math.abs(stats.peers[0]!.complete - have) < 0.2, { argument: after.have });
+  });
+}

@@ -96,7 +96,7 @@ macro_rules! csp {
         concat!(
             "default-src 'none'; script-src 'self' ",
             $wasm,
-            "; worker-src 'self' blob:; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; font-src 'self'; ",
+            "; worker-src 'self' blob:; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; font-src 'self'; frame-src 'self'; ",
             "connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors ",
             $frame_ancestors
         )

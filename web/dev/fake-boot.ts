@@ -155,6 +155,10 @@ class FakeView extends FakeStream implements View {
   async fetchAll(): Promise<void> {
     while (this.stats().have < 1) await pause(200);
   }
+  readonly folder = '';
+  async stream(): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    return (await this.download()).stream();
+  }
   async download(): Promise<Blob> {
     await this.fetchAll();
     return new Blob(['fake']);

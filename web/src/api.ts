@@ -93,6 +93,13 @@ export interface View {
   fetchAll(): Promise<void>;
   /** Hands a file of `meta.files` (by default the first) over once all of it is here, byte for byte. */
   download(file?: number): Promise<Blob>;
+  /**
+   * The same as a stream, from its first byte on as they come: nothing of it is held in memory, and what is not here yet is fetched in its order. The
+   * stream fails in the end if the whole is not what its publisher hashed (`meta.files[file].blake3`).
+   */
+  stream(file?: number): Promise<ReadableStream<Uint8Array<ArrayBuffer>>>;
+  /** Where on this browser's disk it is kept, as `Share.folder`; empty where the link is none. */
+  readonly folder: string;
   stats(): ViewStats;
   setUpload(settings: UploadSettings): void;
   close(): void;

@@ -4,7 +4,7 @@
  * Chooses the build (`simd` or `mvp`), compiles it while it downloads, hands the one compiled module to the worker and
  * to this page. Nothing here waits for the user interface, and nothing of the user interface is imported here.
  */
-import type { Client, ClientOptions } from './api';
+import type { Client, ClientOptions, View } from './api';
 import mvpWasm from './wasm/mvp/baton_bg.wasm?url';
 import simdWasm from './wasm/simd/baton_bg.wasm?url';
 import mvpWorker from './worker-mvp?worker&url';
@@ -15,6 +15,7 @@ type Build = 'mvp' | 'simd';
 /** What wasm-bindgen makes of client-wasm, as far as the page needs it. */
 interface Glue {
   default(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  View: { prototype: View };
   Client: {
     start(options: ClientOptions & { server: string; worker: Worker; socket?: WebSocket }): Promise<Client> | Client;
   };
@@ -73,12 +74,23 @@ export async function startClient(options: ClientOptions = {}): Promise<Client> 
     const [glue, module] = await Promise.race([Promise.all([engine.glue, engine.module]), engine.failed]);
     // Not `initSync`: Chromium before 2023 instantiates at most 4 KB at once on a page.
     await glue.default({ module_or_path: module });
+    Object.assign(glue.View.prototype, saving);
     return await glue.Client.start({ ...options, server, worker: engine.worker, ...socket });
   } catch (error) {
     engine.worker.terminate();
     throw error;
   }
 }
+
+/** What few people ask a view for comes when they do. */
+const saving: Pick<View, 'download' | 'stream'> & ThisType<View> = {
+  async download(file) {
+    return (await import('./whole')).blob(this, file);
+  },
+  async stream(file) {
+    return (await import('./whole')).stream(this, file);
+  },
+};
 
 function beginEngine(build: Build): Engine {
   const simd = build === 'simd';

@@ -22,6 +22,10 @@ export async function openFolder(name: string): Promise<Folder | undefined> {
   const { locks, storage } = navigator;
   // Insecure pages, and engines before 2022.
   if (!locks || !storage?.getDirectory) return undefined;
+  // A page that only passes it on gives it up (library/tend.ts).
+  const channel = new BroadcastChannel('baton');
+  channel.postMessage(name);
+  channel.close();
   const release = await new Promise<() => void>((granted, refused) => {
     locks.request(`baton ${name}`, () => new Promise<void>((release) => granted(release))).catch(refused);
   });

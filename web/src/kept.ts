@@ -4,6 +4,7 @@
  * What was signed is in the share's folder (docs/storage.md); this is the rest. One page at a time has a share: whoever holds its Web Lock.
  */
 import type { Share } from './api';
+import { records } from './records';
 
 export interface Kept {
   /** The link's fragment. */
@@ -28,6 +29,8 @@ type Asking = FileSystemHandle & {
   requestPermission?(): Promise<PermissionState>;
 };
 
+const shares = records<Kept>('shares');
+
 /** Whether shares can be kept here: not on insecure pages, nor in engines before 2022. */
 export const canKeep = (): boolean => !!navigator.locks && typeof indexedDB === 'object';
 
@@ -37,7 +40,7 @@ export const idOf = (share: Share): string => share.url.slice(share.url.indexOf(
 export async function remember(kept: Kept): Promise<boolean> {
   if (!canKeep() || !(await hold(kept.id))) return false;
   try {
-    await request('readwrite', (shares) => shares.put(kept));
+    await shares.put(kept);
     return true;
   } catch {
     release(kept.id); // a private window
@@ -48,21 +51,21 @@ export async function remember(kept: Kept): Promise<boolean> {
 /** The last one first. */
 export async function all(): Promise<Kept[]> {
   if (!canKeep()) return [];
-  const found = await request<Kept[]>('readonly', (shares) => shares.getAll()).catch((): Kept[] => []);
+  const found = await shares.all().catch((): Kept[] => []);
   return found.sort((a, b) => b.at - a.at);
 }
 
 /** Whether this may be gone on with: no page has it, this one included, and it was not forgotten a moment ago. */
 export async function isFree(id: string): Promise<boolean> {
   if (holding.has(id) || !(await hold(id))) return false;
-  const found = await request<Kept | undefined>('readonly', (shares) => shares.get(id)).catch(() => undefined);
+  const found = await shares.get(id).catch(() => undefined);
   release(id);
   return found !== undefined;
 }
 
 /** Nobody goes on with it any more: the key, and what was signed, are deleted. */
 export async function forget(kept: Pick<Kept, 'id' | 'folder'>): Promise<void> {
-  await request('readwrite', (shares) => shares.delete(kept.id));
+  await shares.delete(kept.id);
   release(kept.id);
   // Whoever shares it has the folder until it has stopped.
   await navigator.locks.request(`baton ${kept.folder}`, async () => {
@@ -116,25 +119,3 @@ export async function filesOf(handles: FileSystemHandle[], path = ''): Promise<F
   }
   return found;
 }
-
-async function request<T>(mode: IDBTransactionMode, what: (shares: IDBObjectStore) => IDBRequest): Promise<T> {
-  const database = await open();
-  try {
-    return await new Promise<T>((resolve, reject) => {
-      const transaction = database.transaction('shares', mode);
-      const asked = what(transaction.objectStore('shares'));
-      transaction.oncomplete = () => resolve(asked.result as T);
-      transaction.onabort = () => reject(transaction.error);
-    });
-  } finally {
-    database.close();
-  }
-}
-
-const open = (): Promise<IDBDatabase> =>
-  new Promise((resolve, reject) => {
-    const opening = indexedDB.open('baton', 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore('shares', { keyPath: 'id' });
-    opening.onsuccess = () => resolve(opening.result);
-    opening.onerror = () => reject(opening.error);
-  });

@@ -155,6 +155,7 @@ export const htmlWords: Record<string, string> = {
 export const messages = {
   brand: 'Baton',
   tagline: 'Drop a film, pass the link',
+  library: 'Library',
 
   share: {
     headline: ['Drop a film.', 'Pass the link.'],
@@ -242,13 +243,9 @@ export const messages = {
     passOnPaused: 'Passing on is paused. Others have to get it from somebody else.',
     passOnSwitch: 'Pass it on',
     copy: 'Copy link',
-    download: 'Download',
-    downloading: (fraction: number) => `Fetching ${percent(fraction)}`,
-    saved: 'Saved',
-    downloadFailed: 'The download broke off. Try it again.',
     reload: 'Reload',
     pasteAgain: 'Paste the link again',
-    shareOwn: 'Share a film of your own',
+    shareOwn: 'Share your own',
     playOnTv: 'Play on TV',
   },
 
@@ -288,10 +285,6 @@ export const messages = {
   files: {
     count: (n: number) => plural(n, 'file', 'files'),
     all: (n: number) => `Show all ${n}`,
-    download: (name: string) => `Download ${name}`,
-    fetching: (name: string) => `Fetching ${name}`,
-    saved: (name: string) => `Saved ${name}`,
-    failed: (name: string) => `The download of ${name} broke off. Try it again.`,
   },
 
   panels: {

@@ -30,7 +30,7 @@ function fetchInterface(): void {
 }
 
 function showInterface(): void {
-  void import('./ui/app').then(({ draw }) => draw());
+  void (location.pathname === '/library' ? import('./library/page') : import('./ui/app')).then(({ draw }) => draw());
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The `simd` build's script. Built as a classic script: Chromium 79 has no module workers. */
-import init, { Client, initSync, worker_main } from './wasm/simd/baton.js';
+import init, { Client, View, initSync, worker_main } from './wasm/simd/baton.js';
 import { run } from './worker-main';
 
-run({ default: init, Client, initSync, worker_main } as Parameters<typeof run>[0], 'simd');
+run({ default: init, Client, View, initSync, worker_main } as Parameters<typeof run>[0], 'simd');

@@ -9,6 +9,7 @@ declare const video: HTMLVideoElement;
 declare let link: string;
 declare const files: File[];
 declare const key: Uint8Array;
+declare const handle: FileSystemFileHandle;
 declare function remember(key: Uint8Array): void;
 declare function status(safe: boolean, hashed: number | null, blake3: string | null): void;
 
@@ -43,6 +44,9 @@ view.onchange = () => {
   if (german && !german.selected) view.select('audio', german.id);
 };
 view.select('subtitles', null); // none
+
+const stream = await view.stream();
+await stream.pipeTo(await handle.createWritable()); // a FileSystemFileHandle
 
 await view.fetchAll();
 const blob = await view.download();

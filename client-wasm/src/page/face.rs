@@ -178,12 +178,15 @@ impl Client {
             door::now_ms()
         };
         let worker = &self.worker;
+        let mut folder = String::new();
         let stream = self.inbox.with(|page| {
             let number = page.number();
             let emitter = page.emitter();
             let stream = match Link::parse(&fragment) {
                 Ok(link) => {
                     let peer_seed = door::random();
+                    let keys = link.keys();
+                    folder = folder_name(&keys.swarm.id(), false);
                     let server = link
                         .servers()
                         .first()
@@ -203,7 +206,7 @@ impl Client {
                         side: Side::View,
                         number,
                         server,
-                        keys: link.keys(),
+                        keys,
                         peer_seed,
                         began_ms,
                         early: self.socket.take().filter(|_| ours),
@@ -228,6 +231,7 @@ impl Client {
         View {
             inbox: self.inbox.clone(),
             stream,
+            folder,
         }
     }
 
@@ -291,6 +295,7 @@ pub struct Share {
 pub struct View {
     inbox: PageInbox,
     stream: StreamNumber,
+    folder: String,
 }
 
 impl Drop for Share {
@@ -400,12 +405,18 @@ impl View {
         })
     }
 
-    /// Resolves with a file (the first, if none is named), once all of it is here and verified.
-    pub fn download(&self, file: Option<u32>) -> Promise {
-        let file = file.unwrap_or_default();
+    /// The folder below `baton/` in the origin private file system that holds what of it is kept; empty where the link is none.
+    #[wasm_bindgen(getter)]
+    pub fn folder(&self) -> String {
+        self.folder.clone()
+    }
+
+    /// Resolves with the bytes of one piece (1 MiB) of a file, once they are here and verified; past the last one with the plain BLAKE3
+    /// of what this reader has read, piece by piece from the first. What `download` and `stream` are made of (web/src/whole.ts).
+    pub fn read(&self, reader: u32, file: u32, piece: u32) -> Promise {
         Promise::new(&mut |resolve, reject| {
             in_stream(&self.inbox, self.stream, |s| {
-                s.download(file, resolve, reject)
+                s.read((reader, file, piece), resolve, reject)
             })
         })
     }

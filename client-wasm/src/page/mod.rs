@@ -12,8 +12,8 @@ mod stats;
 mod stream;
 
 use crate::bridge::{
-    COLD, HOT_CHAPTERS, HOT_CREDIT, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_RECEIVED, HOT_SEGMENT,
-    HOT_SEND, HOT_STILL, StreamNumber, ToPage, ToWorker,
+    COLD, HOT_CHAPTERS, HOT_CREDIT, HOT_CUE, HOT_FILM, HOT_PLAYHEAD, HOT_READ, HOT_RECEIVED,
+    HOT_SEGMENT, HOT_SEND, HOT_STILL, StreamNumber, ToPage, ToWorker,
 };
 use crate::door;
 use crate::inbox::{Call, Inbox};
@@ -170,16 +170,20 @@ impl Page {
                 let still = stats::still_object(number(3), message.get(4), message.get(5));
                 self.in_stream(number(1) as u32, |s| s.still(number(2) as u32, &still));
             }
+            HOT_READ => {
+                let answer = message.get(3);
+                self.in_stream(number(1) as u32, |s| s.read_done(number(2) as u32, &answer));
+            }
             COLD => {
                 if let Some(news) = ToPage::decode(&door::bytes(&message.get(1))) {
-                    self.cold(news, message.get(2));
+                    self.cold(news);
                 }
             }
             other => unreachable!("the worker is the same build and sends no {other}"),
         }
     }
 
-    fn cold(&mut self, news: ToPage, attachment: JsValue) {
+    fn cold(&mut self, news: ToPage) {
         match news {
             ToPage::Connect { stream, peer } => self.in_stream(stream, |s| s.connect(peer)),
             ToPage::Disconnect { stream, conn } => self.in_stream(stream, |s| s.disconnect(conn)),
@@ -215,13 +219,6 @@ impl Page {
             }
             ToPage::Stats { stream, stats } => self.in_stream(stream, |s| s.stats(*stats)),
             ToPage::Problem { stream, problem } => self.in_stream(stream, |s| s.problem(problem)),
-            ToPage::Downloaded {
-                stream,
-                request,
-                error,
-            } => {
-                self.in_stream(stream, |s| s.downloaded(request, error, attachment));
-            }
         }
     }
 }

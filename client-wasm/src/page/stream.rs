@@ -92,8 +92,8 @@ struct Network {
 struct Waiting {
     meta: Vec<(Function, Function)>,
     complete: Vec<(Function, Function)>,
-    downloads: SortedMap<u32, (Function, Function)>,
-    next_download: u32,
+    reads: SortedMap<u32, (Function, Function)>,
+    next_read: u32,
     stills: SortedMap<u32, Function>,
     next_still: u32,
 }
@@ -616,13 +616,14 @@ impl PageStream {
         }
     }
 
-    pub fn downloaded(&mut self, request: u32, error: Option<String>, blob: JsValue) {
-        let Some((resolve, reject)) = self.waiting.downloads.remove(&request) else {
+    /// The answer to [`PageStream::read`]: bytes, or what went wrong.
+    pub fn read_done(&mut self, request: u32, answer: &JsValue) {
+        let Some((resolve, reject)) = self.waiting.reads.remove(&request) else {
             return;
         };
         // A promise's functions never call back into us.
-        let _ = match error {
-            None => resolve.call1(&JsValue::NULL, &blob),
+        let _ = match answer.as_string() {
+            None => resolve.call1(&JsValue::NULL, answer),
             Some(text) => reject.call1(&JsValue::NULL, &js_sys::Error::new(&text)),
         };
     }
@@ -655,22 +656,30 @@ impl PageStream {
         self.reject_if_over();
     }
 
-    pub fn download(&mut self, file: u32, resolve: Function, reject: Function) {
+    /// Resolves with a piece of a file, as `ToWorker::Read` says.
+    pub fn read(
+        &mut self,
+        (reader, file, piece): (u32, u32, u32),
+        resolve: Function,
+        reject: Function,
+    ) {
         if let Some(why) = self.over()
             && (self.closed_ms.is_some() || !self.worker_stats.complete)
         {
             let _ = reject.call1(&JsValue::NULL, &js_sys::Error::new(&why));
             return;
         }
-        let request = self.waiting.next_download;
-        self.waiting.next_download += 1;
-        self.waiting.downloads.insert(request, (resolve, reject));
+        let request = self.waiting.next_read;
+        self.waiting.next_read += 1;
+        self.waiting.reads.insert(request, (resolve, reject));
         tell(
             &self.worker,
-            &ToWorker::Download {
+            &ToWorker::Read {
                 stream: self.number,
                 request,
+                reader,
                 file,
+                piece,
             },
         );
     }
@@ -749,9 +758,9 @@ impl PageStream {
         }
         let meta = (self.meta.is_none()).then(|| std::mem::take(&mut waiting.meta));
         let complete = (!whole).then(|| std::mem::take(&mut waiting.complete));
-        let downloads = (closed || !whole).then(|| std::mem::take(&mut waiting.downloads));
-        let downloads = downloads.into_iter().flat_map(SortedMap::into_values);
-        for (_, reject) in meta.into_iter().chain(complete).flatten().chain(downloads) {
+        let reads = (closed || !whole).then(|| std::mem::take(&mut waiting.reads));
+        let reads = reads.into_iter().flat_map(SortedMap::into_values);
+        for (_, reject) in meta.into_iter().chain(complete).flatten().chain(reads) {
             // A promise's functions never call back into us.
             let _ = reject.call1(&JsValue::NULL, &js_sys::Error::new(&why));
         }

@@ -254,6 +254,11 @@ impl<M: Medium> Disk<M> {
         u64::from(self.capacity.saturating_sub(taken)) * BLOCK_LEN as u64
     }
 
+    /// Bytes of blocks that it may have in all.
+    pub fn capacity(&self) -> u64 {
+        u64::from(self.capacity) * BLOCK_LEN as u64
+    }
+
     /// Bytes of both files.
     pub fn used(&self) -> u64 {
         u64::from(self.end) * BLOCK_LEN as u64 + self.log_end
@@ -378,6 +383,10 @@ impl<M: Medium> Disk<M> {
             if let Err(fault) = self.blocks.write(at, &bytes) {
                 if start.is_none() {
                     self.mark(place, units, false);
+                }
+                if fault == Fault::Full {
+                    // It gets no longer than it is.
+                    self.capacity = self.capacity.min(self.end);
                 }
                 return Err(fault);
             }

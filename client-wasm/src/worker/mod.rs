@@ -4,11 +4,11 @@
 
 mod carrier;
 mod disk;
-mod download;
 mod film;
 mod opfs;
 mod publisher;
 mod ranges;
+mod reader;
 #[cfg(any(feature = "simd", test))]
 mod rehearsal;
 mod store;
@@ -62,19 +62,7 @@ pub struct Door {
 impl Door {
     /// Tells the page something.
     pub fn tell(&self, news: &ToPage) {
-        self.tell_with(news, &JsValue::UNDEFINED);
-    }
-
-    /// The same with something beside it (a Blob).
-    pub fn tell_with(&self, news: &ToPage, attachment: &JsValue) {
-        self.post(
-            &[
-                COLD.into(),
-                door::buffer(&news.encode()),
-                attachment.clone(),
-            ],
-            &Array::new(),
-        );
+        self.post(&[COLD.into(), door::buffer(&news.encode())], &Array::new());
     }
 
     /// Posts a hot message; `transfer` lists its buffers.

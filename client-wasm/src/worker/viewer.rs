@@ -2,18 +2,20 @@
 
 use super::Door;
 use super::disk::Disk;
-use super::download;
 use super::film::Film;
 use super::opfs::{File, Folder, Lock};
 use super::ranges;
+use super::reader::{Read, Readers};
 use super::store::{Limits, Store};
 use crate::bridge::{
-    FileMeta, HOT_STILL, Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage, ToWorker,
+    FileMeta, HOT_READ, HOT_STILL, Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage,
+    ToWorker,
 };
+use crate::door;
 use baton_content::path::clean_path;
 use baton_content::{
-    ContentKey, Entry, Kind, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PieceId, PublisherId,
-    SignedHead, SlotKey, SwarmId, VerifiedBlock,
+    ContentKey, Entry, Kind, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask, PIECE_LEN, PieceId,
+    PublisherId, SignedHead, SlotKey, SwarmId, VerifiedBlock,
 };
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant, Output};
@@ -47,8 +49,9 @@ pub struct Viewer {
     chosen: Option<usize>,
     film: Option<Film>,
     complete: bool,
-    /// Number and file of what waits to be whole.
-    downloads: Vec<(u32, usize)>,
+    /// What is waited for by whoever saves a file.
+    reads: Vec<Read>,
+    readers: Readers,
     /// What the player waits for, as it was told last.
     demanded: Vec<Demand>,
     /// When what is wanted of a file is to be looked at again.
@@ -123,7 +126,8 @@ impl Viewer {
             chosen: None,
             film: None,
             complete: false,
-            downloads: Vec::new(),
+            reads: Vec::new(),
+            readers: Readers::default(),
             demanded: Vec::new(),
             demanded_at: Instant(0),
             inputs: Vec::new(),
@@ -188,7 +192,10 @@ impl Viewer {
             film.lost();
         }
         inputs.extend(gone);
-        self.demand_downloads(now, &mut inputs);
+        if !self.reads.is_empty() {
+            self.give();
+            self.demand_reads(now, &mut inputs);
+        }
         self.only_what_is_needed(&mut inputs);
         inputs
     }
@@ -277,8 +284,19 @@ impl Viewer {
                 tracks, generation, ..
             } => self.with_film(|film| film.select(&tracks, generation)),
             ToWorker::Still { request, at_s, .. } => self.tell_still(request, at_s),
-            ToWorker::Download { request, file, .. } => {
-                self.downloads.push((request, file as usize));
+            ToWorker::Read {
+                request,
+                reader,
+                file,
+                piece,
+                ..
+            } => {
+                self.reads.push(Read {
+                    request,
+                    reader,
+                    file: file as usize,
+                    piece,
+                });
                 self.give();
             }
             _ => {}
@@ -425,35 +443,63 @@ impl Viewer {
         }
     }
 
-    /// Hands over what is whole of what was asked for.
+    /// Hands over what is here of what was asked for; a picture that is waited for goes first.
     fn give(&mut self) {
-        for (request, file) in std::mem::take(&mut self.downloads) {
-            let entry = self.entries.get(file);
-            let whole = |entry: &Entry| missing(entry, &self.store).next().is_none();
-            // Of a stream that is whole, what is no file of it never will be.
-            match self.complete || entry.is_some_and(whole) {
-                true => self.download(request, file),
-                false => self.downloads.push((request, file)),
-            }
+        if self.film.as_ref().is_some_and(Film::is_waiting) {
+            return;
         }
+        for read in std::mem::take(&mut self.reads) {
+            let answer = self
+                .readers
+                .answer(&read, &self.entries, &mut self.store, &mut self.keys);
+            let Some(answer) = answer else {
+                self.reads.push(read);
+                continue;
+            };
+            let answer = match answer {
+                Ok(bytes) => door::buffer(&bytes),
+                Err(why) => why.into(),
+            };
+            let transfer = match answer.is_object() {
+                true => Array::of1(&answer),
+                false => Array::new(),
+            };
+            let message = [
+                HOT_READ.into(),
+                self.number.into(),
+                read.request.into(),
+                answer,
+            ];
+            self.door.post(&message, &transfer);
+        }
+        // Something that the disk claimed to have may be lost: it is fetched again.
+        self.complete &= !self.store.has_lost();
+        let next = self
+            .reads
+            .first()
+            .and_then(|read| read.place(&self.entries));
+        self.store.set_reading(next);
     }
 
-    /// A single file of many that somebody waits for comes before the others, and after what the player needs.
-    fn demand_downloads(&mut self, now: Instant, inputs: &mut Vec<Input>) {
+    /// What somebody saves comes in its order, after what the player needs.
+    fn demand_reads(&mut self, now: Instant, inputs: &mut Vec<Input>) {
         for input in inputs.iter() {
             if let Input::Demanded(demands) = input {
                 self.demanded.clone_from(demands);
             }
         }
-        let Some(entry) = self.downloads.first().and_then(|it| self.entries.get(it.1)) else {
+        let Some(read) = self.reads.first() else {
             return;
         };
-        if self.entries.len() == 1 || (inputs.is_empty() && now < self.demanded_at) {
+        let Some(entry) = self.entries.get(read.file) else {
+            return;
+        };
+        if inputs.is_empty() && now < self.demanded_at {
             return;
         }
         self.demanded_at = Instant(now.0 + DEMAND_EVERY_US);
-        let deadline = Instant(now.0 + DOWNLOAD_IN_US);
-        let wanted = missing(entry, &self.store).take(DOWNLOAD_PIECES);
+        let deadline = Instant(now.0 + READ_IN_US);
+        let wanted = missing(entry, read.piece, &self.store).take(self.store.pieces_ahead());
         let wanted = wanted.map(|(piece, mask)| Demand {
             piece,
             mask,
@@ -462,34 +508,6 @@ impl Viewer {
         let all = self.demanded.iter().cloned().chain(wanted).collect();
         inputs.retain(|input| !matches!(input, Input::Demanded(_)));
         inputs.push(Input::Demanded(all));
-    }
-
-    fn download(&mut self, request: u32, file: usize) {
-        let stream = self.number;
-        let result = match self.entries.get(file) {
-            Some(entry) => download::blob(entry, &mut self.store, &mut self.keys),
-            None => Err("there is no such file".into()),
-        };
-        match result {
-            Ok(blob) => self.door.tell_with(
-                &ToPage::Downloaded {
-                    stream,
-                    request,
-                    error: None,
-                },
-                &blob,
-            ),
-            // Something that the disk claimed to have is lost: again, once it is fetched.
-            Err(_) if self.store.has_lost() => {
-                self.complete = false;
-                self.downloads.push((request, file));
-            }
-            Err(error) => self.door.tell(&ToPage::Downloaded {
-                stream,
-                request,
-                error: Some(error),
-            }),
-        }
     }
 
     fn tell_problem(&self, code: ProblemCode) {
@@ -508,10 +526,8 @@ const FIND_PIECES: usize = 64;
 /// Room left to everything else of this origin, bytes: the logs, other streams' manifests.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// How soon a file that somebody waits for is wanted, microseconds: later than anything that a player waits for.
-const DOWNLOAD_IN_US: u64 = 60_000_000;
-/// Pieces of it that are asked for at once.
-const DOWNLOAD_PIECES: usize = 32;
+/// How soon a file that somebody saves is wanted, microseconds: later than anything that a player waits for.
+const READ_IN_US: u64 = 60_000_000;
 /// How often that is looked at, microseconds.
 const DEMAND_EVERY_US: u64 = 1_000_000;
 
@@ -557,9 +573,10 @@ fn meta(manifest: &Manifest) -> Meta {
     }
 }
 
-/// Blocks of a file that are not here.
-fn missing(entry: &Entry, store: &ViewerStore) -> impl Iterator<Item = (PieceId, Mask)> {
-    let all = entry.blocks(0..entry.size);
+/// Blocks of a file that are not here, from one of its pieces on.
+fn missing(entry: &Entry, from: u32, store: &ViewerStore) -> impl Iterator<Item = (PieceId, Mask)> {
+    let start = (u64::from(from) * PIECE_LEN as u64).min(entry.size);
+    let all = entry.blocks(start..entry.size);
     all.filter_map(|(piece, mask)| {
         let mask = mask.without(store.have(piece));
         (!mask.is_empty()).then_some((piece, mask))

@@ -19,15 +19,21 @@ function App() {
 
 /** Beside the brand: the way back to one's own share, or to a first one. */
 function TopRight() {
-  if (link.value === '') return null;
-  return shared.value ? (
+  return link.value !== '' && shared.value ? (
     <p class="top-note">
       <span>{messages.share.stillSharing(shared.value.name)}</span> <a href="#">{messages.share.back}</a>
     </p>
   ) : (
-    <a class="top-link" href="/">
-      {messages.watch.shareOwn}
-    </a>
+    <>
+      {link.value !== '' && (
+        <a class="top-link" href="/">
+          {messages.watch.shareOwn}
+        </a>
+      )}
+      <a class="top-link" href="/library" {...(shared.value ? { target: '_blank' } : {})}>
+        {messages.library}
+      </a>
+    </>
   );
 }
 
@@ -48,6 +54,9 @@ function useTitle(): void {
   }, [name]);
 }
 
+/** Nobody waits for the library, milliseconds. */
+const TEND_MS = 3000;
+
 /** Called once. (The televisions' page has this file too, and draws something else.) */
 export function draw(): void {
   startState();
@@ -58,5 +67,6 @@ export function draw(): void {
   } else {
     render(<TopRight />, at('top'));
     render(<App />, at('app'));
+    setTimeout(() => import('../library/tend').then((part) => part.tend()).catch(() => undefined), TEND_MS);
   }
 }

@@ -3,7 +3,7 @@ import type { Meta, ViewStats } from '../api';
 import { bytes, rate, wholePercent } from '../format';
 import { messages } from '../messages';
 import { CopyButton } from './copy';
-import { DownloadButton } from './download';
+import { DownloadButton } from './save-lazy';
 import { link } from './state';
 
 export function FileCard({ what, stats }: { what: Meta; stats: ViewStats | null }) {

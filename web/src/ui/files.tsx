@@ -4,8 +4,8 @@ import type { Meta } from '../api';
 import { bytes, clock } from '../format';
 import { messages } from '../messages';
 import { baton, theVideo } from '../session';
-import { save } from './download';
-import { CheckIcon, DownIcon, PlayIcon } from './icons';
+import { FileSave } from '../save/panel';
+import { PlayIcon } from './icons';
 import { forget, video } from './playback';
 import { meta, viewStats } from './state';
 
@@ -21,7 +21,7 @@ export function Files({ what }: { what: Meta }) {
       <h2>{words.count(what.files.length)}</h2>
       <ol data-testid="files">
         {rows.map((file, index) => (
-          <Row key={index} file={file} index={index} />
+          <Row key={index} what={what} file={file} index={index} />
         ))}
       </ol>
       {rows.length < what.files.length && (
@@ -33,7 +33,7 @@ export function Files({ what }: { what: Meta }) {
   );
 }
 
-function Row({ file, index }: { file: Meta['files'][number]; index: number }) {
+function Row({ what, file, index }: { what: Meta; file: Meta['files'][number]; index: number }) {
   const now = viewStats.value?.file === index;
   const cut = file.path.lastIndexOf('/') + 1;
   const name = (
@@ -55,35 +55,8 @@ function Row({ file, index }: { file: Meta['files'][number]; index: number }) {
         </p>
       )}
       <span class="file-facts">{file.duration_s ? `${clock(file.duration_s)} · ${bytes(file.size)}` : bytes(file.size)}</span>
-      <Save name={file.path.slice(cut)} index={index} />
+      <FileSave what={what} name={file.path.slice(cut)} index={index} />
     </li>
-  );
-}
-
-function Save({ name, index }: { name: string; index: number }) {
-  const [state, setState] = useState<'idle' | 'busy' | 'saved' | 'failed'>('idle');
-  const download = async (): Promise<void> => {
-    setState('busy');
-    try {
-      save(await baton.view!.download(index), name);
-      setState('saved');
-    } catch {
-      setState('failed');
-    }
-  };
-  const label = state === 'idle' ? words.download(name) : state === 'busy' ? words.fetching(name) : state === 'saved' ? words.saved(name) : words.failed(name);
-  return (
-    <button
-      class={`file-save file-${state}`}
-      data-testid="file-download"
-      data-state={state}
-      aria-label={label}
-      title={label}
-      aria-disabled={state === 'busy'}
-      onClick={() => state !== 'busy' && void download()}
-    >
-      {state === 'saved' ? <CheckIcon /> : <DownIcon />}
-    </button>
   );
 }
 

@@ -1,7 +1,9 @@
 /** What goes on, in numbers: who is here, who sends what, how fast, and how much came from other viewers. */
+import { useEffect, useState } from 'preact/hooks';
 import type { PeerStats, ShareStats, ViewStats } from '../api';
 import { bytes, delay, percent, rate, wholePercent } from '../format';
 import { messages } from '../messages';
+import { roomMessages } from '../messages-storage';
 import { Plot } from './plot';
 
 const words = messages.panels;
@@ -15,6 +17,8 @@ interface Props {
 
 export function Panels({ stats, share = false, film = false }: Props) {
   return (
+    <>
+    {!share && <Room stats={stats} />}
     <div class="panels">
       <Figures stats={stats} share={share} film={film} />
       <Peers stats={stats} share={share} />
@@ -29,6 +33,25 @@ export function Panels({ stats, share = false, film = false }: Props) {
         <Plot down={!share} />
       </section>
     </div>
+    </>
+  );
+}
+
+/** A stream that this browser's disk has no room for says so. */
+function Room({ stats }: { stats: ViewStats | ShareStats }) {
+  const [room, setRoom] = useState(Infinity);
+  useEffect(() => {
+    if (!navigator.storage?.estimate) return;
+    navigator.storage.estimate().then(
+      ({ quota = 0, usage = 0 }) => setRoom(Math.max(0, quota - usage) + stats.bytes_stored),
+      () => undefined,
+    );
+  }, [stats.size]);
+  if (stats.size <= room) return null;
+  return (
+    <p class="hint" data-testid="no-room">
+      {roomMessages.short(room, stats.size)} <a href="/library">{roomMessages.more}</a>
+    </p>
   );
 }
 

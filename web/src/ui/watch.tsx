@@ -4,8 +4,8 @@ import { messages } from '../messages';
 import { baton } from '../session';
 import { PlayOnTv } from './cast';
 import { CopyButton } from './copy';
-import { DownloadButton } from './download';
 import { Files } from './files-lazy';
+import { DownloadButton, Saves } from './save-lazy';
 import { FileCard } from './file-card';
 import { Panels } from './panels-lazy';
 import { fullscreen, hasPicture, waiting } from './playback';
@@ -40,6 +40,7 @@ export function WatchPage() {
           </div>
         </header>
       )}
+      {what && <Saves what={what} />}
       {what?.folder && <Files what={what} />}
       {stats && what && (
         <section class="card pass-on">

@@ -297,6 +297,66 @@ fn what_does_not_fit_pushes_out_what_is_farthest_behind_and_then_farthest_ahead(
     assert_eq!(gone, BTreeSet::from([2, 3, 9]));
 }
 
+/// The pieces of 0 to 9 that are left after all of them came to a store that has room for four.
+fn left_of_ten(prepare: impl FnOnce(&mut Store<Medium>)) -> Vec<u32> {
+    let limits = Limits {
+        memory: 4 * 40_000,
+        cache: 0,
+        unwritten: 1,
+        ..Limits::default()
+    };
+    let mut store: Store<Medium> = Store::new(limits);
+    prepare(&mut store);
+    for index in 0..10 {
+        let blocks = blocks(piece(index));
+        blocks.into_iter().for_each(|block| store.put(block));
+    }
+    let id = |index: u32| PieceId::new(Lane(u16::from(index > 0)), index);
+    let here = |index: &u32| !store.have(id(*index)).is_empty();
+    (0..10).filter(here).collect()
+}
+
+#[test]
+fn what_is_read_into_a_file_is_needed_as_what_is_looked_at() {
+    let at = |index| PieceId::new(Lane(1), index);
+    // Who reads is where nobody looks.
+    let left = left_of_ten(|store| store.set_reading(Some(at(6))));
+    assert_eq!(left, [0, 6, 7, 8]);
+    // Both have what comes next.
+    let left = left_of_ten(|store| {
+        store.set_need(at(2));
+        store.set_reading(Some(at(7)));
+    });
+    assert_eq!(left, [0, 2, 3, 7]);
+    // Who has read all leaves nothing behind.
+    let left = left_of_ten(|store| {
+        store.set_reading(Some(at(7)));
+        store.set_reading(None);
+    });
+    assert_eq!(left, [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_refusal_of_the_quota_fixes_the_size() {
+    let (log, file) = (Medium::default(), Medium::default());
+    let mut store: Store<Medium> = Store::new(Limits {
+        unwritten: 1,
+        ..Limits::default()
+    });
+    let mut disk = open(&log, &file);
+    disk.set_capacity(1 << 30);
+    store.set_disk(disk);
+    assert!(!store.is_full());
+    let before = store.pieces_ahead();
+    file.fail_after(0, Fault::Full);
+    for index in 1..4 {
+        let blocks = blocks(piece(index));
+        blocks.into_iter().for_each(|block| store.put(block));
+    }
+    assert!(store.is_full());
+    assert!(store.pieces_ahead() < before);
+}
+
 fn evicted(input: &Input) -> u32 {
     match input {
         Input::Evicted { piece, .. } | Input::StoreFailed { piece, .. } => piece.index.0,

@@ -1,0 +1,214 @@
+// Big files, reloads: what sharing costs, how memory stays flat, how soon a reload serves again, how fast a download is written.
+import { readFileSync } from 'node:fs';
+import { patience } from '../lib/browser.mjs';
+import { randomFile, smallFilm, sparseFilm } from '../lib/media.mjs';
+import { median, met, times } from '../lib/numbers.mjs';
+import { tree } from '../lib/processes.mjs';
+import { pause, progress } from '../lib/rounds.mjs';
+import { Stage } from '../lib/stage.mjs';
+import { baton, untilComplete } from '../lib/systems.mjs';
+
+const TRANSFER_MS = 300_000;
+const FOUR_GB = 4_000_000_000;
+const TWENTY_GB = 20_000_000_000;
+
+export const storage = {
+  about: 'sharing 4 GB, memory over --minutes of random requests of 20 GB, reload to serving, a download to disk',
+  async run({ runs, systems, megabytes, minutes }) {
+    if (!systems.has('baton')) return [];
+    const rows = [];
+    for (const part of [() => sharing(runs), () => reload(runs), () => download(runs, megabytes), () => random(minutes)]) rows.push(await part());
+    return rows;
+  },
+};
+
+/** From choosing the file to the first block that leaves: a viewer waits for the link. */
+async function sharing(runs) {
+  const { path } = await sparseFilm(FOUR_GB);
+  const values = [];
+  progress('sharing 4 GB: CPU until somebody is there');
+  for (let round = 0; round < runs; round += 1) {
+    const stage = await Stage.loopback();
+    try {
+      const tab = await stage.tab('publisher');
+      await tab.page.goto(await stage.baton());
+      await tab.page.waitForFunction(() => window.baton?.client);
+      const browser = await stage.browser('publisher');
+      await pause(2000);
+      const before = browser.cpu();
+      await tab.page.getByTestId('file-input').setInputFiles(path);
+      await patience(tab, 'the link', tab.page.waitForFunction(() => /#/.test(document.querySelector('[data-testid="share-url"]')?.value ?? '')));
+      values.push(browser.cpu() - before);
+      progress(`  ${round + 1}/${runs} ${values.at(-1).toFixed(2)} s`);
+    } finally {
+      await stage.close();
+    }
+  }
+  const ours = median(values);
+  return { figure: 'CPU of sharing 4 GB, until its link is there', ours: `${ours.toFixed(2)} s`, rivals: '–', ratio: '–', bar: '< 1 s', met: met(ours, ours < 1) };
+}
+
+/** A viewer that has all of it reloads; the publisher is gone, and somebody waits. */
+async function reload(runs) {
+  const { path } = smallFilm();
+  const values = [];
+  progress('from a reload to the first block served');
+  for (let round = 0; round < runs; round += 1) {
+    const stage = await Stage.loopback();
+    try {
+      const { tab: publisher, url } = await baton.publish(stage, path);
+      const heir = await stage.tab('heir');
+      await heir.page.goto(url);
+      await untilComplete(baton, heir);
+      await heir.page.waitForFunction(() => window.baton.view.stats().bytes_stored >= window.baton.view.stats().bytes_verified);
+      // It gives nothing until it has reloaded.
+      await heir.page.evaluate(() => window.baton.view.setUpload({ paused: true }));
+      await publisher.close();
+      const visitor = await stage.tab('viewer');
+      await visitor.page.goto(url);
+      await visitor.page.waitForFunction(() => window.baton?.view?.stats().peers.length > 0);
+      await heir.page.reload({ waitUntil: 'commit' });
+      // The page's clock begins with the navigation; numbers come four times a second.
+      const served = heir.page.evaluate(async () => {
+        while (!(window.baton?.view?.stats().bytes_sent > 0)) await new Promise((resolve) => setTimeout(resolve, 10));
+        return performance.now();
+      });
+      values.push(await patience(heir, 'the first block served', served));
+      progress(`  ${round + 1}/${runs} ${(values.at(-1) / 1000).toFixed(2)} s`);
+    } catch (error) {
+      progress(`  ${round + 1}/${runs} failed: ${error.message}`);
+    } finally {
+      await stage.close();
+    }
+  }
+  const ours = median(values) / 1000;
+  return { figure: 'reload to the first block served', ours: `${ours.toFixed(2)} s`, rivals: '–', ratio: '–', bar: '< 2 s', met: met(ours, ours < 2) };
+}
+
+/** The same file fetched, and fetched and written into a file, in turn. */
+async function download(runs, megabytes) {
+  const file = await randomFile(megabytes);
+  const stage = await Stage.loopback();
+  const rates = { bulk: [], download: [] };
+  progress(`a download of ${megabytes} MB written to disk, beside fetching it`);
+  try {
+    const { url } = await baton.publish(stage, file.path);
+    for (let round = 0; round < runs; round += 1) {
+      for (const key of Object.keys(rates)) {
+        const tab = await stage.tab('viewer');
+        try {
+          await tab.page.goto(`${new URL(url).origin}/embed`);
+          const ms = await patience(tab, key, tab.page.evaluate(fetched, { url, save: key === 'download' }), TRANSFER_MS);
+          rates[key].push(file.bytes / 1000 / ms);
+          progress(`  ${round + 1}/${runs} ${key}: ${rates[key].at(-1).toFixed(1)} MB/s`);
+        } catch (error) {
+          progress(`  ${round + 1}/${runs} ${key}: failed: ${error.message}`);
+        } finally {
+          await tab.close();
+        }
+        await pause();
+      }
+    }
+  } finally {
+    await stage.close();
+  }
+  const [ours, bulk] = [median(rates.download), median(rates.bulk)];
+  return {
+    figure: 'a download, written and checked',
+    ours: `${ours.toFixed(1)} MB/s`,
+    rivals: `bulk ${bulk.toFixed(1)} MB/s`,
+    ratio: times(ours, bulk, 'bulk'),
+    bar: '≥ 0.90× bulk',
+    met: met(ours, ours >= 0.9 * bulk),
+  };
+}
+
+/** Runs in the page: milliseconds from the first bytes to the last. The origin's own disk stands for a file that a person chose. */
+async function fetched({ url, save }) {
+  while (!window.baton?.client) await new Promise((resolve) => setTimeout(resolve, 20));
+  const view = window.baton.client.open(url);
+  let began = 0;
+  const watch = setInterval(() => {
+    if (began === 0 && view.stats().bytes_received > 0) began = performance.now();
+  }, 20);
+  if (save) {
+    const handle = await (await navigator.storage.getDirectory()).getFileHandle('download', { create: true });
+    await (await view.stream()).pipeTo(await handle.createWritable());
+    const { size } = await handle.getFile();
+    if (size !== view.stats().size) throw new Error(`${size} of ${view.stats().size} bytes were written`);
+  } else await view.fetchAll();
+  clearInterval(watch);
+  return performance.now() - began;
+}
+
+/** What the publisher's page takes, before and after: it is asked for pieces from everywhere, one after the other. */
+async function random(minutes) {
+  const { path } = await sparseFilm(TWENTY_GB);
+  const stage = await Stage.loopback();
+  progress(`${minutes} min of random requests of 20 GB`);
+  try {
+    const { url } = await baton.publish(stage, path);
+    const browser = await stage.browser('publisher');
+    const tab = await stage.tab('viewer');
+    await tab.page.goto(`${new URL(url).origin}/embed`);
+    await tab.page.evaluate(async (url) => {
+      const { Client } = await import('/client.js');
+      // It fetches what it is asked for, and keeps little.
+      const view = (await Client.start({ means: 'tv', storage: 'memory' })).open(url);
+      const pieces = Math.ceil((await view.meta).size / 2 ** 20);
+      const asked = { count: 0, failed: 0 };
+      window.__asked = asked;
+      void (async () => {
+        for (;;) {
+          await view.read(0xffffffff, 0, Math.floor(Math.random() * pieces)).then(() => (asked.count += 1), () => (asked.failed += 1));
+        }
+      })();
+    }, url);
+    // A minute to get to work in: caches fill, code is compiled.
+    await pause(60_000);
+    const before = await memory(browser);
+    progress(`  after a minute: ${before.toFixed(0)} MB`);
+    let after = before;
+    for (let minute = 1; minute <= minutes; minute += 1) {
+      await pause(60_000);
+      after = await memory(browser);
+      if (minute % 5 === 0 || minute === minutes) {
+        const { count, failed } = await tab.page.evaluate(() => window.__asked);
+        progress(`  ${minute} min: ${after.toFixed(0)} MB, ${count} pieces asked for, ${failed} failed`);
+      }
+    }
+    const { count } = await tab.page.evaluate(() => window.__asked);
+    const grown = after - before;
+    return {
+      figure: `memory of seeding 20 GB, ${minutes} min of random requests`,
+      ours: `${grown >= 0 ? '+' : ''}${grown.toFixed(1)} MB (${count} pieces)`,
+      rivals: '–',
+      ratio: '–',
+      bar: '< 20 MB in 60 min',
+      met: met(grown, grown < 20),
+    };
+  } finally {
+    await stage.close();
+  }
+}
+
+/** Private memory of the browser's pages, MB: the least of five looks, so that what waits to be collected counts little. Linux only. */
+async function memory(browser) {
+  const looks = [];
+  for (let look = 0; look < 5; look += 1) {
+    looks.push(tree(browser.pid).reduce((sum, { pid }) => sum + privateKilobytes(pid), 0) / 1000);
+    await pause(1000);
+  }
+  return Math.min(...looks);
+}
+
+function privateKilobytes(pid) {
+  try {
+    if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer')) return 0;
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+    const of = (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(rollup)?.[1] ?? 0);
+    return (of('Private_Dirty') + of('Private_Clean')) * 1.024;
+  } catch {
+    return 0; // gone between two looks
+  }
+}

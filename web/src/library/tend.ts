@@ -1,0 +1,113 @@
+/**
+ * Behind every page: writes down what it has open for the library, and passes on what is kept whole.
+ *
+ * One page of this browser does the passing on, whoever has the lock `baton tending`; when it closes, the next one does. A stream that
+ * a person opens belongs to the page that they opened it in: it is given up at once and taken back when that page is gone.
+ */
+import type { View } from '../api';
+import { baton, session } from '../session';
+import { canLook, lockOf, streams, type Stream } from './streams';
+
+/** Streams passed on at one time: each has connections, and up to 32 MiB of cache. The ones used last. */
+export const TENDED_MAX = 8;
+/** How often it is written down how far things are, milliseconds. */
+const NOTE_MS = 5000;
+/** Before a page begins to pass on what it was not opened for, milliseconds. */
+const MOMENT_MS = 20_000;
+/** Before a stream is asked for that another page has just taken: its request goes first. */
+const COURTESY_MS = 1000;
+
+/** What this page passes on, by folder. */
+export const tended = new Map<string, View>();
+let begun = false;
+
+export function tend(wait = MOMENT_MS): void {
+  if (begun || session.embedded || !canLook()) return;
+  begun = true;
+  // A private window keeps no records.
+  const note = (): void => void noteAll().catch(() => undefined);
+  note();
+  setInterval(note, NOTE_MS);
+  addEventListener('visibilitychange', note);
+  // Who saves data gives nothing that they were not asked for.
+  const { connection } = navigator as { connection?: { saveData?: boolean } };
+  if (!connection?.saveData) setTimeout(() => void navigator.locks.request('baton tending', passOn), wait);
+}
+
+const seen = new WeakMap<View, { sent: number; received: number }>();
+
+async function noteAll(): Promise<void> {
+  if (baton.view) await noteView(baton.view, session.link);
+  for (const view of tended.values()) await noteView(view, null);
+}
+
+/** `link`: of a stream that a person has open, which may not be known yet. */
+async function noteView(view: View, link: string | null): Promise<void> {
+  const { folder } = view;
+  const stats = view.stats();
+  if (folder === '' || stats.bytes_stored === 0 || stats.size === 0) return;
+  const { title } = await view.meta;
+  const before = seen.get(view) ?? { sent: 0, received: 0 };
+  seen.set(view, { sent: stats.bytes_sent, received: stats.bytes_received });
+  await streams.change(folder, (known) => {
+    const old = known ?? (link === null ? undefined : fresh(folder, link));
+    return (
+      old && {
+        ...old,
+        title,
+        size: stats.size,
+        have: stats.have,
+        given: old.given + stats.bytes_sent - before.sent,
+        taken: old.taken + stats.bytes_received - before.received,
+        at: link === null ? old.at : Date.now(),
+      }
+    );
+  });
+}
+
+const fresh = (folder: string, link: string): Stream => ({ folder, link, title: '', size: 0, have: 0, given: 0, taken: 0, at: 0, seed: true });
+
+/** Until this page is closed. */
+function passOn(): Promise<never> {
+  const channel = new BroadcastChannel('baton');
+  const wanted = new Map<string, Stream>();
+  /** Asked for, but not ours yet. */
+  const asked = new Set<string>();
+  /** Opened by us: our own worker says so, too. */
+  const ours = new Set<string>();
+
+  const look = async (): Promise<void> => {
+    const all = (await streams.all().catch((): Stream[] => [])).filter((stream) => stream.seed && stream.have >= 1);
+    wanted.clear();
+    for (const stream of all.sort((a, b) => b.at - a.at).slice(0, TENDED_MAX)) wanted.set(stream.folder, stream);
+    for (const folder of tended.keys()) if (!wanted.has(folder)) giveUp(folder);
+    for (const folder of wanted.keys()) void take(folder);
+  };
+
+  const take = async (folder: string): Promise<void> => {
+    if (asked.has(folder) || tended.has(folder) || !baton.client) return;
+    asked.add(folder);
+    // Not before nobody else has it.
+    await navigator.locks.request(lockOf(folder), () => undefined);
+    asked.delete(folder);
+    const stream = wanted.get(folder);
+    if (!stream || !(await streams.get(folder).catch(() => undefined)) || tended.has(folder)) return;
+    ours.add(folder);
+    tended.set(folder, baton.client.open(stream.link));
+  };
+
+  const giveUp = (folder: string): void => {
+    tended.get(folder)?.close();
+    tended.delete(folder);
+  };
+
+  channel.onmessage = ({ data: folder }: MessageEvent<string>) => {
+    if (folder === '') return void look();
+    if (ours.delete(folder) || !tended.has(folder)) return;
+    giveUp(folder);
+    setTimeout(() => void look(), COURTESY_MS);
+  };
+  void look();
+  setInterval(() => void look(), NOTE_MS);
+  return new Promise(() => undefined);
+}
