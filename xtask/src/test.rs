@@ -159,6 +159,8 @@ fn lint() -> Result<Totals> {
         "baton-client-wasm",
         "--package",
         "baton-remote-wasm",
+        "--package",
+        "baton-media-wasm",
         "--target",
         wasm::TARGET,
     ];

@@ -1,5 +1,5 @@
-//! The client as WebAssembly, twice: `mvp` for TV engines of 2021 (WebAssembly 1.0) and `simd` for today's browsers; and the
-//! remote control, once, as `mvp` for all.
+//! The client as WebAssembly, twice: `mvp` for TV engines of 2021 (WebAssembly 1.0) and `simd` for today's browsers; and what is loaded later, the remote
+//! control and the reader of subtitles and tags, once, as `mvp` for all.
 //!
 //! rustc's precompiled standard library uses instructions that Chromium 79 lacks, whatever flags our own code gets.
 //! So the mvp build lowers them with wasm-opt before wasm-bindgen looks at the module, and a validator that knows
@@ -30,6 +30,11 @@ const CLIENT: Module = Module {
 const REMOTE: Module = Module {
     package: "baton-remote-wasm",
     name: "remote",
+};
+
+const MEDIA: Module = Module {
+    package: "baton-media-wasm",
+    name: "media",
 };
 
 /// One of the two builds; the page chooses when it starts.
@@ -96,7 +101,7 @@ impl Flavour {
     }
 }
 
-/// Where the web app imports the builds from: `web/src/wasm/{mvp,simd,remote}/`.
+/// Where the web app imports the builds from: `web/src/wasm/{mvp,simd,remote,media}/`.
 fn out_dir(folder: &str) -> PathBuf {
     run::root().join("web/src/wasm").join(folder)
 }
@@ -128,8 +133,10 @@ pub fn build() -> Result<bool> {
     std::thread::scope(|scope| {
         let simd = scope.spawn(|| one(Flavour::Simd));
         // Behind the client's, in whose folder its dependencies are compiled already.
-        let mvp = one(Flavour::Mvp)
-            .and_then(|client| Ok(build_one(&REMOTE, &MVP, REMOTE.name)? | client));
+        let mvp = one(Flavour::Mvp).and_then(|client| {
+            let remote = build_one(&REMOTE, &MVP, REMOTE.name)?;
+            Ok(build_one(&MEDIA, &MVP, MEDIA.name)? | remote | client)
+        });
         let simd = simd
             .join()
             .map_err(|_| anyhow!("the simd build panicked"))?;
