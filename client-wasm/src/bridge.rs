@@ -155,11 +155,12 @@ pub enum ToWorker {
         request: u32,
         at_s: f64,
     },
-    /// One file, as a Blob; the answer carries the same number.
+    /// One file, or these bytes of it, as a Blob; the answer carries the same number.
     Download {
         stream: StreamNumber,
         request: u32,
         file: u32,
+        part: Option<(u64, u64)>,
     },
     /// How politely to upload.
     Upload {

@@ -115,6 +115,21 @@ export async function tracked(name: string, sounds: [string, string], subtitles:
   });
 }
 
+/** Twenty seconds that say what they are, with a cover of 160 × 90; sound alone where the ending is one of sound. */
+export async function tagged(name: string): Promise<string> {
+  const names = ['-metadata', 'title=Der Käse', '-metadata', 'artist=Ärzte'];
+  const jpeg = join(CACHE, 'cover-160x90.jpg');
+  const asAttachment = ['-map', '0', '-c', 'copy', '-attach', jpeg, '-metadata:s:t', 'mimetype=image/jpeg'];
+  const asPicture = ['-i', jpeg, ...(name.endsWith('.flac') ? ['-map', '0:a', '-c:a', 'flac'] : ['-map', '0', '-c:a', 'copy'])];
+  const last = name.endsWith('.flac') ? 0 : 1;
+  const picture = [...asPicture, '-map', '1', '-c:v', 'copy', `-disposition:v:${last}`, 'attached_pic'];
+  const words = [...(name.endsWith('.mkv') ? asAttachment : picture), ...names];
+  return made(name, [BUNNY, ...words.map((it) => it.replace(CACHE, ''))], async (path) => {
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc2=s=160x90', '-frames:v', '1', jpeg]);
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', '-t', '20', '-i', BUNNY, ...words, path]);
+  });
+}
+
 /** ffmpeg's words before the file to make. `CODED` is the film below, other sources are named by whoever asks. */
 export type Recipe = string[];
 

@@ -91,8 +91,8 @@ export interface View {
   still(at_s: number): Promise<Still | null>;
   /** Resolves when every block is here and verified, without a player. */
   fetchAll(): Promise<void>;
-  /** Hands a file of `meta.files` (by default the first) over once all of it is here, byte for byte. */
-  download(file?: number): Promise<Blob>;
+  /** Hands a file of `meta.files` (by default the first) over once all of it is here, byte for byte; or its bytes from `from` to before `to`. */
+  download(file?: number, from?: number, to?: number): Promise<Blob>;
   stats(): ViewStats;
   setUpload(settings: UploadSettings): void;
   close(): void;

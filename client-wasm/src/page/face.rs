@@ -400,12 +400,14 @@ impl View {
         })
     }
 
-    /// Resolves with a file (the first, if none is named), once all of it is here and verified.
-    pub fn download(&self, file: Option<u32>) -> Promise {
+    /// Resolves with a file (the first, if none is named), or its bytes `from..to`, once all of that is here and verified.
+    pub fn download(&self, file: Option<u32>, from: Option<f64>, to: Option<f64>) -> Promise {
         let file = file.unwrap_or_default();
+        let place = |place: Option<f64>| place.map(|it| it as u64);
+        let part = place(from).map(|from| (from, place(to).unwrap_or(u64::MAX)));
         Promise::new(&mut |resolve, reject| {
             in_stream(&self.inbox, self.stream, |s| {
-                s.download(file, resolve, reject)
+                s.download(file, part, resolve, reject)
             })
         })
     }

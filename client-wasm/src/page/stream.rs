@@ -655,7 +655,13 @@ impl PageStream {
         self.reject_if_over();
     }
 
-    pub fn download(&mut self, file: u32, resolve: Function, reject: Function) {
+    pub fn download(
+        &mut self,
+        file: u32,
+        part: Option<(u64, u64)>,
+        resolve: Function,
+        reject: Function,
+    ) {
         if let Some(why) = self.over()
             && (self.closed_ms.is_some() || !self.worker_stats.complete)
         {
@@ -671,6 +677,7 @@ impl PageStream {
                 stream: self.number,
                 request,
                 file,
+                part,
             },
         );
     }

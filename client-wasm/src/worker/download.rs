@@ -1,23 +1,34 @@
-//! The file back, byte for byte.
+//! The file back, or a part of it, byte for byte.
 
 use super::viewer::{Keys, ViewerStore};
 use baton_content::Entry;
 use js_sys::{Array, Uint8Array};
+use std::ops::Range;
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, BlobPropertyBag};
 
-/// Opens every block into one Blob, checked against the plain BLAKE3 where the manifest has it.
-pub fn blob(entry: &Entry, store: &mut ViewerStore, keys: &mut Keys) -> Result<JsValue, String> {
+/// Opens every block of it into one Blob. A whole file is checked against the plain BLAKE3 where the manifest has it.
+pub fn blob(
+    entry: &Entry,
+    range: Range<u64>,
+    store: &mut ViewerStore,
+    keys: &mut Keys,
+) -> Result<JsValue, String> {
     let parts = Array::new();
     let mut len = 0;
+    let expected = entry.blake3.filter(|_| range == (0..entry.size));
     let mut hasher = blake3::Hasher::new();
-    for piece in entry.pieces() {
-        let blocks = store.whole(piece).ok_or("not all of it is here")?;
+    for (piece, mask) in entry.blocks(range.clone()) {
         let mut plain = Vec::with_capacity(baton_content::PIECE_LEN);
-        for block in blocks {
-            plain.extend_from_slice(&keys.open(&block).ok_or("the key is missing")?);
+        for block in store.read(piece, mask) {
+            let offset = entry
+                .block_offset(piece, block.block())
+                .ok_or("not of this file")?;
+            let bytes = keys.open(&block).ok_or("the key is missing")?;
+            let at = |place: u64| (place.saturating_sub(offset) as usize).min(bytes.len());
+            plain.extend_from_slice(&bytes[at(range.start)..at(range.end)]);
         }
-        if entry.blake3.is_some() {
+        if expected.is_some() {
             hasher.update(&plain);
         }
         len += plain.len() as u64;
@@ -26,13 +37,10 @@ pub fn blob(entry: &Entry, store: &mut ViewerStore, keys: &mut Keys) -> Result<J
         let part = Blob::new_with_u8_array_sequence(&part).map_err(|e| crate::door::message(&e))?;
         parts.push(&part);
     }
-    if len != entry.size {
-        return Err("the pieces are not as long as the publisher said".into());
+    if len != range.end - range.start {
+        return Err("not all of it is here".into());
     }
-    if entry
-        .blake3
-        .is_some_and(|expected| expected != *hasher.finalize().as_bytes())
-    {
+    if expected.is_some_and(|expected| expected != *hasher.finalize().as_bytes()) {
         return Err(
             "the file is not what its publisher hashed: it changed while it was shared".into(),
         );

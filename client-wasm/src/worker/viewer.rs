@@ -18,6 +18,7 @@ use baton_content::{
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant, Output};
 use js_sys::Array;
+use std::ops::Range;
 
 /// What a viewer keeps, in a browser.
 pub type ViewerStore = Store<File>;
@@ -47,14 +48,29 @@ pub struct Viewer {
     chosen: Option<usize>,
     film: Option<Film>,
     complete: bool,
-    /// Number and file of what waits to be whole.
-    downloads: Vec<(u32, usize)>,
+    /// What waits to be whole.
+    downloads: Vec<Download>,
     /// What the player waits for, as it was told last.
     demanded: Vec<Demand>,
     /// When what is wanted of a file is to be looked at again.
     demanded_at: Instant,
     inputs: Vec<Input>,
     meta: Meta,
+}
+
+/// A file, or a part of one, that somebody waits for.
+struct Download {
+    request: u32,
+    file: usize,
+    part: Option<(u64, u64)>,
+}
+
+impl Download {
+    /// Which bytes of the file.
+    fn range(&self, entry: &Entry) -> Range<u64> {
+        let (from, to) = self.part.unwrap_or((0, entry.size));
+        from.min(entry.size)..to.clamp(from.min(entry.size), entry.size)
+    }
 }
 
 /// The lane keys in use, by epoch.
@@ -277,8 +293,25 @@ impl Viewer {
                 tracks, generation, ..
             } => self.with_film(|film| film.select(&tracks, generation)),
             ToWorker::Still { request, at_s, .. } => self.tell_still(request, at_s),
-            ToWorker::Download { request, file, .. } => {
-                self.downloads.push((request, file as usize));
+            ToWorker::Download {
+                request,
+                file,
+                part,
+                ..
+            } => {
+                let file = file as usize;
+                let download = Download {
+                    request,
+                    file,
+                    part,
+                };
+                // A part is small, and something on the page waits for it.
+                let at = if part.is_some() {
+                    0
+                } else {
+                    self.downloads.len()
+                };
+                self.downloads.insert(at, download);
                 self.give();
             }
             _ => {}
@@ -427,33 +460,39 @@ impl Viewer {
 
     /// Hands over what is whole of what was asked for.
     fn give(&mut self) {
-        for (request, file) in std::mem::take(&mut self.downloads) {
-            let entry = self.entries.get(file);
-            let whole = |entry: &Entry| missing(entry, &self.store).next().is_none();
+        for download in std::mem::take(&mut self.downloads) {
+            let whole = |entry: &Entry| {
+                let range = download.range(entry);
+                missing(entry, range, &self.store).next().is_none()
+            };
             // Of a stream that is whole, what is no file of it never will be.
-            match self.complete || entry.is_some_and(whole) {
-                true => self.download(request, file),
-                false => self.downloads.push((request, file)),
+            match self.complete || self.entries.get(download.file).is_some_and(whole) {
+                true => self.download(download),
+                false => self.downloads.push(download),
             }
         }
     }
 
-    /// A single file of many that somebody waits for comes before the others, and after what the player needs.
+    /// A single file of many that somebody waits for comes before the others, a part before the rest, and after what the player needs.
     fn demand_downloads(&mut self, now: Instant, inputs: &mut Vec<Input>) {
         for input in inputs.iter() {
             if let Input::Demanded(demands) = input {
                 self.demanded.clone_from(demands);
             }
         }
-        let Some(entry) = self.downloads.first().and_then(|it| self.entries.get(it.1)) else {
+        let Some(download) = self.downloads.first() else {
             return;
         };
-        if self.entries.len() == 1 || (inputs.is_empty() && now < self.demanded_at) {
+        let Some(entry) = self.entries.get(download.file) else {
+            return;
+        };
+        let all_of_it = self.entries.len() == 1 && download.part.is_none();
+        if all_of_it || (inputs.is_empty() && now < self.demanded_at) {
             return;
         }
         self.demanded_at = Instant(now.0 + DEMAND_EVERY_US);
         let deadline = Instant(now.0 + DOWNLOAD_IN_US);
-        let wanted = missing(entry, &self.store).take(DOWNLOAD_PIECES);
+        let wanted = missing(entry, download.range(entry), &self.store).take(DOWNLOAD_PIECES);
         let wanted = wanted.map(|(piece, mask)| Demand {
             piece,
             mask,
@@ -464,10 +503,13 @@ impl Viewer {
         inputs.push(Input::Demanded(all));
     }
 
-    fn download(&mut self, request: u32, file: usize) {
-        let stream = self.number;
-        let result = match self.entries.get(file) {
-            Some(entry) => download::blob(entry, &mut self.store, &mut self.keys),
+    fn download(&mut self, download: Download) {
+        let (stream, request) = (self.number, download.request);
+        let result = match self.entries.get(download.file) {
+            Some(entry) => {
+                let range = download.range(entry);
+                download::blob(entry, range, &mut self.store, &mut self.keys)
+            }
             None => Err("there is no such file".into()),
         };
         match result {
@@ -482,7 +524,7 @@ impl Viewer {
             // Something that the disk claimed to have is lost: again, once it is fetched.
             Err(_) if self.store.has_lost() => {
                 self.complete = false;
-                self.downloads.push((request, file));
+                self.downloads.push(download);
             }
             Err(error) => self.door.tell(&ToPage::Downloaded {
                 stream,
@@ -557,10 +599,13 @@ fn meta(manifest: &Manifest) -> Meta {
     }
 }
 
-/// Blocks of a file that are not here.
-fn missing(entry: &Entry, store: &ViewerStore) -> impl Iterator<Item = (PieceId, Mask)> {
-    let all = entry.blocks(0..entry.size);
-    all.filter_map(|(piece, mask)| {
+/// Blocks of these bytes of a file that are not here.
+fn missing(
+    entry: &Entry,
+    range: Range<u64>,
+    store: &ViewerStore,
+) -> impl Iterator<Item = (PieceId, Mask)> {
+    entry.blocks(range).filter_map(|(piece, mask)| {
         let mask = mask.without(store.have(piece));
         (!mask.is_empty()).then_some((piece, mask))
     })
