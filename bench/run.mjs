@@ -4,6 +4,7 @@ import { bulk } from './cases/bulk.mjs';
 import { eight, four, six } from './cases/crowd.mjs';
 import { gone } from './cases/gone.mjs';
 import { link } from './cases/link.mjs';
+import { remux } from './cases/remux.mjs';
 import { seek, seekShaped } from './cases/seek.mjs';
 import { startup, startupShaped } from './cases/startup.mjs';
 import { weight } from './cases/weight.mjs';
@@ -23,6 +24,7 @@ const CASES = {
   eight,
   weight,
   link,
+  remux,
 };
 
 const USAGE = `usage: cargo xtask bench [NAME …] [OPTION …]     without a name: all of them

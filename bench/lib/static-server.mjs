@@ -1,6 +1,6 @@
 // node static-server.mjs ADDRESS FOLDER: the bench's pages, the rival's files, and FOLDER's films with Range.
 // The same server carries plain HTTP's film and WebTorrent's code. Text goes out in brotli, compressed beforehand.
-import { createReadStream, readFileSync, readdirSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync } from 'node:zlib';
@@ -8,7 +8,7 @@ import { brotliCompressSync } from 'node:zlib';
 const [address, folder] = process.argv.slice(2);
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', mp4: 'video/mp4' };
+const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', mjs: 'text/javascript; charset=utf-8', wasm: 'application/wasm', mp4: 'video/mp4' };
 const typeOf = (path) => TYPES[path.split('.').pop()] ?? 'application/octet-stream';
 
 const texts = new Map();
@@ -24,6 +24,11 @@ const require = () => globalThis.queueMicrotask.bind(globalThis);
 ${store}
 export const MemoryStore = module.exports;
 `, TYPES.js);
+
+text('/mediabunny/mediabunny.mjs', readFileSync(here('../node_modules/mediabunny/dist/bundles/mediabunny.mjs')));
+// Only `cargo xtask bench remux` builds it.
+const remux = here('../../target/remux-wasm/');
+for (const name of existsSync(remux) ? readdirSync(remux) : []) text(`/remux-wasm/${name}`, readFileSync(`${remux}${name}`));
 
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url, 'http://any');
