@@ -293,7 +293,7 @@ fn mp4_with_only_sound_or_only_pictures() {
 #[test]
 fn quicktime_with_aac_and_with_sound_that_nobody_plays() {
     mp4("qt.mov", &format!("{FILM} {X264}"), Some("avc1.640015"), AAC);
-    mp4("alaw.mov", &format!("{FILM} -c:v libx264 -preset veryfast -c:a pcm_alaw"), Some("avc1.640015"), None);
+    mp4("ima4.mov", &format!("{FILM} -c:v libx264 -preset veryfast -c:a adpcm_ima_qt"), Some("avc1.640015"), None);
 }
 
 #[test]
@@ -456,6 +456,10 @@ fn raw_sound_becomes_flac_with_the_same_samples() {
         ("song16.wav", "-c:a pcm_s16le", "s16"),
         ("song24.wav", "-c:a pcm_s24le", "s32"),
         ("song8.wav", "-c:a pcm_u8 -ar 22050", "s16"),
+        ("songa.wav", "-c:a pcm_alaw -ar 8000", "s16"),
+        ("songmu.wav", "-c:a pcm_mulaw -ar 44100", "s16"),
+        ("songa.mov", "-c:a pcm_alaw", "s16"),
+        ("songmu.mov", "-c:a pcm_mulaw -ac 1", "s16"),
         ("song16.mov", "-c:a pcm_s16le", "s16"),
         ("song16be.mov", "-c:a pcm_s16be", "s16"),
         ("song24.mov", "-c:a pcm_s24le", "s32"),
