@@ -483,7 +483,10 @@ impl Player {
             buffer.ended = false;
             buffer.flush = true;
             // Also ends an append under way, so that the first bytes of the new place go in at once.
-            if self.source.ready_state() == MediaSourceReadyState::Open && !buffer.appending_init {
+            if self.source.ready_state() == MediaSourceReadyState::Open
+                && !buffer.appending_init
+                && !buffer.emptying
+            {
                 let _ = buffer.buffer.abort();
             }
         }
