@@ -13,6 +13,8 @@ const typeOf = (path) => TYPES[path.split('.').pop()] ?? 'application/octet-stre
 
 const texts = new Map();
 const text = (url, body, type = typeOf(url)) => texts.set(url, { body, type, brotli: brotliCompressSync(body) });
+// How these come is not measured, and packing them takes a busy machine half a minute.
+const plain = (url, body, type = typeOf(url)) => texts.set(url, { body, type, brotli: null });
 for (const name of readdirSync(here('../pages'))) text(`/${name}`, readFileSync(here(`../pages/${name}`)));
 const rival = here('../node_modules/webtorrent/dist/');
 text('/webtorrent/webtorrent.min.js', readFileSync(`${rival}webtorrent.min.js`));
@@ -25,16 +27,16 @@ ${store}
 export const MemoryStore = module.exports;
 `, TYPES.js);
 
-text('/mediabunny/mediabunny.mjs', readFileSync(here('../node_modules/mediabunny/dist/bundles/mediabunny.mjs')));
+plain('/mediabunny/mediabunny.mjs', readFileSync(here('../node_modules/mediabunny/dist/bundles/mediabunny.min.mjs')));
 // Only `cargo xtask bench remux` builds it.
 const remux = here('../../target/remux-wasm/');
-for (const name of existsSync(remux) ? readdirSync(remux) : []) text(`/remux-wasm/${name}`, readFileSync(`${remux}${name}`));
+for (const name of existsSync(remux) ? readdirSync(remux) : []) plain(`/remux-wasm/${name}`, readFileSync(`${remux}${name}`));
 
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url, 'http://any');
   const found = texts.get(pathname);
   if (found) {
-    const brotli = /\bbr\b/.test(request.headers['accept-encoding'] ?? '');
+    const brotli = found.brotli && /\bbr\b/.test(request.headers['accept-encoding'] ?? '');
     const body = brotli ? found.brotli : found.body;
     const headers = { 'content-type': found.type, 'content-length': body.length, 'cache-control': 'no-cache' };
     if (brotli) headers['content-encoding'] = 'br';

@@ -255,25 +255,3 @@ test('touch shows the controls, and a double tap on the right skips', async ({ n
   await page.getByTestId('seek').fill('25');
   await there();
 });
-
-test('of several jumps, one into another, the last one counts', async ({ newPeer }) => {
-  const publisher = await newPeer();
-  const viewer = await newPeer();
-  await viewer.open(await publisher.share(await film('moov-start.mp4')));
-  await shown(viewer.page);
-  // Far away, where nothing is buffered, and back while what was buffered is on its way out.
-  for (const [far, near] of [[27, 2], [28, 3]] as const) {
-    await viewer.page.evaluate(
-      async ([far, near]) => {
-        const video = document.querySelector('video')!;
-        const left = new Promise((resolve) => video.addEventListener('seeking', resolve, { once: true }));
-        video.currentTime = far;
-        await left;
-        video.currentTime = near;
-      },
-      [far, near] as const,
-    );
-    await plays(viewer.page);
-    expect((await state(viewer.page)).currentTime).toBeLessThan(20);
-  }
-});
