@@ -26,6 +26,7 @@
 
 mod cache;
 mod codec;
+mod decode;
 mod demux;
 mod error;
 mod formats;
@@ -47,6 +48,7 @@ mod text;
 mod ts;
 mod types;
 
+pub use decode::{Decoded, SoundDecoder};
 pub use error::{Fault, MediaError, Path, Place};
 pub use media::Media;
 pub use tags::{Cover, TagReader, Tags};

@@ -1,6 +1,7 @@
 //! The engine: what is open, what is produced, what is demanded.
 
 use crate::cache::{Cache, merged};
+use crate::decode::{Decoding, SoundDecoder};
 use crate::demux::{Ahead, Demuxer, Horizon, Stream, sort_by_time, us};
 use crate::producer::Producer;
 use crate::source::{Source, Stop};
@@ -60,6 +61,7 @@ pub struct Media {
     start_ranges: Option<Vec<Range<u64>>>,
     /// A look at a still that lacks bytes: its place, and the copy of the demuxer that searches for it.
     look: Option<(u64, Box<dyn Demuxer>)>,
+    decoder: Option<Box<dyn SoundDecoder>>,
 }
 
 /// A subtitle track on its way out.
@@ -102,7 +104,18 @@ impl Media {
             plan_stale: true,
             start_ranges: None,
             look: None,
+            decoder: None,
         }
+    }
+
+    /// Sound that this decodes leaves as FLAC. To be given before any bytes.
+    pub fn set_decoder(&mut self, decoder: Box<dyn SoundDecoder>) {
+        self.decoder = Some(decoder);
+    }
+
+    /// What the decoder waited for is here.
+    pub fn wake(&mut self) {
+        self.fresh = true;
     }
 
     /// Takes bytes of the file, in any order, any number of times. At most 32 MiB are kept (96 MiB while the index is
@@ -329,6 +342,9 @@ impl Media {
     }
 
     fn opened(&mut self, mut demuxer: Box<dyn Demuxer>, index: Vec<Range<u64>>) -> (State, bool) {
+        if let Some(decoder) = self.decoder.take() {
+            demuxer = Decoding::around(demuxer, decoder);
+        }
         let info = describe(&*demuxer, self.support);
         let first = |kind: Kind| {
             let playable = |t: &&Track| t.kind == kind && t.playable();

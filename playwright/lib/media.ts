@@ -30,7 +30,7 @@ const FILMS = {
   ],
   'colours.mp4': colours(['-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '30', '-bf', '2', '-c:a', 'aac', '-movflags', '+faststart']),
   'foreign-codec.mp4': ['-i', BUNNY, '-t', '5', '-c:v', 'mpeg4', '-b:v', '800k', '-c:a', 'copy', '-movflags', '+faststart'],
-  'foreign-sound.mp4': ['-i', BUNNY, '-t', '10', '-c:v', 'copy', '-c:a', 'ac3', '-movflags', '+faststart'],
+  'foreign-sound.mp4': ['-i', BUNNY, '-t', '10', '-c:v', 'copy', '-c:a', 'dca', '-strict', '-2', '-movflags', '+faststart'],
   // Six hundred fragments and no index of them.
   'short-fragments.mp4': [
     ...['-i', BUNNY, '-c', 'copy', '-movflags', '+empty_moov+default_base_moof+skip_trailer'],
@@ -100,7 +100,7 @@ export async function tracked(name: string, sounds: [string, string], subtitles:
   const tone = (hz: number): string[] => ['-f', 'lavfi', '-t', '20', '-i', `sine=${hz}:r=48000`];
   const codecs = [
     ...['-map', '0:v', '-map', '1', '-map', '2', '-map', '3', '-map', '4', '-map_chapters', '5', '-c:v', 'copy'],
-    ...['-c:a:0', sounds[0], '-c:a:1', sounds[1], '-ac', '2', '-c:s', subtitles],
+    ...['-c:a:0', sounds[0], '-c:a:1', sounds[1], '-ac', '2', '-c:s', subtitles, '-strict', '-2'],
     ...['-metadata:s:a:0', 'language=eng', '-metadata:s:a:1', 'language=deu', '-metadata:s:a:1', 'title=Kommentar'],
     ...['-metadata:s:s:0', 'language=eng', '-metadata:s:s:1', 'language=fra'],
   ];

@@ -161,6 +161,10 @@ fn lint() -> Result<Totals> {
         "baton-remote-wasm",
         "--package",
         "baton-media-wasm",
+        "--package",
+        "baton-ac3-wasm",
+        "--package",
+        "baton-remux-wasm",
         "--target",
         wasm::TARGET,
     ];
