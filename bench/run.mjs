@@ -5,6 +5,7 @@ import { eight, four, six } from './cases/crowd.mjs';
 import { gone } from './cases/gone.mjs';
 import { hidden } from './cases/hidden.mjs';
 import { link } from './cases/link.mjs';
+import { remux } from './cases/remux.mjs';
 import { seek, seekShaped } from './cases/seek.mjs';
 import { startup, startupShaped } from './cases/startup.mjs';
 import { storage } from './cases/storage.mjs';
@@ -27,6 +28,7 @@ const CASES = {
   link,
   storage,
   hidden,
+  remux,
 };
 
 const USAGE = `usage: cargo xtask bench [NAME …] [OPTION …]     without a name: all of them

@@ -39,6 +39,15 @@ export async function film(moov) {
   return { path, bytes: statSync(path).size, seconds: 60, name: `720p 60 s, moov at the ${moov}` };
 }
 
+/** The test film fifteen times over in another container: 64 MB, and no more work than copying. */
+export async function longFilm(ending) {
+  const words = ['-stream_loop', '14', '-i', source, '-c', 'copy'];
+  const path = await made('fifteenfold', ending, [...words, ending], (part) =>
+    run('ffmpeg', ['-nostdin', '-loglevel', 'error', '-y', ...words, part]),
+  );
+  return { path, name: path.slice(MEDIA.length + 1) };
+}
+
 /** Random bytes, so that nothing can be compressed on the way. */
 export async function randomFile(megabytes) {
   const path = await made(`random-${megabytes}`, 'bin', [megabytes], (part) => {

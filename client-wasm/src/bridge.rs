@@ -104,6 +104,8 @@ pub enum ToWorker {
         /// Which file; the first that can be played if nobody chose.
         file: Option<u32>,
         mp3_in_mp4: bool,
+        /// Whether this browser plays AC-3 itself.
+        ac3: bool,
     },
     /// Peers that the server proposes, best first.
     Candidates {

@@ -250,7 +250,7 @@ fn sorted_paths<'a>(
         .enumerate()
         .map(|(entry, path)| (path, entry))
         .collect();
-    list.sort_unstable();
+    baton_sorted::sort(&mut list);
     let fault = EntryFault::SamePath;
     match list.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => Err(ManifestError::Entry {

@@ -78,6 +78,22 @@ fn look(media: &mut Media, file: &Bytes, at_us: u64) {
     }
 }
 
+/// Reads the tags of whatever this is, in blocks of 16 KiB as a driver would.
+pub fn tags(data: &[u8]) {
+    let file = Bytes::copy_from_slice(data);
+    let mut reader = crate::TagReader::new(file.len() as u64);
+    for _ in 0..=file.len() >> 10 << 2 | 64 {
+        let range = match reader.poll() {
+            Ok(tags) => return assert!(tags.cover.is_none_or(|cover| cover.bytes.len() <= file.len() * 2)),
+            Err(range) => range,
+        };
+        assert!(range.start < range.end && range.end <= file.len() as u64, "{range:?} of {}", file.len());
+        let (from, to) = (range.start as usize >> 14 << 14, (range.end as usize).next_multiple_of(1 << 14));
+        reader.handle_bytes(from as u64, file.slice(from..to.min(file.len())));
+    }
+    panic!("asks for the same bytes without end");
+}
+
 /// Reads whatever this is as a subtitle file, as a sample of each kind, and as a packed frame.
 pub fn subtitles(data: &[u8]) {
     let cues = crate::parse_subtitles(data).unwrap_or_default();

@@ -26,6 +26,7 @@
 
 mod cache;
 mod codec;
+mod decode;
 mod demux;
 mod error;
 mod formats;
@@ -42,11 +43,14 @@ mod producer;
 mod shape;
 mod sound;
 mod source;
+mod tags;
 mod text;
 mod ts;
 mod types;
 
+pub use decode::{Decoded, SoundDecoder};
 pub use error::{Fault, MediaError, Path, Place};
 pub use media::Media;
+pub use tags::{Cover, TagReader, Tags};
 pub use text::{Cue, parse_subtitles};
 pub use types::{Chapter, Container, Demand, Info, Kind, Output, Picture, Reason, Still, Support, Track, TrackId};

@@ -1,6 +1,7 @@
 //! The engine: what is open, what is produced, what is demanded.
 
 use crate::cache::{Cache, merged};
+use crate::decode::{Decoding, SoundDecoder};
 use crate::demux::{Ahead, Demuxer, Horizon, Stream, sort_by_time, us};
 use crate::producer::Producer;
 use crate::source::{Source, Stop};
@@ -58,6 +59,9 @@ pub struct Media {
     plan: Vec<Ahead>,
     plan_stale: bool,
     start_ranges: Option<Vec<Range<u64>>>,
+    /// A look at a still that lacks bytes: its place, and the copy of the demuxer that searches for it.
+    look: Option<(u64, Box<dyn Demuxer>)>,
+    decoder: Option<Box<dyn SoundDecoder>>,
 }
 
 /// A subtitle track on its way out.
@@ -99,7 +103,19 @@ impl Media {
             plan: Vec::new(),
             plan_stale: true,
             start_ranges: None,
+            look: None,
+            decoder: None,
         }
+    }
+
+    /// Sound that this decodes leaves as FLAC. To be given before any bytes.
+    pub fn set_decoder(&mut self, decoder: Box<dyn SoundDecoder>) {
+        self.decoder = Some(decoder);
+    }
+
+    /// What the decoder waited for is here.
+    pub fn wake(&mut self) {
+        self.fresh = true;
     }
 
     /// Takes bytes of the file, in any order, any number of times. At most 32 MiB are kept (96 MiB while the index is
@@ -238,12 +254,13 @@ impl Media {
     }
 
     /// The last picture at or before `time_us` that can be shown by itself, if its bytes are here. Neither what is produced nor what is
-    /// demanded changes by it: who wants what is missing gives it (`handle_bytes`) and asks again.
-    pub fn still(&self, time_us: u64) -> Still {
+    /// demanded changes by it: who wants what is missing gives it (`handle_bytes`) and asks again, for the same place.
+    pub fn still(&mut self, time_us: u64) -> Still {
         let State::Open(demuxer) = &self.state else { return Still::None };
-        let Some((producer, mut demuxer)) = self.producers.iter().find(|p| p.is_video()).zip(demuxer.fork()) else {
-            return Still::None;
-        };
+        let Some(producer) = self.producers.iter().find(|p| p.is_video()) else { return Still::None };
+        // One copy for all that one look reads: an index may have a hundred thousand entries.
+        let look = self.look.take().filter(|(at, _)| *at == time_us).map(|(_, copy)| copy);
+        let Some(mut demuxer) = look.or_else(|| demuxer.fork()) else { return Still::None };
         let source = Source::new(&self.cache, self.len);
         let found = demuxer.seek(&source, &[producer.slot], time_us).and_then(|()| {
             for _ in 0..STILL_SAMPLES {
@@ -258,7 +275,10 @@ impl Media {
             Ok(sample) => sample
                 .and_then(|it| producer.still(it))
                 .map_or(Still::None, |(at_us, bytes)| Still::Here(Picture { track: producer.track(), at_us, bytes })),
-            Err(Stop::Need(range)) => Still::Missing(range),
+            Err(Stop::Need(range)) => {
+                self.look = Some((time_us, demuxer));
+                Still::Missing(range)
+            }
             Err(_) => Still::None,
         }
     }
@@ -317,11 +337,14 @@ impl Media {
     fn over(&mut self, last: Output) -> (State, bool) {
         self.outputs.push_back(last);
         self.producers.clear();
-        self.cache = Cache::default();
+        (self.cache, self.look) = (Cache::default(), None);
         (State::Over, true)
     }
 
     fn opened(&mut self, mut demuxer: Box<dyn Demuxer>, index: Vec<Range<u64>>) -> (State, bool) {
+        if let Some(decoder) = self.decoder.take() {
+            demuxer = Decoding::around(demuxer, decoder);
+        }
         let info = describe(&*demuxer, self.support);
         let first = |kind: Kind| {
             let playable = |t: &&Track| t.kind == kind && t.playable();

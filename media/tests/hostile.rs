@@ -111,10 +111,14 @@ fn mutated_files_never_panic_and_always_end() {
     let wanted = |name: &str| endings.is_empty() || endings.split(',').any(|e| name.ends_with(&format!(".{e}")));
     for (name, file) in seeds().into_iter().filter(|(name, _)| wanted(name)) {
         fuzz::play(&file);
+        fuzz::tags(&file);
         for round in seed..seed + rounds {
             let mut dice = Dice(round * 7919 + 1);
             let mutant = mutate(&file, &mut dice);
-            let played = std::panic::catch_unwind(|| fuzz::play(&mutant));
+            let played = std::panic::catch_unwind(|| {
+                fuzz::play(&mutant);
+                fuzz::tags(&mutant);
+            });
             if played.is_err() {
                 let path = scratch(&format!("panic-{round}-{name}"));
                 std::fs::write(&path, &mutant).expect("writable");

@@ -293,7 +293,7 @@ fn mp4_with_only_sound_or_only_pictures() {
 #[test]
 fn quicktime_with_aac_and_with_sound_that_nobody_plays() {
     mp4("qt.mov", &format!("{FILM} {X264}"), Some("avc1.640015"), AAC);
-    mp4("alaw.mov", &format!("{FILM} -c:v libx264 -preset veryfast -c:a pcm_alaw"), Some("avc1.640015"), None);
+    mp4("ima4.mov", &format!("{FILM} -c:v libx264 -preset veryfast -c:a adpcm_ima_qt"), Some("avc1.640015"), None);
 }
 
 #[test]
@@ -456,6 +456,10 @@ fn raw_sound_becomes_flac_with_the_same_samples() {
         ("song16.wav", "-c:a pcm_s16le", "s16"),
         ("song24.wav", "-c:a pcm_s24le", "s32"),
         ("song8.wav", "-c:a pcm_u8 -ar 22050", "s16"),
+        ("songa.wav", "-c:a pcm_alaw -ar 8000", "s16"),
+        ("songmu.wav", "-c:a pcm_mulaw -ar 44100", "s16"),
+        ("songa.mov", "-c:a pcm_alaw", "s16"),
+        ("songmu.mov", "-c:a pcm_mulaw -ac 1", "s16"),
         ("song16.mov", "-c:a pcm_s16le", "s16"),
         ("song16be.mov", "-c:a pcm_s16be", "s16"),
         ("song24.mov", "-c:a pcm_s24le", "s32"),
@@ -522,6 +526,8 @@ fn transport_streams_with_h264_hevc_and_several_sounds() {
     }
     for (name, args, audio) in [
         ("ac3.m2ts", "-c:v libx264 -preset veryfast -bf 3 -c:a ac3", "ac-3"),
+        // ffmpeg calls AAC private data there, and does not say which.
+        ("camera.m2ts", "-c:v libx264 -preset veryfast -bf 3 -c:a aac", "mp4a.40.2"),
         ("ac3.ts", "-c:v libx264 -preset veryfast -bf 3 -c:a ac3", "ac-3"),
         ("eac3.ts", "-c:v libx264 -preset veryfast -bf 3 -c:a eac3", "ec-3"),
         ("mp3.ts", "-c:v libx264 -preset veryfast -bf 3 -c:a libmp3lame", "mp3"),
@@ -669,4 +675,96 @@ fn mp4_with_compact_sizes_and_several_mdats() {
     let path = scratch("two.mp4");
     std::fs::write(&path, two.concat()).expect("writable");
     check(&path, Container::Mp4, Some("avc1.640015"), AAC);
+}
+
+/// A box more in each sample table of pictures.
+fn with_box(file: &[u8], extra: &[u8]) -> Vec<u8> {
+    rewrite(file, &|kind, body| {
+        (kind == b"ctts").then(|| {
+            let head = [&(body.len() as u32 + 8).to_be_bytes()[..], b"ctts"].concat();
+            (head, [body, extra].concat())
+        })
+    })
+}
+
+#[test]
+fn mp4_with_a_box_that_tells_the_bounds_of_its_offsets() {
+    // `cslg` (ISO/IEC 14496-12 §8.6.1.4) changes no time; moov is at the end, so that nothing moves.
+    let plain = clip("neg.mp4", &format!("{FILM} {X264} -movflags +negative_cts_offsets"));
+    let cslg = [
+        &32u32.to_be_bytes()[..],
+        b"cslg",
+        &[0; 4],
+        &1024i32.to_be_bytes(),
+        &(-1024i32).to_be_bytes(),
+        &2048i32.to_be_bytes(),
+        &[0; 8],
+    ]
+    .concat();
+    let path = scratch("cslg.mp4");
+    std::fs::write(&path, with_box(&read(&plain), &cslg)).expect("writable");
+    assert!(read(&path).windows(4).any(|w| w == b"cslg"));
+    check(&path, Container::Mp4, Some("avc1.640015"), AAC);
+}
+
+#[test]
+fn mp4_whose_sync_table_is_empty_plays_from_its_first_picture() {
+    let plain = clip("plain.mp4", &format!("{FILM} {X264} -t 4"));
+    let empty = rewrite(&read(&plain), &|kind, _| {
+        (kind == b"stss").then(|| ([&16u32.to_be_bytes()[..], b"stss"].concat(), vec![0; 8]))
+    });
+    let play = |file: Vec<u8>| {
+        let mut feeder = Feeder::new(file.into());
+        feeder.play(3);
+        assert!(feeder.played.failed.is_none(), "{:?}", feeder.played.failed);
+        let out = scratch("empty-stss.out.mp4");
+        feeder.played.write(feeder.played.first(Kind::Video).expect("pictures"), &out);
+        packets(&out, "v:0").0
+    };
+    let (is, should) = (play(empty), play(read(&plain).to_vec()));
+    let brief = |all: Vec<Packet>| all.into_iter().map(|it| (it.pts, it.hash)).collect::<Vec<_>>();
+    assert!(is[0].key && is.len() > 90);
+    assert_eq!(brief(is), brief(should));
+}
+
+#[test]
+fn mp4_with_sound_far_from_its_pictures() {
+    // All pictures, then all sound: what cameras' repair tools and some editors write.
+    let plain = clip("plain.mp4", &format!("{FILM} {X264} -t 4"));
+    let path =
+        clip("apart.mp4", &format!("-i {} -c copy -max_interleave_delta 1 -movflags +faststart", plain.display()));
+    check(&path, Container::Mp4, Some("avc1.640015"), AAC);
+    let file = read(&plain);
+    let apart = sounds_last(&file);
+    let path = scratch("sounds-last.mp4");
+    std::fs::write(&path, apart).expect("writable");
+    check(&path, Container::Mp4, Some("avc1.640015"), AAC);
+}
+
+/// The same film with every chunk of sound behind the last picture, in an `mdat` of their own at the file's end.
+fn sounds_last(file: &[u8]) -> Vec<u8> {
+    let word = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().expect("four")) as usize;
+    let find = |kind: &[u8], from: usize| from + file[from..].windows(4).position(|w| w == kind).expect("a box");
+    // The second track is the sound.
+    let (stco, stsz, stsc) = [b"stco", b"stsz", b"stsc"].map(|kind| find(kind, find(kind, 0) + 4)).into();
+    let count = word(stco + 8);
+    let per_chunk = |chunk: usize| {
+        let entries = (0..word(stsc + 8)).map(|i| (word(stsc + 12 + 12 * i), word(stsc + 16 + 12 * i)));
+        entries.take_while(|(first, _)| *first <= chunk + 1).last().expect("an entry").1
+    };
+    let (mut out, mut sounds, mut sample) = (file.to_vec(), Vec::new(), 0);
+    for chunk in 0..count {
+        let size: usize = (sample..sample + per_chunk(chunk)).map(|i| word(stsz + 16 + 4 * i)).sum();
+        sample += per_chunk(chunk);
+        let from = word(stco + 12 + 4 * chunk);
+        let place = (file.len() + 8 + sounds.len()) as u32;
+        sounds.extend_from_slice(&file[from..from + size]);
+        out[stco + 12 + 4 * chunk..][..4].copy_from_slice(&place.to_be_bytes());
+        // What was there is not what is read.
+        out[from..from + size].fill(0x55);
+    }
+    out.extend((sounds.len() as u32 + 8).to_be_bytes());
+    out.extend(b"mdat");
+    out.extend(sounds);
+    out
 }

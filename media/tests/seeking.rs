@@ -144,6 +144,8 @@ fn a_seek_in_fragments_uses_the_index_or_finds_its_way_without() {
         ("long-bare.mp4", "+frag_keyframe+empty_moov+default_base_moof+skip_trailer", 2500),
         ("long-small.mp4", "+empty_moov+default_base_moof+skip_trailer -frag_duration 300000", 2500),
         ("long-apart.mp4", "+frag_keyframe+empty_moov+separate_moof+skip_trailer", 2500),
+        // Each fragment has an index of its own, which says nothing of the others.
+        ("long-dash.mp4", "+dash+frag_keyframe+empty_moov+skip_trailer", 2500),
     ] {
         let path = clip(name, &format!("{LONG} -movflags {flags}"));
         let most = check_seeks(&path, &targets);

@@ -21,6 +21,8 @@ export interface Coded {
   late_sound_s: number;
   /** How far the place of a picture may be from where ffprobe sees it, seconds: where both may round an edit to another picture. */
   slack_s: number;
+  /** Its frames carry no times and it has no index. */
+  guesses?: boolean;
   /** Whether the picture of this number is in it. */
   has: (number: number) => boolean;
 }
@@ -68,7 +70,7 @@ export const MATRIX: Coded[] = [
   entry('av1-opus.mp4', `-i CODED ${AV1} -c:a libopus`),
   entry('vp9-flac.mp4', `-i CODED ${VP9} -c:a flac -strict -2`),
   entry('mp3.mp4', `-i CODED ${H264} -c:a libmp3lame`),
-  entry('ac3.mp4', `-i CODED ${H264} -c:a ac3`, deaf),
+  entry('ac3.mp4', `-i CODED ${H264} -c:a ac3`),
   entry('quicktime.mov', BOTH),
   entry('pcm.mov', `-i CODED ${H264} -c:a pcm_s16le`),
   entry('h264.mkv', BOTH),
@@ -79,7 +81,8 @@ export const MATRIX: Coded[] = [
   entry('mp3.mkv', '-i MADE:mp3.mp4 -c copy'),
   entry('vorbis.mkv', `-i MADE:moov-end.mp4 -c:v copy -c:a libvorbis`),
   entry('flac.mkv', `-i MADE:moov-end.mp4 -c:v copy -c:a flac`),
-  entry('eac3.mkv', `-i MADE:moov-end.mp4 -c:v copy -c:a eac3`, deaf),
+  entry('eac3.mkv', `-i MADE:moov-end.mp4 -c:v copy -c:a eac3`),
+  entry('dts.mkv', `-i MADE:moov-end.mp4 -c:v copy -c:a dca -strict -2`, deaf),
   entry('hevc.mkv', '-i MADE:hevc.mp4 -c copy', noHevc),
   entry('vp9-opus.webm', `-i CODED ${VP9} -c:a libopus`),
   entry('vp9-live.webm', '-i MADE:vp9-opus.webm -c copy -live 1 -cluster_time_limit 700'),
@@ -87,11 +90,12 @@ export const MATRIX: Coded[] = [
   entry('av1-opus.webm', '-i MADE:av1-opus.mp4 -c copy'),
   entry('h264.ts', '-i MADE:deep-b.mp4 -c copy'),
   entry('h264-mp3.ts', '-i MADE:mp3.mp4 -c copy'),
-  entry('camera.m2ts', '-i MADE:moov-end.mp4 -c:v copy -c:a ac3 -mpegts_m2ts_mode 1', deaf),
+  entry('camera.m2ts', '-i MADE:moov-end.mp4 -c:v copy -c:a ac3 -mpegts_m2ts_mode 1'),
+  entry('camera-aac.m2ts', '-i MADE:moov-end.mp4 -c copy -mpegts_m2ts_mode 1'),
   entry('hevc.ts', '-i MADE:hevc.mp4 -c copy', noHevc),
   entry('sound.m4a', `-i CODED -vn ${AAC}`, blind),
   entry('sound.mp3', '-i CODED -vn -c:a libmp3lame', blind),
-  entry('sound.aac', `-i CODED -vn ${AAC}`, blind),
+  entry('sound.aac', `-i CODED -vn ${AAC}`, { ...blind, guesses: true }),
   entry('sound.flac', '-i CODED -vn -c:a flac', blind),
   entry('sound.opus', '-i CODED -vn -c:a libopus', blind),
   entry('sound.ogg', '-i CODED -vn -c:a libvorbis', blind),

@@ -30,7 +30,7 @@ const FILMS = {
   ],
   'colours.mp4': colours(['-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '30', '-bf', '2', '-c:a', 'aac', '-movflags', '+faststart']),
   'foreign-codec.mp4': ['-i', BUNNY, '-t', '5', '-c:v', 'mpeg4', '-b:v', '800k', '-c:a', 'copy', '-movflags', '+faststart'],
-  'foreign-sound.mp4': ['-i', BUNNY, '-t', '10', '-c:v', 'copy', '-c:a', 'ac3', '-movflags', '+faststart'],
+  'foreign-sound.mp4': ['-i', BUNNY, '-t', '10', '-c:v', 'copy', '-c:a', 'dca', '-strict', '-2', '-movflags', '+faststart'],
   // Six hundred fragments and no index of them.
   'short-fragments.mp4': [
     ...['-i', BUNNY, '-c', 'copy', '-movflags', '+empty_moov+default_base_moof+skip_trailer'],
@@ -100,7 +100,7 @@ export async function tracked(name: string, sounds: [string, string], subtitles:
   const tone = (hz: number): string[] => ['-f', 'lavfi', '-t', '20', '-i', `sine=${hz}:r=48000`];
   const codecs = [
     ...['-map', '0:v', '-map', '1', '-map', '2', '-map', '3', '-map', '4', '-map_chapters', '5', '-c:v', 'copy'],
-    ...['-c:a:0', sounds[0], '-c:a:1', sounds[1], '-ac', '2', '-c:s', subtitles],
+    ...['-c:a:0', sounds[0], '-c:a:1', sounds[1], '-ac', '2', '-c:s', subtitles, '-strict', '-2'],
     ...['-metadata:s:a:0', 'language=eng', '-metadata:s:a:1', 'language=deu', '-metadata:s:a:1', 'title=Kommentar'],
     ...['-metadata:s:s:0', 'language=eng', '-metadata:s:s:1', 'language=fra'],
   ];
@@ -112,6 +112,21 @@ export async function tracked(name: string, sounds: [string, string], subtitles:
     });
     const inputs = ['-t', '20', '-i', BUNNY, ...tone(TONES[0]), ...tone(TONES[1]), ...beside.flatMap((it) => ['-i', it])];
     await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', ...inputs, ...codecs, path]);
+  });
+}
+
+/** Twenty seconds that say what they are, with a cover of 160 × 90; sound alone where the ending is one of sound. */
+export async function tagged(name: string): Promise<string> {
+  const names = ['-metadata', 'title=Der Käse', '-metadata', 'artist=Ärzte'];
+  const jpeg = join(CACHE, 'cover-160x90.jpg');
+  const asAttachment = ['-map', '0', '-c', 'copy', '-attach', jpeg, '-metadata:s:t', 'mimetype=image/jpeg'];
+  const asPicture = ['-i', jpeg, ...(name.endsWith('.flac') ? ['-map', '0:a', '-c:a', 'flac'] : ['-map', '0', '-c:a', 'copy'])];
+  const last = name.endsWith('.flac') ? 0 : 1;
+  const picture = [...asPicture, '-map', '1', '-c:v', 'copy', `-disposition:v:${last}`, 'attached_pic'];
+  const words = [...(name.endsWith('.mkv') ? asAttachment : picture), ...names];
+  return made(name, [BUNNY, ...words.map((it) => it.replace(CACHE, ''))], async (path) => {
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc2=s=160x90', '-frames:v', '1', jpeg]);
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', '-t', '20', '-i', BUNNY, ...words, path]);
   });
 }
 

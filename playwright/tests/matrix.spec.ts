@@ -5,12 +5,14 @@ import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CHOSEN, codedFilm, WHOLE, LENGTH_S, RATE, type Coded } from '../lib/coded.ts';
 import { firstPicture } from '../lib/media.ts';
-import { jump, listen, record, seek, shown, state } from '../lib/player.ts';
+import { jump, listen, plays, record, seek, shown, state } from '../lib/player.ts';
 import { read } from '../lib/recording.ts';
 import { expect, test } from '../lib/test.ts';
 
 /** Within one picture of the source, seconds. */
 const SLACK_S = 0.04;
+/** Where frames carry no times and there is no index, a jump goes where the mean rate says. */
+const GUESS_S = 1.5;
 /** Far ones first: there nothing is buffered yet, and the media engine has to find them. */
 const PLACES_S = [LENGTH_S - 3.94, 1.02, LENGTH_S - 8.3, 12.7, LENGTH_S - 5.5];
 
@@ -27,6 +29,8 @@ for (const film of CHOSEN) {
       return;
     }
     await begins(page, film);
+    // Who pauses a film that has not begun to run is not obeyed.
+    if (!film.hears) await plays(page);
     const early_s = film.hears ? await heard(page, film, browserName) : null;
     await page.evaluate(() => document.querySelector('video')!.pause());
 
@@ -46,9 +50,10 @@ for (const film of CHOSEN) {
     for (const ahead_s of [early_s, late_s]) {
       // A busy Firefox records pictures late: on such a machine six in a hundred were 0.04 to 0.23 s off. Only a run for its own sake is judged by it.
       if (ahead_s === null || (browserName === 'firefox' && !WHOLE)) continue;
+      const slack_s = film.guesses ? GUESS_S : SLACK_S;
       // Beside the element's own time, the picture is where the jumps found it.
       const off_s = ahead_s - (browserName === 'chromium' ? behind_s : 0) + film.late_sound_s;
-      expect(Math.abs(off_s), `sound is ${off_s} s from its picture`).toBeLessThan(SLACK_S);
+      expect(Math.abs(off_s), `sound is ${off_s} s from its picture`).toBeLessThan(slack_s);
     }
     await seek(page, LENGTH_S - 1.5);
     await expect.poll(async () => (await state(page)).ended, { timeout: 30_000 }).toBe(true);

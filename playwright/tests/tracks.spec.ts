@@ -61,13 +61,35 @@ for (const [name, sounds, subtitles] of [
   });
 }
 
-test('sound that no browser plays does not cost the picture: another track is heard', async ({ newPeer, browserName }) => {
+test('sound that nobody decodes does not cost the picture: another track is heard', async ({ newPeer, browserName }) => {
   const publisher = await newPeer();
   const viewer = await newPeer();
-  await viewer.open(await publisher.share(await tracked('first-ac3.mkv', ['ac3', 'aac'], 'srt')));
+  await viewer.open(await publisher.share(await tracked('first-dts.mkv', ['dca', 'aac'], 'srt')));
   await shown(viewer.page);
   await endless(viewer.page);
   await hears(viewer.page, browserName, TONES[1]);
   await plays(viewer.page);
   expect((await state(viewer.page)).sound).toBeGreaterThan(0);
 });
+
+for (const codec of ['ac3', 'eac3']) {
+  test(`${codec}, which no browser decodes, is heard, and so is what is chosen after it`, async ({ newPeer, browserName }) => {
+    const publisher = await newPeer();
+    const viewer = await newPeer();
+    const { page } = viewer;
+    await viewer.open(await publisher.share(await tracked(`first-${codec}.mkv`, [codec, 'aac'], 'srt')));
+    await shown(page);
+    await endless(page);
+    await awake(page);
+    await hears(page, browserName, TONES[0]);
+    await seek(page, 12);
+    await hears(page, browserName, TONES[0]);
+    await plays(page);
+    await page.getByTestId('tracks').click();
+    await page.getByRole('radio', { name: /Kommentar/ }).check();
+    await hears(page, browserName, TONES[1]);
+    await page.getByRole('radio', { name: /English/ }).first().check();
+    await hears(page, browserName, TONES[0]);
+    expect((await viewer.stats('view'))!.problem).toBeNull();
+  });
+}

@@ -17,5 +17,5 @@ mod order;
 mod set;
 
 pub use map::{Entry, Iter, SortedMap};
-pub use order::sort_by_key;
+pub use order::{sort, sort_by_key};
 pub use set::SortedSet;

@@ -15,6 +15,31 @@ pub fn sort_by_key<T>(list: &mut Vec<T>, mut key: impl FnMut(&T) -> (u64, u64)) 
     list.extend(order.into_iter().filter_map(|(_, _, at)| old[at].take()));
 }
 
+/// Sorts in place, in a time that no order of theirs makes long: a heap sort, a tenth of std's sort in WebAssembly.
+pub fn sort<T: Ord>(list: &mut [T]) {
+    let mut end = list.len();
+    let mut root = end / 2;
+    while end > 1 {
+        if root > 0 {
+            root -= 1;
+        } else {
+            end -= 1;
+            list.swap(0, end);
+        }
+        let mut parent = root;
+        while let Some(mut child) = Some(2 * parent + 1).filter(|child| *child < end) {
+            if child + 1 < end && list[child] < list[child + 1] {
+                child += 1;
+            }
+            if list[parent] >= list[child] {
+                break;
+            }
+            list.swap(parent, child);
+            parent = child;
+        }
+    }
+}
+
 #[inline(never)]
 fn places(mut keys: Vec<(u64, u64, usize)>) -> Vec<(u64, u64, usize)> {
     keys.sort_unstable();

@@ -1,6 +1,6 @@
 //! Against std's B-trees.
 
-use baton_sorted::{SortedMap, SortedSet, sort_by_key};
+use baton_sorted::{SortedMap, SortedSet, sort, sort_by_key};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,6 +94,14 @@ proptest! {
         prop_assert_eq!(ours.first(), naive.first());
         prop_assert_eq!((ours.len(), ours.is_empty()), (naive.len(), naive.is_empty()));
         prop_assert!(ours.iter().eq(&naive) && ours.into_iter().eq(naive));
+    }
+
+    #[test]
+    fn sorting_in_place_is_as_stds_sort(list: Vec<u8>) {
+        let (mut ours, mut naive) = (list.clone(), list);
+        sort(&mut ours);
+        naive.sort();
+        prop_assert_eq!(ours, naive);
     }
 
     #[test]

@@ -9,6 +9,7 @@ import mvpWasm from './wasm/mvp/baton_bg.wasm?url';
 import simdWasm from './wasm/simd/baton_bg.wasm?url';
 import mvpWorker from './worker-mvp?worker&url';
 import simdWorker from './worker-simd?worker&url';
+import ac3Worker from './worker-ac3?worker&url';
 
 type Build = 'mvp' | 'simd';
 
@@ -98,7 +99,7 @@ function beginEngine(build: Build): Engine {
   const worker = startWorker(absolute(simd ? simdWorker : mvpWorker));
   const glue = loadGlue(absolute(simd ? simdWorker : mvpWorker), build);
   module.then(
-    (compiled) => worker.postMessage({ module: compiled }),
+    (compiled) => worker.postMessage({ module: compiled, ac3: absolute(ac3Worker) }),
     () => undefined, // startClient reports it
   );
   glue.catch(() => undefined);

@@ -76,6 +76,19 @@ export class Reader {
   }
 }
 
+/** Bytes `from` to before `to` of a file, once they are here. */
+export async function part(view: View, file: number, from: number, to: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(to - from);
+  for (let piece = Math.floor(from / PIECE); piece * PIECE < to; piece++) {
+    // Each by a reader of its own: one that goes on from its first piece is hashed, and must not leave any out.
+    const all = new Uint8Array(await (view as Readable).read(readers++, file, piece));
+    const start = piece * PIECE;
+    const wanted = all.subarray(Math.max(0, from - start), to - start);
+    bytes.set(wanted, Math.max(0, start - from));
+  }
+  return bytes;
+}
+
 export async function stream(view: View, file?: number): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
   const reader = await Reader.open(view, file);
   return new ReadableStream(

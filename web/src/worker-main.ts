@@ -25,8 +25,14 @@ function becomeEngine(glue: WorkerGlue): void {
     });
   });
   const begin = (event: MessageEvent): void => {
-    const { module } = event.data as { module?: WebAssembly.Module };
+    const { module, ac3 } = event.data as { module?: WebAssembly.Module; ac3: string };
     if (!module) return;
+    const scope = self as unknown as { batonAc3(base: string): Promise<unknown>; batonDecoder: unknown; importScripts(url: string): void };
+    // Most films have no sound that needs it.
+    scope.batonDecoder = async () => {
+      scope.importScripts(ac3);
+      return scope.batonAc3(ac3);
+    };
     self.removeEventListener('message', begin);
     glue.initSync({ module });
     glue.worker_main();

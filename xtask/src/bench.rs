@@ -1,6 +1,6 @@
 //! `cargo xtask bench [NAME …]`: a release build, then bench/run.mjs, which measures and prints.
 
-use crate::{browsers, build, engines, npm, run};
+use crate::{browsers, build, engines, npm, run, wasm};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -32,8 +32,17 @@ pub fn bench(arguments: &[String]) -> Result<()> {
         npm::install(&folder)?;
         return run::run(run::command("node").arg(script).arg("--help"));
     }
-    server_to_measure()?;
-    run::stage("wire", wire)?;
+    let named = |name: &str| arguments.iter().any(|word| word == name);
+    let is_option = |word: &String| word.starts_with('-') || word.parse::<u32>().is_ok();
+    // Of all cases only this one needs the media engine alone, and nothing else.
+    let only_remux = named("remux") && arguments.iter().all(|it| it == "remux" || is_option(it));
+    if !only_remux {
+        server_to_measure()?;
+        run::stage("wire", wire)?;
+    }
+    if named("remux") || arguments.iter().all(is_option) {
+        run::stage("remux", wasm::build_to_measure)?;
+    }
     npm::install(&folder)?;
     let browsers = browsers::ensure()?;
     run::run(

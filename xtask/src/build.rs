@@ -22,7 +22,7 @@ impl Profile {
 ///
 /// Build, tests and clippy name the same set, so that dependencies get the same features and are compiled once. The web
 /// app is embedded in dev builds too (`debug-embed`): the server works wherever it is put.
-pub const NATIVE: [&str; 9] = [
+pub const NATIVE: [&str; 15] = [
     "--workspace",
     "--exclude",
     "xtask",
@@ -30,6 +30,12 @@ pub const NATIVE: [&str; 9] = [
     "baton-client-wasm",
     "--exclude",
     "baton-remote-wasm",
+    "--exclude",
+    "baton-media-wasm",
+    "--exclude",
+    "baton-ac3-wasm",
+    "--exclude",
+    "baton-remux-wasm",
     "--features",
     "rust-embed/debug-embed",
 ];

@@ -159,6 +159,12 @@ fn lint() -> Result<Totals> {
         "baton-client-wasm",
         "--package",
         "baton-remote-wasm",
+        "--package",
+        "baton-media-wasm",
+        "--package",
+        "baton-ac3-wasm",
+        "--package",
+        "baton-remux-wasm",
         "--target",
         wasm::TARGET,
     ];

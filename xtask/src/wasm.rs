@@ -1,5 +1,5 @@
-//! The client as WebAssembly, twice: `mvp` for TV engines of 2021 (WebAssembly 1.0) and `simd` for today's browsers; and the
-//! remote control, once, as `mvp` for all.
+//! The client as WebAssembly, twice: `mvp` for TV engines of 2021 (WebAssembly 1.0) and `simd` for today's browsers; and what is loaded later, the remote
+//! control, the reader of subtitles and tags, the decoder of AC-3, once, as `mvp` for all.
 //!
 //! rustc's precompiled standard library uses instructions that Chromium 79 lacks, whatever flags our own code gets.
 //! So the mvp build lowers them with wasm-opt before wasm-bindgen looks at the module, and a validator that knows
@@ -30,6 +30,21 @@ const CLIENT: Module = Module {
 const REMOTE: Module = Module {
     package: "baton-remote-wasm",
     name: "remote",
+};
+
+const MEDIA: Module = Module {
+    package: "baton-media-wasm",
+    name: "media",
+};
+
+const AC3: Module = Module {
+    package: "baton-ac3-wasm",
+    name: "ac3",
+};
+
+const REMUX: Module = Module {
+    package: "baton-remux-wasm",
+    name: "remux",
 };
 
 /// One of the two builds; the page chooses when it starts.
@@ -96,7 +111,7 @@ impl Flavour {
     }
 }
 
-/// Where the web app imports the builds from: `web/src/wasm/{mvp,simd,remote}/`.
+/// Where the web app imports the builds from: `web/src/wasm/{mvp,simd,remote,media,ac3}/`.
 fn out_dir(folder: &str) -> PathBuf {
     run::root().join("web/src/wasm").join(folder)
 }
@@ -128,8 +143,11 @@ pub fn build() -> Result<bool> {
     std::thread::scope(|scope| {
         let simd = scope.spawn(|| one(Flavour::Simd));
         // Behind the client's, in whose folder its dependencies are compiled already.
-        let mvp = one(Flavour::Mvp)
-            .and_then(|client| Ok(build_one(&REMOTE, &MVP, REMOTE.name)? | client));
+        let mvp = one(Flavour::Mvp).and_then(|client| {
+            let remote = build_one(&REMOTE, &MVP, REMOTE.name)?;
+            let media = build_one(&MEDIA, &MVP, MEDIA.name)?;
+            Ok(build_one(&AC3, &MVP, AC3.name)? | media | remote | client)
+        });
         let simd = simd
             .join()
             .map_err(|_| anyhow!("the simd build panicked"))?;
@@ -167,9 +185,21 @@ fn check_bindgen_version() -> Result<()> {
     Ok(())
 }
 
+/// The media engine alone, for bench/pages/remux.js: in `target/remux-wasm/`.
+pub fn build_to_measure() -> Result<bool> {
+    add_target()?;
+    check_bindgen_version()?;
+    npm::install(&run::root().join("xtask/npm"))?;
+    let out = run::root().join("target/remux-wasm");
+    build_to(&REMUX, Flavour::Simd.recipe(), REMUX.name, out)
+}
+
 fn build_one(module: &Module, recipe: &Recipe, folder: &str) -> Result<bool> {
+    build_to(module, recipe, folder, out_dir(folder))
+}
+
+fn build_to(module: &Module, recipe: &Recipe, folder: &str, out: PathBuf) -> Result<bool> {
     let built = compile(module, recipe)?;
-    let out = out_dir(folder);
     let glue = out.join(format!("{}.js", module.name));
     let binary = out.join(format!("{}_bg.wasm", module.name));
     let words = format!(

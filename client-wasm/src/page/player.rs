@@ -111,6 +111,8 @@ struct Buffer {
     placed: Option<u32>,
     /// To be emptied before anything else is appended.
     flush: bool,
+    /// It is being emptied: what it says to be buffered is on its way out (Firefox takes a moment).
+    emptying: bool,
     /// An init segment is being appended: it comes once, so a jump must not undo it.
     appending_init: bool,
     _handlers: Vec<Handler>,
@@ -384,6 +386,7 @@ impl Player {
             ended: false,
             placed: None,
             flush: false,
+            emptying: false,
             appending_init: false,
             _handlers: handlers,
         });
@@ -399,9 +402,11 @@ impl Player {
                 continue;
             }
             buffer.appending_init = false;
+            buffer.emptying = false;
             if buffer.flush {
                 buffer.flush = false;
                 if buffer.buffer.remove(0.0, f64::INFINITY).is_ok() {
+                    buffer.emptying = true;
                     continue;
                 }
             }
@@ -478,7 +483,10 @@ impl Player {
             buffer.ended = false;
             buffer.flush = true;
             // Also ends an append under way, so that the first bytes of the new place go in at once.
-            if self.source.ready_state() == MediaSourceReadyState::Open && !buffer.appending_init {
+            if self.source.ready_state() == MediaSourceReadyState::Open
+                && !buffer.appending_init
+                && !buffer.emptying
+            {
                 let _ = buffer.buffer.abort();
             }
         }
@@ -596,7 +604,10 @@ impl Buffer {
     /// Whether a jump there finds what it needs: a track that is all here needs nothing beyond its end (sound is often a little shorter
     /// than its picture).
     fn holds(&self, at_s: f64) -> bool {
-        let over = self.ended && self.queue.is_empty() && !self.flush && at_s >= self.end_s();
+        if self.flush || self.emptying {
+            return false;
+        }
+        let over = self.ended && self.queue.is_empty() && at_s >= self.end_s();
         over || self
             .buffer
             .buffered()

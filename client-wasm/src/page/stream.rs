@@ -403,6 +403,7 @@ impl PageStream {
         match Player::new(video, self.began_ms, self.small, emit) {
             Some(player) => {
                 let mp3_in_mp4 = player.takes("audio/mp4; codecs=\"mp3\"");
+                let ac3 = player.takes("audio/mp4; codecs=\"ac-3\"");
                 self.player = Some(player);
                 self.attaching += 1;
                 tell(
@@ -411,6 +412,7 @@ impl PageStream {
                         stream: number,
                         file,
                         mp3_in_mp4,
+                        ac3,
                     },
                 );
             }

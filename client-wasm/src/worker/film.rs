@@ -1,5 +1,6 @@
 //! Where swarm and media meet: what the player needs becomes demands, blocks become segments.
 
+use super::decoder::Decoder;
 use super::viewer::{Keys, ViewerStore};
 use super::{Door, WorkerEvent, now};
 use crate::bridge::{
@@ -14,6 +15,7 @@ use baton_swarm::{Demand, Input, Instant};
 use bytes::Bytes;
 use gloo_timers::callback::Timeout;
 use js_sys::{Array, Object};
+use std::rc::Rc;
 use wasm_bindgen::JsValue;
 
 /// A film being played.
@@ -85,10 +87,15 @@ impl Film {
         number: StreamNumber,
         door: Door,
         entry: &Entry,
-        mp3_in_mp4: bool,
+        (mp3_in_mp4, ac3): (bool, bool),
         ahead_bytes: u64,
     ) -> Film {
         let mut media = Media::new(entry.size, Some(&entry.path), Support { mp3_in_mp4 });
+        if !ac3 {
+            let (film, door) = (number, door.clone());
+            let wake = Rc::new(move || door.emit(WorkerEvent::Film(film)));
+            media.set_decoder(Box::new(Decoder::new(wake)));
+        }
         media.set_ahead(ahead_bytes);
         Film {
             number,
@@ -140,6 +147,7 @@ impl Film {
 
     /// What was left to do when the last turn ended.
     pub fn again(&mut self) {
+        self.media.wake();
         self.stale = true;
     }
 

@@ -3,6 +3,7 @@
 //! Everything turns from one [`Inbox`]: a message from the page, a file read, a timer.
 
 mod carrier;
+mod decoder;
 mod disk;
 mod film;
 mod opfs;

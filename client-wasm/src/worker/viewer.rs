@@ -20,6 +20,7 @@ use baton_content::{
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant, Output};
 use js_sys::Array;
+use std::ops::Range;
 
 /// What a viewer keeps, in a browser.
 pub type ViewerStore = Store<File>;
@@ -44,7 +45,8 @@ pub struct Viewer {
     entries: Vec<Entry>,
     /// Which of them is played.
     file: usize,
-    attached: Option<bool>,
+    /// Whether the browser takes MP3 in MP4, and AC-3.
+    attached: Option<(bool, bool)>,
     /// Which one the page wants to be played.
     chosen: Option<usize>,
     film: Option<Film>,
@@ -263,11 +265,14 @@ impl Viewer {
     pub fn handle_page(&mut self, news: ToWorker) {
         match news {
             ToWorker::Attach {
-                file, mp3_in_mp4, ..
+                file,
+                mp3_in_mp4,
+                ac3,
+                ..
             } => {
                 let stream = self.number;
                 self.door.tell(&ToPage::Attached { stream });
-                self.attached = Some(mp3_in_mp4);
+                self.attached = Some((mp3_in_mp4, ac3));
                 self.chosen = file.map(|file| file as usize);
                 // Another element begins at the beginning: it has heard nothing of what the last one was told.
                 self.film = None;
@@ -430,12 +435,12 @@ impl Viewer {
         let Some(entry) = self.entries.get(self.file) else {
             return;
         };
-        if let (Some(mp3_in_mp4), None) = (self.attached, &self.film)
+        if let (Some(takes), None) = (self.attached, &self.film)
             && is_playable(entry)
             && entry.size > 0
         {
             let (door, ahead) = (self.door.clone(), self.limits.ahead);
-            self.film = Some(Film::new(self.number, door, entry, mp3_in_mp4, ahead));
+            self.film = Some(Film::new(self.number, door, entry, takes, ahead));
         }
         if self.film.is_none() {
             // Nobody plays it: there is no first word of a player to wait for.
@@ -591,14 +596,18 @@ pub fn first_playable(entries: &[Entry]) -> usize {
 /// Whether the media engine is worth asking: by type, or by name where the publisher's browser knew no type.
 pub fn is_playable(entry: &Entry) -> bool {
     let mime = entry.mime.as_deref().unwrap_or_default();
-    if mime.starts_with("video/") || mime.starts_with("audio/") {
-        return true;
-    }
     let extension = entry
         .path
         .rsplit_once('.')
         .map_or("", |(_, e)| e)
         .to_ascii_lowercase();
+    // Systems take some of these for sound: Firefox told of `audio/…` for `.ass`.
+    if let "srt" | "vtt" | "ass" | "ssa" = extension.as_str() {
+        return false;
+    }
+    if mime.starts_with("video/") || mime.starts_with("audio/") {
+        return true;
+    }
     const MEDIA: [&str; 21] = [
         "mp4", "m4v", "mov", "m4a", "3gp", "mkv", "mka", "webm", "ts", "m2ts", "mts", "ogg", "oga",
         "ogv", "opus", "mp3", "flac", "wav", "aac", "avi", "wmv",

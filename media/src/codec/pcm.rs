@@ -11,6 +11,9 @@ pub(crate) enum SampleFormat {
     S32,
     F32,
     F64,
+    /// ITU-T G.711: 16 bits in 8, as telephones and old recorders have it.
+    ALaw,
+    MuLaw,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub(crate) struct Pcm {
 impl Pcm {
     fn sample_bytes(self) -> u32 {
         match self.format {
-            SampleFormat::U8 | SampleFormat::S8 => 1,
+            SampleFormat::U8 | SampleFormat::S8 | SampleFormat::ALaw | SampleFormat::MuLaw => 1,
             SampleFormat::S16 => 2,
             SampleFormat::S24 => 3,
             SampleFormat::S32 | SampleFormat::F32 => 4,
@@ -41,7 +44,7 @@ impl Pcm {
     fn bits(self) -> u32 {
         match self.format {
             SampleFormat::U8 | SampleFormat::S8 => 8,
-            SampleFormat::S16 => 16,
+            SampleFormat::S16 | SampleFormat::ALaw | SampleFormat::MuLaw => 16,
             _ => 24,
         }
     }
@@ -62,6 +65,17 @@ impl Pcm {
             SampleFormat::S32 => low >> 8,
             SampleFormat::F32 => full(f64::from(f32::from_le_bytes([le[0], le[1], le[2], le[3]]))),
             SampleFormat::F64 => full(f64::from_le_bytes(le)),
+            SampleFormat::ALaw => {
+                let code = i32::from(le[0] ^ 0x55);
+                let (step, segment) = ((code & 15) << 4 | 8, code >> 4 & 7);
+                let size = if segment > 0 { (step | 0x100) << (segment - 1) } else { step };
+                if code & 0x80 != 0 { size } else { -size }
+            }
+            SampleFormat::MuLaw => {
+                let code = i32::from(!le[0]);
+                let size = (((code & 15) << 3 | 0x84) << (code >> 4 & 7)) - 0x84;
+                if code & 0x80 != 0 { -size } else { size }
+            }
         }
     }
 }

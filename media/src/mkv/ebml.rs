@@ -7,7 +7,7 @@ use crate::text::short_text;
 use bytes::Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Element {
+pub(crate) struct Element {
     pub id: u32,
     pub start: u64,
     pub body: u64,
@@ -16,7 +16,7 @@ pub(super) struct Element {
 }
 
 /// The element header at `at`; `None` at `limit`. `ahead` bytes are asked for if it is not here.
-pub(super) fn element(source: &Source, at: u64, limit: u64, ahead: u64) -> Result<Option<Element>, Stop> {
+pub(crate) fn element(source: &Source, at: u64, limit: u64, ahead: u64) -> Result<Option<Element>, Stop> {
     let limit = limit.min(source.len);
     if at >= limit {
         return Ok(None);
@@ -33,7 +33,7 @@ pub(super) fn element(source: &Source, at: u64, limit: u64, ahead: u64) -> Resul
 }
 
 /// Id, size and length of the header.
-pub(super) fn header(data: &[u8]) -> Option<(u32, Option<u64>, usize)> {
+pub(crate) fn header(data: &[u8]) -> Option<(u32, Option<u64>, usize)> {
     let first = *data.first()?;
     let id_len = first.leading_zeros() as usize + 1;
     if id_len > 4 {
@@ -45,7 +45,7 @@ pub(super) fn header(data: &[u8]) -> Option<(u32, Option<u64>, usize)> {
 }
 
 /// A variable-size integer and its length; all ones mean unknown.
-pub(super) fn vint(data: &[u8]) -> Option<(Option<u64>, usize)> {
+pub(crate) fn vint(data: &[u8]) -> Option<(Option<u64>, usize)> {
     let first = *data.first()?;
     let len = first.leading_zeros() as usize + 1;
     if len > 8 {
@@ -59,7 +59,7 @@ pub(super) fn vint(data: &[u8]) -> Option<(Option<u64>, usize)> {
 
 /// The inside of an element that was read whole.
 #[derive(Clone, Debug)]
-pub(super) struct Body {
+pub(crate) struct Body {
     data: Bytes,
     pos: usize,
     base: u64,
@@ -67,27 +67,27 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(data: Bytes, base: u64, path: Path) -> Body {
+    pub(crate) fn new(data: Bytes, base: u64, path: Path) -> Body {
         Body { data, pos: 0, base, path }
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn error(&self, fault: Fault) -> MediaError {
+    pub(crate) fn error(&self, fault: Fault) -> MediaError {
         self.path.error(fault, self.base + self.pos as u64)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.data.len()
     }
 
     #[inline(never)]
-    pub(super) fn bytes(&self) -> Bytes {
+    pub(crate) fn bytes(&self) -> Bytes {
         self.data.clone()
     }
 
     #[inline(never)]
-    pub(super) fn child(&mut self) -> Result<Option<(u32, Body)>, MediaError> {
+    pub(crate) fn child(&mut self) -> Result<Option<(u32, Body)>, MediaError> {
         let rest = &self.data[self.pos..];
         if rest.is_empty() {
             return Ok(None);
@@ -107,7 +107,7 @@ impl Body {
 
     /// Unsigned, big-endian, 0 to 8 bytes.
     #[inline(never)]
-    pub(super) fn number(&self) -> Result<u64, MediaError> {
+    pub(crate) fn number(&self) -> Result<u64, MediaError> {
         match self.data.len() {
             0..=8 => Ok(self.data.iter().fold(0, |v, b| v << 8 | u64::from(*b))),
             _ => Err(self.error(Fault::BadSize)),
@@ -115,7 +115,7 @@ impl Body {
     }
 
     #[inline(never)]
-    pub(super) fn float(&self) -> Result<f64, MediaError> {
+    pub(crate) fn float(&self) -> Result<f64, MediaError> {
         match &self.data[..] {
             [] => Ok(0.0),
             [a, b, c, d] => Ok(f64::from(f32::from_be_bytes([*a, *b, *c, *d]))),
@@ -124,7 +124,7 @@ impl Body {
         }
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         short_text(&self.data).unwrap_or_default()
     }
 }

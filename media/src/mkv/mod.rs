@@ -2,9 +2,9 @@
 
 mod clock;
 mod cluster;
-mod ebml;
+pub(crate) mod ebml;
 mod header;
-mod ids;
+pub(crate) mod ids;
 mod seek;
 
 use crate::cache::merged;

@@ -187,11 +187,15 @@ impl Fragmented {
             let path = Path::root().child(found.kind);
             if found.kind == id(b"sidx") && places.is_some() && found.end - found.body <= MOOF_MAX {
                 if let Ok(data) = body(source, found.body, found.end, path)?
-                    && let Ok((named, end)) = index::sidx(data, found.end)
+                    && let Ok(named) = index::sidx(data, found.end)
                 {
-                    self.indexed = !named.is_empty();
-                    self.duration_us = self.duration_us.or(u64::try_from(end).ok().filter(|end| *end > 0));
-                    places.iter_mut().for_each(|p| p.extend(named.iter().take(INDEX_MAX)));
+                    // DASH segments in one file have one each, for what follows it only; behind one of all is an `mfra` at most.
+                    if named.end >= source.len - source.len / 50 && !named.places.is_empty() {
+                        self.indexed = true;
+                        let end = u64::try_from(named.end_us).ok().filter(|end| *end > 0);
+                        self.duration_us = self.duration_us.or(end);
+                    }
+                    places.iter_mut().for_each(|p| p.extend(named.places.iter().take(INDEX_MAX)));
                 }
             } else if found.kind == id(b"moof") {
                 if found.end > source.len {

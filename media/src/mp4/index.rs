@@ -11,9 +11,18 @@ pub(super) const INDEX_MAX: usize = 200_000;
 /// (microseconds of the track's own time, byte where a fragment begins).
 pub(super) type Places = Vec<(i64, u64)>;
 
-/// The fragments that a `sidx` names, and when the last one ends. `anchor` is the byte after the box. References to
+/// What a `sidx` says.
+pub(super) struct Named {
+    pub places: Places,
+    /// When the last of them ends, microseconds.
+    pub end_us: i64,
+    /// The byte where the last of them ends.
+    pub end: u64,
+}
+
+/// The fragments that a `sidx` names. `anchor` is the byte after the box. References to
 /// further `sidx` boxes are returned as places too: whoever goes there reads on.
-pub(super) fn sidx(mut body: Body, anchor: u64) -> Result<(Places, i64), MediaError> {
+pub(super) fn sidx(mut body: Body, anchor: u64) -> Result<Named, MediaError> {
     let (version, _) = body.full()?;
     body.u32()?;
     let timescale = body.u32()?.max(1);
@@ -28,7 +37,7 @@ pub(super) fn sidx(mut body: Body, anchor: u64) -> Result<(Places, i64), MediaEr
         at = at.saturating_add(u64::from(size & 0x7fff_ffff));
         time = time.saturating_add(i64::from(duration));
     }
-    Ok((places, us(time, timescale)))
+    Ok(Named { places, end_us: us(time, timescale), end: at })
 }
 
 /// The fragments in which `track` has sync samples. The times count presentation.

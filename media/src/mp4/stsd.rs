@@ -121,7 +121,12 @@ fn audio(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaEr
     stream.codec = match &kind.to_be_bytes() {
         b"mp4a" => {
             let esds = config(b"esds").ok_or_else(|| missing(b"esds"))?;
-            esds_codec(esds)?
+            let (codec, object) = esds_codec(esds)?;
+            // The MP4 registration authority's number for DTS, which people are to be told of.
+            if matches!(object, 0xa9..=0xac) {
+                stream.codec_name = "dts".into();
+            }
+            codec
         }
         b".mp3" => Some(Codec::Mp3),
         b"Opus" => Some(Codec::Opus { config: config(b"dOps").ok_or_else(|| missing(b"dOps"))?.rest() }),
@@ -166,7 +171,7 @@ fn audio(kind: u32, entry: &mut Body, stream: &mut Stream) -> Result<(), MediaEr
 /// Raw sound, and whether its bytes come highest first: QuickTime's codes ("Sound Sample Descriptions"), the flags of its `lpcm`, and
 /// ISO/IEC 23003-5's `pcmC` (flags and bits).
 fn raw(kind: &[u8; 4], bits: u32, lpcm: u32, little: bool, iso: Option<u16>) -> Option<(SampleFormat, bool)> {
-    use SampleFormat::{F32, F64, S8, S16, S24, S32, U8};
+    use SampleFormat::{ALaw, F32, F64, MuLaw, S8, S16, S24, S32, U8};
     let signed = |bits| match bits {
         8 => Some(S8),
         16 => Some(S16),
@@ -188,6 +193,8 @@ fn raw(kind: &[u8; 4], bits: u32, lpcm: u32, little: bool, iso: Option<u16>) -> 
         b"sowt" => (signed(bits)?, false),
         b"in24" => (S24, !little),
         b"in32" => (S32, !little),
+        b"alaw" => (ALaw, false),
+        b"ulaw" => (MuLaw, false),
         b"fl32" => (F32, !little),
         b"fl64" => (F64, !little),
         b"lpcm" if lpcm & 1 != 0 => (float(bits)?, lpcm & 2 != 0),
@@ -207,7 +214,7 @@ fn find_config(entry: &Body, kind: &[u8; 4]) -> Option<Body> {
 }
 
 /// Elementary stream descriptors (ISO/IEC 14496-1 §7.2.6): object type, and what the decoder needs.
-fn esds_codec(mut esds: Body) -> Result<Option<Codec>, MediaError> {
+fn esds_codec(mut esds: Body) -> Result<(Option<Codec>, u8), MediaError> {
     esds.full()?;
     let mut object = 0;
     let mut config = Bytes::new();
@@ -237,14 +244,15 @@ fn esds_codec(mut esds: Body) -> Result<Option<Codec>, MediaError> {
             _ => esds.skip(len.min(esds.left()))?,
         }
     }
-    Ok(match object {
+    let codec = match object {
         0x40 | 0x66..=0x68 => match AacConfig::parse(&config) {
             Some(_) if config.len() <= 64 => Some(Codec::Aac { config }),
             _ => return Err(esds.error(Fault::BadValue)),
         },
         0x69 | 0x6b => Some(Codec::Mp3),
         _ => None,
-    })
+    };
+    Ok((codec, object))
 }
 
 /// Seven bits per byte, at most four bytes.

@@ -80,6 +80,8 @@ fn format(fmt: &[u8]) -> Option<Pcm> {
         (1, 16) => SampleFormat::S16,
         (1, 24) => SampleFormat::S24,
         (1, 32) => SampleFormat::S32,
+        (6, 8) => SampleFormat::ALaw,
+        (7, 8) => SampleFormat::MuLaw,
         (3, 32) => SampleFormat::F32,
         (3, 64) => SampleFormat::F64,
         _ => return None,

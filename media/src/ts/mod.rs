@@ -118,6 +118,11 @@ impl Track {
             StreamKind::Ac3 => (Kind::Audio, "ac3".into()),
             StreamKind::Eac3 => (Kind::Audio, "eac3".into()),
             StreamKind::Other(1 | 2 | 0x10) => (Kind::Video, "mpeg video".into()),
+            // Blu-ray's, and AAC as broadcasters pack it: sound that we do not read is to be told of.
+            StreamKind::Other(0x80) => (Kind::Audio, "lpcm".into()),
+            StreamKind::Other(0x82 | 0x85 | 0x86) => (Kind::Audio, "dts".into()),
+            StreamKind::Other(0x83) => (Kind::Audio, "truehd".into()),
+            StreamKind::Other(0x11) => (Kind::Audio, "aac latm".into()),
             StreamKind::Other(code) => (Kind::Text, format!("stream type {code:#04x}")),
         };
         let mut stream = Stream::new(kind, RATE);
@@ -157,7 +162,7 @@ impl Transport {
                 .iter()
                 .zip(&self.tracks)
                 .any(|(s, t)| coded(s) && t.ready.is_empty() && known(t.entry.kind));
-            if !waiting {
+            if !waiting && !self.may_hear_more() {
                 break;
             }
             self.read_packet(source)?;
@@ -194,6 +199,26 @@ impl Transport {
         Ok(())
     }
 
+    /// No sound is known yet, and there is a stream that may be some.
+    fn may_hear_more(&self) -> bool {
+        let is = |kind: Kind| self.streams.iter().any(|s| s.kind == kind);
+        let unnamed = self.tracks.iter().any(|t| t.entry.kind == UNNAMED);
+        unnamed && !is(Kind::Audio) && self.at < self.layout.first + UNNAMED_MAX
+    }
+
+    /// Some muxers (ffmpeg's `.m2ts`) call AAC private data and say no more: its first bytes tell.
+    fn name_it(&mut self, slot: usize, packet: &Packet) {
+        let (stream, track) = (&mut self.streams[slot], &mut self.tracks[slot]);
+        let payload = packet::pes(&packet.payload).and_then(|(_, _, from)| packet.payload.get(from..));
+        let kind = match payload.unwrap_or_default() {
+            data if adts_header(data).is_some() => StreamKind::Aac,
+            [0x0b, 0x77, _, _, _, id, ..] if id >> 3 > 10 => StreamKind::Eac3,
+            [0x0b, 0x77, ..] => StreamKind::Ac3,
+            _ => return,
+        };
+        (track.entry.kind, stream.kind) = (kind, Kind::Audio);
+    }
+
     fn go_to(&mut self, at: u64) {
         self.at = at;
         self.ended = false;
@@ -228,6 +253,9 @@ impl Transport {
 
     fn take(&mut self, packet: Packet) {
         let Some(slot) = self.tracks.iter().position(|t| t.entry.pid == packet.pid) else { return };
+        if packet.start && self.tracks[slot].learning && self.tracks[slot].entry.kind == UNNAMED {
+            self.name_it(slot, &packet);
+        }
         if !self.selected.contains(&slot) || !known(self.tracks[slot].entry.kind) {
             return;
         }
@@ -329,6 +357,11 @@ impl Transport {
         })
     }
 }
+
+/// Private data, of which no descriptor says what it is (ISO/IEC 13818-1 table 2-34).
+const UNNAMED: StreamKind = StreamKind::Other(6);
+/// How much is read to find out, bytes: half a second of a film without any other sound.
+const UNNAMED_MAX: u64 = 512 << 10;
 
 fn known(kind: StreamKind) -> bool {
     !matches!(kind, StreamKind::Other(_))

@@ -132,6 +132,8 @@ pub(super) fn program_map(payload: &[u8]) -> Option<Vec<Entry>> {
                 (0x7a, _) if head[0] == 6 => kind = StreamKind::Eac3,
                 (0x05, b"HEVC") if head[0] == 6 => kind = StreamKind::Hevc,
                 (0x05, b"AC-3") if head[0] == 6 => kind = StreamKind::Ac3,
+                // Teletext and subtitles.
+                (0x56 | 0x59, _) if head[0] == 6 => kind = StreamKind::Other(0),
                 _ => {}
             }
             rest = after;

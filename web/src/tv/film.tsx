@@ -7,13 +7,13 @@ import { tvMessages } from '../messages-tv';
 import { PauseIcon, PlayIcon } from '../ui/icons';
 import { autoplay, buffered, duration, hasPicture, muted, paused, play, seekTo, setMuted, time, togglePlay, usePlayback, video, waiting } from '../ui/playback';
 import { ProblemNote } from '../ui/problem';
-import { film, meta, problem, viewStats } from '../ui/state';
+import { choose, film, meta, problem, viewStats } from '../ui/state';
 import { useMediaSession, useWakeLock } from '../ui/system';
 import { trackName } from '../ui/tracks';
 import { moveFocus } from './focus';
 import type { Key } from './keys';
 import { snapAt } from './snaps';
-import { choose, next, queue, sender, stop } from './state';
+import { next, queue, sender, stop } from './state';
 
 const words = tvMessages.film;
 

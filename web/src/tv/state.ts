@@ -7,7 +7,7 @@ import { tvMessages } from '../messages-tv';
 import { FINAL } from '../messages';
 import { baton, openLink } from '../session';
 import { duration, hasPicture, muted, paused, play, seekTo, setMuted, time, video, volume, waiting } from '../ui/playback';
-import { film, link, meta, problem, readFilm, viewStats } from '../ui/state';
+import { choose, film, link, meta, problem, viewStats } from '../ui/state';
 import { trackName } from '../ui/tracks';
 import { beginSnaps, forgetSnaps, snapAt } from './snaps';
 
@@ -120,11 +120,6 @@ export function next(): void {
   const [first, ...rest] = queue.value;
   queue.value = rest;
   if (first !== undefined) open(first);
-}
-
-export function choose(kind: 'audio' | 'subtitles', id: number | null): void {
-  baton.view?.select(kind, id);
-  readFilm();
 }
 
 function heard(output: Output): void {

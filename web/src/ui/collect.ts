@@ -26,6 +26,8 @@ async function list(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]
   }
 }
 
+export const isSubtitles = (path: string): boolean => /\.(srt|vtt|ass|ssa)$/i.test(path);
+
 /** In the order that people expect (2 before 10), without what systems hide, and what they are called together. */
 export function tidy(files: File[]): { files: File[]; title: string } {
   const path = (file: File): string => file.webkitRelativePath || file.name;
@@ -34,6 +36,10 @@ export function tidy(files: File[]): { files: File[]; title: string } {
   const order = (a: File, b: File): number => compare(path(a), path(b));
   const folder = shown[0] ? path(shown[0]).split('/', 1)[0]! + '/' : '';
   const together = shown.every((file) => path(file).startsWith(folder));
-  const title = together ? folder.slice(0, -1) : messages.share.files(shown[0]?.name ?? '', shown.length);
-  return { files: shown.sort(order), title };
+  shown.sort(order);
+  // A film is called by its own name, whatever subtitles lie beside it.
+  const films = shown.filter((file) => !isSubtitles(path(file)));
+  const called = films.length === 1 ? films : shown;
+  const title = together ? folder.slice(0, -1) : messages.share.files(called[0]?.name ?? '', called.length);
+  return { files: shown, title };
 }

@@ -5,11 +5,12 @@ import { messages, NOTES } from '../messages';
 import { session } from '../session';
 import { Controls } from './controls';
 import { PlayIcon, VolumeIcon } from './icons';
+import { Tags } from './about-lazy';
 import { Playlist } from './files-lazy';
 import { useKeyboard } from './keyboard';
 import { autoplay, fullscreen, hasPicture, paused, seekTo, setMuted, soundOnly, toggleFullscreen, togglePlay, usePlayback, video, waiting } from './playback';
 import { ProblemNote } from './problem';
-import { isFile, meta, problem, viewStats } from './state';
+import { isFile, meta, problem, said, viewStats } from './state';
 import { useMediaSession, useWakeLock } from './system';
 
 export function Player() {
@@ -36,6 +37,7 @@ export function Player() {
       {soundOnly.value && <Sound />}
       <Overlay />
       {hasPicture.value && <Controls stir={stir} />}
+      {hasPicture.value && <Later />}
       {meta.value?.folder && <Playlist />}
     </div>
   );
@@ -133,11 +135,14 @@ function Buffering() {
   );
 }
 
+/** What nobody waits for comes when the film runs. */
+const Later = () => (useSlow('later', 2000) ? <Tags /> : null);
+
 /** In place of a picture. */
 const Sound = () => (
   <div class="overlay overlay-through sound" aria-hidden="true">
-    <VolumeIcon />
-    <p>{meta.value?.title}</p>
+    {said.value?.cover ? <img src={said.value.cover} alt="" /> : <VolumeIcon />}
+    <p>{said.value?.title ?? meta.value?.title}</p>
   </div>
 );
 

@@ -1,6 +1,6 @@
 /** What the pages draw, as signals: snapshots of the session, the share and the view. */
 import { computed, effect, signal } from '@preact/signals';
-import type { Film, Meta, Problem, ShareStats, Stats, ViewStats } from '../api';
+import type { Film, Meta, Problem, ShareStats, Stats, Track, ViewStats } from '../api';
 import { baton, onSessionChange, session } from '../session';
 
 export const link = signal('');
@@ -13,6 +13,8 @@ export const shareStats = signal<ShareStats | null>(null);
 export const viewStats = signal<ViewStats | null>(null);
 export const meta = signal<Meta | null>(null);
 export const film = signal<Film | null>(null);
+/** What the file says of itself (about.tsx); `cover`: an address, or ''. */
+export const said = signal<{ title: string | null; artist: string | null; album: string | null; cover: string } | null>(null);
 export const bootProblem = signal<Problem | null>(null);
 
 /** Nothing but the file card: a stream that no browser plays. */
@@ -25,6 +27,15 @@ export const problem = computed<Problem | null>(() => {
 });
 
 const problemCode = (): string | undefined => viewStats.value?.problem?.code;
+
+/** Subtitle files beside the film (beside.ts). Their ids are far from those of the film's own tracks. */
+export interface Beside {
+  tracks(): Track[];
+  choose(id: number | null): void;
+  clear(): void;
+}
+export const BESIDE = 1e6;
+let beside: Beside | null = null;
 
 /** Speeds once a second, newest last, for the plot. */
 export interface Sample {
@@ -62,7 +73,8 @@ export function startState(): void {
 
 function adoptView(): void {
   const view = baton.view;
-  meta.value = null;
+  beside?.clear();
+  beside = meta.value = null;
   film.value = null;
   samples.value = [];
   viewStats.value = view ? view.stats() : null;
@@ -74,7 +86,13 @@ function adoptView(): void {
   };
   view.meta.then(
     (found) => {
-      if (baton.view === view) meta.value = found;
+      if (baton.view !== view) return;
+      meta.value = found;
+      if (found.folder) {
+        void import('./beside').then(({ besides }) => {
+          if (baton.view === view) beside = besides(view, found, readFilm);
+        });
+      }
     },
     () => undefined, // stats().problem says why
   );
@@ -82,8 +100,17 @@ function adoptView(): void {
 
 /** The film's tracks and chapters, anew when they changed: the engine hands out one object again and again. */
 export function readFilm(): void {
-  const now = baton.view?.film() ?? null;
+  let now = baton.view?.film() ?? null;
+  if (now && beside) now = { ...now, tracks: [...now.tracks, ...beside.tracks()] };
   if (JSON.stringify(now) !== JSON.stringify(film.value)) film.value = now && (JSON.parse(JSON.stringify(now)) as Film);
+}
+
+/** Another sound track, or other subtitles. */
+export function choose(kind: Track['kind'], id: number | null): void {
+  const isBeside = id !== null && id >= BESIDE;
+  if (kind === 'subtitles') beside?.choose(isBeside ? id : null);
+  baton.view?.select(kind as 'subtitles', isBeside ? null : id);
+  readFilm();
 }
 
 function adoptShare(): void {

@@ -2,9 +2,9 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import type { Track } from '../api';
+import { languageName } from '../languages';
 import { messages } from '../messages';
-import { baton } from '../session';
-import { film, readFilm } from './state';
+import { choose, film } from './state';
 import './tracks.css';
 
 const words = messages.player;
@@ -80,11 +80,6 @@ function Choice({ kind, title }: { kind: Kind; title: string }) {
 
 const playable = (kind: Kind): Track[] => (film.value?.tracks ?? []).filter((it) => it.kind === kind && it.playable);
 
-function choose(kind: Kind, id: number | null): void {
-  baton.view?.select(kind, id);
-  readFilm();
-}
-
 let last: number | null = null;
 
 /** Key `c`: the subtitles that were shown last, or the first ones. */
@@ -96,35 +91,12 @@ function toggleSubtitles(): void {
 }
 
 export function trackName(track: Track, index: number): string {
-  const parts = [language(track.language), track.title, surround(track.channels), track.forced ? words.forced : ''];
+  const parts = [languageName(track.language), track.title, surround(track.channels), track.forced ? words.forced : ''];
   return [...new Set(parts.filter((part) => part))].join(', ') || words.track(index + 1);
 }
 
 /** Five loudspeakers and one for the deep notes are 5.1. */
 const surround = (channels: number): string => (channels > 5 ? `${channels - 1}.1` : '');
-
-/** `deu` is German, in the reader's own language where the browser knows. */
-function language(code: string | null): string {
-  if (!code) return '';
-  try {
-    const names = new Intl.DisplayNames(undefined, { type: 'language' });
-    return names.of(OLD[code] ?? code) ?? code;
-  } catch {
-    // Chromium before 81, as televisions have it.
-    return COMMON[code] ?? code;
-  }
-}
-
-const COMMON: Record<string, string> = {
-  eng: 'English', deu: 'German', ger: 'German', fra: 'French', fre: 'French', spa: 'Spanish', ita: 'Italian', por: 'Portuguese',
-  nld: 'Dutch', dut: 'Dutch', pol: 'Polish', rus: 'Russian', jpn: 'Japanese', zho: 'Chinese', chi: 'Chinese', kor: 'Korean',
-}; // prettier-ignore
-
-/** Matroska writes ISO 639-2's bibliographic codes, which browsers do not know. */
-const OLD: Record<string, string> = {
-  alb: 'sq', arm: 'hy', baq: 'eu', bur: 'my', chi: 'zh', cze: 'cs', dut: 'nl', fre: 'fr', geo: 'ka', ger: 'de', gre: 'el', ice: 'is',
-  mac: 'mk', mao: 'mi', may: 'ms', per: 'fa', rum: 'ro', slo: 'sk', tib: 'bo', wel: 'cy',
-}; // prettier-ignore
 
 /** `hover`: the place under the pointer, 0 to 1. */
 export function ChapterMarks({ all, hover }: { all: number; hover: number | null }) {

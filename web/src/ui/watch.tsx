@@ -2,13 +2,14 @@
 import { bytes, clock } from '../format';
 import { messages } from '../messages';
 import { baton } from '../session';
+import { About } from './about-lazy';
 import { PlayOnTv } from './cast';
 import { CopyButton } from './copy';
 import { Files } from './files-lazy';
 import { DownloadButton, Saves } from './save-lazy';
 import { FileCard } from './file-card';
 import { Panels } from './panels-lazy';
-import { fullscreen, hasPicture, waiting } from './playback';
+import { duration, fullscreen, hasPicture, waiting } from './playback';
 import { ProblemNote } from './problem';
 import { isFile, link, meta, problem, viewStats } from './state';
 import { PassOnSwitch } from './switch';
@@ -32,6 +33,7 @@ export function WatchPage() {
           <div>
             {what && <h1 class="name">{what.title}</h1>}
             <Facts />
+            <About />
           </div>
           <div class="page-actions">
             {what && <PlayOnTv link={link.value} />}
@@ -57,8 +59,10 @@ export function WatchPage() {
 function Facts() {
   const what = meta.value;
   const stats = viewStats.value;
+  // Of several files, the length of one says nothing beside the size of all.
+  const length = what?.duration_s || (!what?.folder && duration.value);
   const facts = [
-    what?.duration_s ? clock(what.duration_s) : '',
+    length ? clock(length) : '',
     what ? bytes(what.size) : '',
   ].filter((fact) => fact !== '');
   // Until there is a picture, the stage says it.

@@ -1,0 +1,161 @@
+//! Sound that MediaSource does not take but a decoder does: it leaves as FLAC of two channels, frame by frame.
+
+use crate::codec::Codec;
+use crate::codec::pcm::{FlacWriter, Pcm, SampleFormat};
+use crate::demux::{About, Ahead, Demuxer, Horizon, Sample, Stream, rescale};
+use crate::source::{Source, Stop};
+use crate::{Container, TrackId};
+use bytes::Bytes;
+
+/// What decodes AC-3 and E-AC-3 (ETSI TS 102 366): the driver has it, where the platform does not.
+pub trait SoundDecoder {
+    /// One frame of a track, in order. `fresh`: it does not follow the one before. `enhanced`: E-AC-3.
+    fn decode(&mut self, track: TrackId, enhanced: bool, fresh: bool, frame: &[u8]) -> Decoded;
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// Left and right in turn, 16 bits each, little-endian.
+    Samples(Vec<u8>),
+    /// Not yet: [`Media::wake`](crate::Media::wake) tells when to ask again.
+    Wait,
+    /// It is broken: silence takes its place.
+    Broken,
+}
+
+/// A demuxer whose AC-3 and E-AC-3 tracks come out as FLAC.
+pub(crate) struct Decoding {
+    inner: Box<dyn Demuxer>,
+    streams: Vec<Stream>,
+    tracks: Vec<Option<Track>>,
+    decoder: Box<dyn SoundDecoder>,
+}
+
+struct Track {
+    enhanced: bool,
+    writer: FlacWriter,
+    fresh: bool,
+    /// Read, and not decoded yet.
+    held: Option<Sample>,
+}
+
+const CHANNELS: u32 = 2;
+
+impl Decoding {
+    /// Around what has such tracks; anything else stays as it is.
+    pub(crate) fn around(inner: Box<dyn Demuxer>, decoder: Box<dyn SoundDecoder>) -> Box<dyn Demuxer> {
+        let mut streams = inner.streams().to_vec();
+        let tracks: Vec<Option<Track>> = streams.iter_mut().map(Track::of).collect();
+        if tracks.iter().all(Option::is_none) {
+            return inner;
+        }
+        Box::new(Decoding { inner, streams, tracks, decoder })
+    }
+}
+
+impl Track {
+    fn of(stream: &mut Stream) -> Option<Track> {
+        let enhanced = match stream.codec {
+            Some(Codec::Ac3 { .. }) => false,
+            Some(Codec::Eac3 { .. }) => true,
+            _ => return None,
+        };
+        let format = SampleFormat::S16;
+        let pcm = Pcm { format, big_endian: false, channels: CHANNELS, sample_rate: stream.sample_rate };
+        let writer = FlacWriter::new(pcm)?;
+        stream.codec = Some(Codec::Flac { config: writer.config() });
+        (stream.channels, stream.sample_bits) = (CHANNELS, writer.bits());
+        Some(Track { enhanced, writer, fresh: true, held: None })
+    }
+
+    /// The sample with its sound decoded; `None`: the decoder is not ready.
+    fn decoded(
+        &mut self,
+        decoder: &mut dyn SoundDecoder,
+        slot: usize,
+        stream: &Stream,
+        sample: &Sample,
+    ) -> Option<Sample> {
+        let mut raw = match decoder.decode(TrackId(slot as u32), self.enhanced, self.fresh, &sample.data) {
+            Decoded::Wait => return None,
+            Decoded::Samples(raw) if raw.len() as u32 >= self.writer.frame_bytes() => raw,
+            _ => {
+                let samples = rescale(i64::from(sample.duration), stream.timescale, stream.sample_rate);
+                vec![0; samples.max(1) as usize * self.writer.frame_bytes() as usize]
+            }
+        };
+        self.fresh = false;
+        // What is from before the film's beginning is not only said to be: Chromium plays all samples of a frame.
+        let early = rescale(sample.pts.min(0).saturating_neg(), stream.timescale, stream.sample_rate);
+        let early = (early as usize).saturating_mul(self.writer.frame_bytes() as usize);
+        if early < raw.len() {
+            raw.drain(..early);
+        }
+        let most = (FlacWriter::BLOCK * self.writer.frame_bytes()) as usize;
+        let data: Bytes = self.writer.frame(&raw[..raw.len().min(most)], 0);
+        Some(Sample { data, ..sample.clone() })
+    }
+}
+
+impl Demuxer for Decoding {
+    fn container(&self) -> Container {
+        self.inner.container()
+    }
+
+    fn streams(&self) -> &[Stream] {
+        &self.streams
+    }
+
+    fn duration_us(&self) -> Option<u64> {
+        self.inner.duration_us()
+    }
+
+    fn seek(&mut self, source: &Source, selected: &[usize], time_us: u64) -> Result<(), Stop> {
+        for slot in selected {
+            if let Some(Some(track)) = self.tracks.get_mut(*slot) {
+                (track.fresh, track.held) = (true, None);
+            }
+        }
+        self.inner.seek(source, selected, time_us)
+    }
+
+    fn next(&mut self, source: &Source, slot: usize) -> Result<Option<Sample>, Stop> {
+        let (Some(Some(track)), Some(stream)) = (self.tracks.get_mut(slot), self.streams.get(slot)) else {
+            return self.inner.next(source, slot);
+        };
+        let sample = match track.held.take() {
+            Some(held) => held,
+            None => match self.inner.next(source, slot)? {
+                Some(sample) => sample,
+                None => return Ok(None),
+            },
+        };
+        let decoded = track.decoded(&mut *self.decoder, slot, stream, &sample);
+        if decoded.is_none() {
+            track.held = Some(sample);
+            return Err(Stop::Idle);
+        }
+        Ok(decoded)
+    }
+
+    fn ahead(&self, source: &Source, selected: &[usize], horizon: Horizon) -> Vec<Ahead> {
+        self.inner.ahead(source, selected, horizon)
+    }
+
+    fn about(&self) -> Option<&About> {
+        self.inner.about()
+    }
+
+    fn texts_in_passing(&self) -> bool {
+        self.inner.texts_in_passing()
+    }
+
+    fn fork(&self) -> Option<Box<dyn Demuxer>> {
+        self.inner.fork()
+    }
+
+    fn extras(&mut self, source: &Source) -> Result<(), Stop> {
+        self.inner.extras(source)
+    }
+}

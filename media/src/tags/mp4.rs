@@ -1,0 +1,148 @@
+//! MP4 and QuickTime: `moov/udta/meta/ilst` as iTunes and ffmpeg write it, with `keys` as phones do, and QuickTime's own `udta` texts.
+
+use super::{AHEAD, COVER_MAX, Steps, Tags, keep_utf8};
+use crate::error::Path;
+use crate::mp4::boxes::{TopBox, id, top_box};
+use crate::source::{Source, Stop};
+use bytes::Bytes;
+use std::ops::Range;
+
+const MOOV: u32 = id(b"moov");
+const UDTA: u32 = id(b"udta");
+const META: u32 = id(b"meta");
+const ILST: u32 = id(b"ilst");
+const KEYS: u32 = id(b"keys");
+const DATA: u32 = id(b"data");
+const COVR: u32 = id(b"covr");
+/// Keys of one file; phones write ten.
+const KEYS_MAX: usize = 64;
+/// Longer fields are no names, bytes.
+const FIELD_MAX: u64 = 4096;
+
+pub(super) fn read(source: &Source, tags: &mut Tags) -> Result<(), Stop> {
+    let mut steps = Steps::new();
+    let mut walk = Walk { source, steps: &mut steps, at: 0..source.len };
+    while let Some(found) = walk.next()? {
+        if found.kind == MOOV {
+            return movie(source, &mut steps, inside(&found), tags);
+        }
+    }
+    Ok(())
+}
+
+/// Boxes one after the other; only their headers are read.
+struct Walk<'a, 'b> {
+    source: &'a Source<'a>,
+    steps: &'b mut Steps,
+    at: Range<u64>,
+}
+
+impl Walk<'_, '_> {
+    fn next(&mut self) -> Result<Option<TopBox>, Stop> {
+        if self.at.end.saturating_sub(self.at.start) < 8 || !self.steps.take() {
+            return Ok(None);
+        }
+        let Some(mut found) = top_box(self.source, self.at.start, AHEAD)? else { return Ok(None) };
+        found.end = found.end.min(self.at.end);
+        self.at.start = found.end.max(self.at.start + 8);
+        Ok((found.body <= found.end).then_some(found))
+    }
+}
+
+fn inside(found: &TopBox) -> Range<u64> {
+    found.body..found.end
+}
+
+fn movie(source: &Source, steps: &mut Steps, within: Range<u64>, tags: &mut Tags) -> Result<(), Stop> {
+    let mut walk = Walk { source, steps, at: within };
+    while let Some(found) = walk.next()? {
+        match found.kind {
+            UDTA => movie(source, walk.steps, inside(&found), tags)?,
+            META => meta(source, walk.steps, inside(&found), tags)?,
+            kind => {
+                // QuickTime: length and language before each text; 3GPP: version, flags and language.
+                let (name, header) = match &kind.to_be_bytes() {
+                    b"\xa9nam" => ("title", 4),
+                    b"\xa9ART" => ("artist", 4),
+                    b"\xa9alb" => ("album", 4),
+                    b"titl" => ("title", 6),
+                    b"perf" => ("artist", 6),
+                    b"albm" => ("album", 6),
+                    _ => continue,
+                };
+                let text = short(source, inside(&found))?;
+                if let (Some(field), Some(text)) = (tags.named(name), text.get(header..)) {
+                    keep_utf8(field, text);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In ISO files a full box, in QuickTime's a plain one: its first child tells.
+fn meta(source: &Source, steps: &mut Steps, mut within: Range<u64>, tags: &mut Tags) -> Result<(), Stop> {
+    if source.peek(within.start, 8, AHEAD)?.get(4..8) != Some(b"hdlr") {
+        within.start += 4;
+    }
+    let mut names = Vec::new();
+    let mut walk = Walk { source, steps, at: within };
+    while let Some(found) = walk.next()? {
+        match found.kind {
+            KEYS => names = keys(&source.get(found.body..found.end.min(found.body + FIELD_MAX), Path::root())?),
+            ILST => list(source, walk.steps, inside(&found), &names, tags)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Version, count, then size, namespace and name of each.
+fn keys(body: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = body.get(8..).unwrap_or_default();
+    while let Some(size) = rest.first_chunk().map(|b| u32::from_be_bytes(*b) as usize)
+        && let Some(name) = rest.get(8..size)
+        && names.len() < KEYS_MAX
+    {
+        let name = String::from_utf8_lossy(name).into_owned();
+        names.push(name.rsplit('.').next().unwrap_or_default().to_string());
+        rest = &rest[size..];
+    }
+    names
+}
+
+fn list(source: &Source, steps: &mut Steps, within: Range<u64>, names: &[String], tags: &mut Tags) -> Result<(), Stop> {
+    let mut items = Walk { source, steps, at: within };
+    while let Some(item) = items.next()? {
+        let name = match &item.kind.to_be_bytes() {
+            b"\xa9nam" => "title",
+            b"\xa9ART" => "artist",
+            b"\xa9alb" => "album",
+            b"covr" => "artwork",
+            _ => names.get((item.kind as usize).wrapping_sub(1)).map_or("", String::as_str),
+        };
+        let is_picture = name == "artwork";
+        if !is_picture && tags.named(name).is_none() {
+            continue;
+        }
+        let mut parts = Walk { source, steps: items.steps, at: inside(&item) };
+        while let Some(data) = parts.next()? {
+            // Type and locale before the value.
+            let value = data.body.saturating_add(8).min(data.end)..data.end;
+            if data.kind != DATA {
+                continue;
+            }
+            if is_picture && value.end - value.start <= COVER_MAX {
+                tags.picture(source.get(value, Path::root().child(COVR))?, false);
+            } else if let Some(field) = tags.named(name) {
+                keep_utf8(field, &short(source, value)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn short(source: &Source, range: Range<u64>) -> Result<Bytes, Stop> {
+    source.get(range.start..range.end.min(range.start + FIELD_MAX), Path::root())
+}
