@@ -118,21 +118,11 @@ impl Redis {
         shards
     }
 
-    /// The same, over TLS between themselves too.
-    pub fn three_sealed_shards(seal: &Seal) -> [Self; 3] {
-        let words = ["--cluster-enabled", "yes", "--tls-cluster", "yes"];
-        let shards = [(); 3].map(|()| Self::sealed(seal, &words));
-        Self::make_one(&shards);
-        shards
-    }
-
     fn make_one(shards: &[Self; 3]) {
         let bounds = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         for (shard, (first, last)) in shards.iter().zip(bounds) {
             shard.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
-            let first_shard = &shards[0];
-            let port = first_shard.sealed_port.unwrap_or(first_shard.port);
-            let port = port.to_string();
+            let port = shards[0].port.to_string();
             shard.ask(&["CLUSTER", "MEET", "127.0.0.1", &port]);
         }
         let is_whole = |shard: &Self| match shard.ask(&["CLUSTER", "INFO"]) {

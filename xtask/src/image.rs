@@ -270,7 +270,7 @@ impl Container {
                 docker
             }
             Engine::Buildah => {
-                let mut buildah = |words: &[&str]| run::output(engine.command().args(words));
+                let buildah = |words: &[&str]| run::output(engine.command().args(words));
                 buildah(&["from", "--pull=false", "--name", &name, NAME])?;
                 folder = buildah(&["mount", &name])?.trim().to_owned();
                 let about: Value =

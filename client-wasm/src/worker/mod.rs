@@ -10,7 +10,7 @@ mod opfs;
 mod publisher;
 mod ranges;
 mod reader;
-#[cfg(any(feature = "simd", test))]
+#[cfg(feature = "simd")]
 mod rehearsal;
 mod store;
 mod stream;

@@ -34,18 +34,3 @@ pub fn rehearse() {
 const FILM: &[u8] = include_bytes!("rehearsal.mp4");
 /// It takes three.
 const ROUNDS_MAX: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_film_of_the_rehearsal_is_one() {
-        let mut media = Media::new(FILM.len() as u64, None, Support::default());
-        media.handle_bytes(0, Bytes::from_static(FILM));
-        let Some(Output::Ready(info)) = media.poll_output() else {
-            panic!("not a film");
-        };
-        assert_eq!(info.tracks.len(), 2);
-    }
-}

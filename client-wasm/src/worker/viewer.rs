@@ -20,7 +20,6 @@ use baton_content::{
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant, Output};
 use js_sys::Array;
-use std::ops::Range;
 
 /// What a viewer keeps, in a browser.
 pub type ViewerStore = Store<File>;
