@@ -47,7 +47,7 @@ impl Pebble {
         }});
         let file = folder.path().join("pebble.json");
         std::fs::write(&file, config.to_string()).expect("a file");
-        let children = launch_both(&file, names);
+        let children = launch_both(&file, names, [directory, management]);
         Self {
             children,
             seal,
@@ -82,7 +82,8 @@ impl Pebble {
     /// At the same place, with all forgotten.
     pub fn start_again(&mut self) {
         self.kill();
-        self.children = launch_both(&self.folder.path().join("pebble.json"), self.names);
+        let ports = [self.directory, self.management];
+        self.children = launch_both(&self.folder.path().join("pebble.json"), self.names, ports);
     }
 
     /// As if it were not reachable any more.
@@ -156,7 +157,7 @@ pub fn kept(folder: &Path, kind: &str) -> Vec<PathBuf> {
 }
 
 /// The name server at this port, and Pebble.
-fn launch_both(config: &Path, names: u16) -> [Child; 2] {
+fn launch_both(config: &Path, names: u16, ports: [u16; 2]) -> [Child; 2] {
     let mut name_server = Command::new("pebble-challtestsrv");
     name_server
         .args(["-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""])
@@ -170,10 +171,19 @@ fn launch_both(config: &Path, names: u16) -> [Child; 2] {
         .args(["-dnsserver", &format!("127.0.0.1:{names}")])
         // It would wait seconds before it asks back; and it refuses one nonce of twenty, as it likes to.
         .env("PEBBLE_VA_NOSLEEP", "1");
-    [
+    let mut both = [
         launch(name_server, "Starting challenge servers"),
         launch(pebble, "ACME directory available at"),
-    ]
+    ];
+    // It says so before it listens.
+    for port in ports {
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = both[1].try_wait().expect("a child of ours");
+            assert!(ended.is_none(), "pebble ended");
+            std::thread::yield_now();
+        }
+    }
+    both
 }
 
 /// Starts a program and waits until it says that it is there.
