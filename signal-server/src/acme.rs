@@ -132,8 +132,10 @@ impl Acme {
         self.current.no_proofs();
         let pem = got.context("the authority takes too long")??;
         let certificate = tls::parse(&[pem.clone(), pem.clone()])?;
+        // Kept before anybody sees it: a server that stops in between asks for no second one. Where it cannot be, it serves all the same.
+        let kept = keep(&self.certificate_file(), &pem);
         self.current.present(certificate);
-        keep(&self.certificate_file(), &pem).context("the certificate cannot be kept")
+        kept.context("the certificate cannot be kept")
     }
 
     /// A new certificate with those above it and its key, in PEM.
