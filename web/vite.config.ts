@@ -79,8 +79,8 @@ function earlyLoads(): Plugin {
           injectTo: 'head' as const,
         });
         return {
-          // Chromium takes async scripts for unimportant; all else waits for this one.
-          html: html.replace('<script async', '<script async fetchpriority="high"'),
+          // Chromium takes async scripts for unimportant; all else waits for these.
+          html: html.replaceAll('<script async', '<script async fetchpriority="high"'),
           tags: [
             preload({ rel: 'preload', as: 'fetch', type: 'application/wasm', media, href: `/${wasm.fileName}` }),
             preload({ rel: 'modulepreload', media, href: find(/worker-simd/) }),
