@@ -195,8 +195,8 @@ impl Viewer {
         inputs.extend(gone);
         if !self.reads.is_empty() {
             self.give();
-            self.demand_reads(now, &mut inputs);
         }
+        self.demand_reads(now, &mut inputs);
         self.only_what_is_needed(&mut inputs);
         inputs
     }
@@ -503,7 +503,19 @@ impl Viewer {
         }
         self.demanded_at = Instant(now.0 + DEMAND_EVERY_US);
         let deadline = Instant(now.0 + READ_IN_US);
-        let wanted = missing(entry, read.piece, &self.store).take(self.store.pieces_ahead());
+        // Who reads all of a file has several waiting; who looks at one place (a cover) wants no more than that.
+        let goes_on = self
+            .reads
+            .iter()
+            .filter(|it| it.reader == read.reader)
+            .count()
+            > 1;
+        let ahead = if goes_on {
+            self.store.pieces_ahead()
+        } else {
+            1
+        };
+        let wanted = missing(entry, read.piece, &self.store).take(ahead);
         let wanted = wanted.map(|(piece, mask)| Demand {
             piece,
             mask,
