@@ -82,7 +82,9 @@ impl Track {
             Decoded::Samples(raw) if raw.len() as u32 >= self.writer.frame_bytes() => raw,
             _ => {
                 let samples = rescale(i64::from(sample.duration), stream.timescale, stream.sample_rate);
-                vec![0; samples.max(1) as usize * self.writer.frame_bytes() as usize]
+                // The file says how long it is: no more than a frame of ours holds is made of that.
+                let samples = samples.clamp(1, i64::from(FlacWriter::BLOCK));
+                vec![0; samples as usize * self.writer.frame_bytes() as usize]
             }
         };
         self.fresh = false;
@@ -157,5 +159,30 @@ impl Demuxer for Decoding {
 
     fn extras(&mut self, source: &Source) -> Result<(), Stop> {
         self.inner.extras(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    struct Broken;
+
+    impl SoundDecoder for Broken {
+        fn decode(&mut self, _: TrackId, _: bool, _: bool, _: &[u8]) -> Decoded {
+            Decoded::Broken
+        }
+    }
+
+    #[test]
+    fn a_broken_frame_costs_no_more_than_a_block_however_long_it_says_it_is() {
+        let mut stream = Stream::new(Kind::Audio, 1);
+        (stream.codec, stream.sample_rate) = (Some(Codec::Ac3 { config: Bytes::new() }), 48_000);
+        let mut track = Track::of(&mut stream).expect("AC-3");
+        let sample = Sample { dts: 0, pts: 0, duration: u32::MAX, sync: true, data: Bytes::from_static(b"no AC-3") };
+        let silent = track.decoded(&mut Broken, 0, &stream, &sample).expect("no waiting");
+        let most = FlacWriter::BLOCK * track.writer.frame_bytes() + 64;
+        assert!(silent.data.len() <= most as usize, "{}", silent.data.len());
     }
 }

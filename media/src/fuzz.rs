@@ -1,7 +1,7 @@
 //! Fuzz bodies: plain functions over bytes, for seeded tests and for libFuzzer alike.
 
 use crate::text::{Format, texts};
-use crate::{Media, Output, Still, Support, TrackId};
+use crate::{Decoded, Media, Output, SoundDecoder, Still, Support, TrackId};
 use bytes::Bytes;
 
 /// Turns and bytes that one file may cost, per byte of it: far above what real ones need.
@@ -12,6 +12,7 @@ pub fn play(data: &[u8]) {
     let file = Bytes::copy_from_slice(data);
     let len = file.len() as u64;
     let mut media = Media::new(len, None, Support { mp3_in_mp4: true });
+    media.set_decoder(Box::new(Whims { asked: 0 }));
     let mut budget = len * HANDED_PER_BYTE + (1 << 20);
     let mut playhead_us = 0;
     let mut seeks = [90u64, 10].into_iter();
@@ -44,6 +45,7 @@ pub fn play(data: &[u8]) {
         let demands = media.demands();
         if demands.is_empty() {
             idle += 1;
+            media.wake();
             if let Some(percent) = seeks.next() {
                 let duration = media.info().and_then(|i| i.duration_us).unwrap_or(10_000_000);
                 look(&mut media, &file, duration / 100 * percent);
@@ -66,6 +68,24 @@ pub fn play(data: &[u8]) {
             media.handle_bytes(demand.range.start, piece);
         }
         assert!(budget > 0, "asks for the same bytes without end");
+    }
+}
+
+/// A decoder that answers as the frame's first byte and its own count say: all frames of a sound one begin alike.
+struct Whims {
+    asked: u8,
+}
+
+impl SoundDecoder for Whims {
+    fn decode(&mut self, _: TrackId, _: bool, _: bool, frame: &[u8]) -> Decoded {
+        self.asked = self.asked.wrapping_add(1);
+        match frame.first().copied().unwrap_or_default().wrapping_add(self.asked) % 16 {
+            0 => Decoded::Wait,
+            1..=3 => Decoded::Broken,
+            odd @ 4..=7 => Decoded::Samples(vec![odd; usize::from(odd)]),
+            8 => Decoded::Samples(vec![8; 100_001]),
+            _ => Decoded::Samples(frame.to_vec()),
+        }
     }
 }
 
