@@ -1,6 +1,6 @@
 //! Matroska (RFC 9559): the title in Info, names in Tags, a picture among the Attachments.
 
-use super::{AHEAD, COVER_MAX, Steps, Tags, keep_utf8};
+use super::{AHEAD, COVER_MAX, Steps, Tags, keep_utf8, picture_type};
 use crate::error::Path;
 use crate::mkv::ebml::{Body, Element, element};
 use crate::mkv::ids;
@@ -172,7 +172,7 @@ fn attachments(source: &Source, steps: &mut Steps, within: Range<u64>, tags: &mu
         let mut fields = Walk { source, steps: files.steps, at: inside(&file, source.len) };
         let (mut is_cover, mut data) = (false, None);
         while let Some(field) = fields.next()? {
-            let range = inside(&field, fields.at.end.max(field.body));
+            let range = inside(&field, fields.at.end);
             match field.id {
                 FILE_NAME => {
                     let name = source.peek(range.start, (range.end - range.start).min(6), AHEAD)?;
@@ -185,16 +185,10 @@ fn attachments(source: &Source, steps: &mut Steps, within: Range<u64>, tags: &mu
         // A font of many megabytes is not fetched to find out that it is none.
         if let Some(range) = data.filter(|it| it.end - it.start <= COVER_MAX) {
             let start = source.peek(range.start, (range.end - range.start).min(12), AHEAD)?;
-            if is_picture(&start) && (is_cover || tags.cover.is_none()) {
+            if picture_type(&start).is_some() && (is_cover || tags.cover.is_none()) {
                 tags.picture(source.get(range, Path::root().child(FILE_DATA))?, is_cover);
             }
         }
     }
     Ok(())
-}
-
-fn is_picture(start: &[u8]) -> bool {
-    let mut probe = Tags::default();
-    probe.picture(bytes::Bytes::copy_from_slice(&start[..start.len().min(12)]), false);
-    probe.cover.is_some()
 }

@@ -17,7 +17,7 @@ const COVER_MAX: u64 = 8 << 20;
 /// Fields longer than this are no names.
 const WORDS_MAX: usize = 256;
 /// Bytes that are held; what is larger is not read.
-const HELD_MAX: usize = 20 << 20;
+const HELD_MAX: u64 = 20 << 20;
 /// Boxes, elements and chunks that are looked at in one file.
 const STEPS_MAX: u32 = 4096;
 /// Asked for at once, bytes: one block.
@@ -62,9 +62,15 @@ impl TagReader {
         let source = Source::new(&self.cache, self.len);
         let mut tags = Tags::default();
         match read(&source, &mut tags) {
-            Err(Stop::Need(range)) if self.cache.held() < HELD_MAX => Err(range),
+            Err(Stop::Need(range)) if self.held_with(&range) <= HELD_MAX => Err(range),
             _ => Ok(tags),
         }
+    }
+
+    /// Bytes that are held once all of `range` is here; part of it may be already.
+    fn held_with(&self, range: &Range<u64>) -> u64 {
+        let missing = self.cache.missing(range.clone());
+        self.cache.held() as u64 + missing.iter().map(|gap| gap.end - gap.start).sum::<u64>()
     }
 }
 
@@ -114,17 +120,22 @@ impl Tags {
 
     /// Keeps a picture if browsers show it; the first one, unless a later one is `better`.
     fn picture(&mut self, bytes: Bytes, better: bool) {
-        let mime = match &bytes[..bytes.len().min(12)] {
-            [0xff, 0xd8, 0xff, ..] => "image/jpeg",
-            [0x89, b'P', b'N', b'G', ..] => "image/png",
-            [b'G', b'I', b'F', b'8', ..] => "image/gif",
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => "image/webp",
-            _ => return,
-        };
+        let Some(mime) = picture_type(&bytes) else { return };
         if bytes.len() as u64 <= COVER_MAX && (better || self.cover.is_none()) {
             self.cover = Some(Cover { mime, bytes });
         }
     }
+}
+
+/// The type of a picture that every browser shows, by its first twelve bytes.
+fn picture_type(start: &[u8]) -> Option<&'static str> {
+    Some(match start {
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [b'G', b'I', b'F', b'8', ..] => "image/gif",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+        _ => return None,
+    })
 }
 
 /// The first words of a field are kept.
@@ -154,6 +165,17 @@ mod tests {
         assert_eq!(tags.cover.as_ref().map(|c| c.mime), Some("image/jpeg"));
         tags.picture(Bytes::from_static(b"RIFF\0\0\0\0WEBPVP8 "), true);
         assert_eq!(tags.cover.map(|c| c.mime), Some("image/webp"));
+    }
+
+    #[test]
+    fn what_would_be_more_than_may_be_held_is_not_asked_for() {
+        // An ID3 tag of 15 MiB, of which the first 9 MiB are here: their bytes do not count twice.
+        let mut reader = TagReader::new(40 << 20);
+        let head = [&b"ID3\x03\0\0\x07\x40\0\0"[..], &[0; (9 << 20) - 10]].concat();
+        reader.handle_bytes(0, head.into());
+        assert_eq!(reader.poll(), Err(10..10 + (15 << 20)));
+        reader.handle_bytes(30 << 20, vec![0; 6 << 20].into());
+        assert_eq!(reader.poll(), Ok(Tags::default()));
     }
 
     #[test]
