@@ -1,6 +1,6 @@
 //! ID3v2 (id3.org, versions 2.2 to 2.4) before the sound of MP3 and ADTS files.
 
-use super::{AHEAD, COVER_MAX, Steps, Tags, keep};
+use super::{AHEAD, COVER_MAX, Steps, Tags, WORDS_MAX, keep};
 use crate::error::Path;
 use crate::source::{Source, Stop};
 use bytes::Bytes;
@@ -26,7 +26,7 @@ fn frames(version: u8, flags: u8, body: Bytes, tags: &mut Tags) {
     let number = |at: usize| body.get(at..at + 4).map_or([0; 4], |b| [b[0], b[1], b[2], b[3]]);
     if flags & 0x40 != 0 && version > 2 {
         at = match version {
-            3 => 4 + u32::from_be_bytes(number(0)) as usize,
+            3 => 4usize.saturating_add(u32::from_be_bytes(number(0)) as usize),
             _ => syncsafe(number(0)) as usize,
         };
     }
@@ -55,10 +55,12 @@ fn frames(version: u8, flags: u8, body: Bytes, tags: &mut Tags) {
         if version == 4 && head[9] & 2 != 0 {
             data = resynchronised(&data);
         }
+        // The encoding and a byte order mark, then four bytes a character at most: nothing further on is kept.
+        let words = &data[..data.len().min(3 + 4 * WORDS_MAX)];
         match name {
-            b"TIT2" | b"TT2" => keep(&mut tags.title, &text(&data)),
-            b"TPE1" | b"TP1" => keep(&mut tags.artist, &text(&data)),
-            b"TALB" | b"TAL" => keep(&mut tags.album, &text(&data)),
+            b"TIT2" | b"TT2" => keep(&mut tags.title, &text(words)),
+            b"TPE1" | b"TP1" => keep(&mut tags.artist, &text(words)),
+            b"TALB" | b"TAL" => keep(&mut tags.album, &text(words)),
             b"APIC" | b"PIC" => picture(version, &data, tags),
             _ => {}
         }
