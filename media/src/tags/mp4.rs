@@ -24,7 +24,7 @@ pub(super) fn read(source: &Source, tags: &mut Tags) -> Result<(), Stop> {
     let mut walk = Walk { source, steps: &mut steps, at: 0..source.len };
     while let Some(found) = walk.next()? {
         if found.kind == MOOV {
-            return movie(source, &mut steps, inside(&found), tags);
+            return movie(source, &mut steps, inside(&found), tags, false);
         }
     }
     Ok(())
@@ -53,11 +53,12 @@ fn inside(found: &TopBox) -> Range<u64> {
     found.body..found.end
 }
 
-fn movie(source: &Source, steps: &mut Steps, within: Range<u64>, tags: &mut Tags) -> Result<(), Stop> {
+/// `in_user`: this is a `udta`, which stands in `moov` only. Without an end to how deep they are the file says how much of the stack goes.
+fn movie(source: &Source, steps: &mut Steps, within: Range<u64>, tags: &mut Tags, in_user: bool) -> Result<(), Stop> {
     let mut walk = Walk { source, steps, at: within };
     while let Some(found) = walk.next()? {
         match found.kind {
-            UDTA => movie(source, walk.steps, inside(&found), tags)?,
+            UDTA if !in_user => movie(source, walk.steps, inside(&found), tags, true)?,
             META => meta(source, walk.steps, inside(&found), tags)?,
             kind => {
                 // QuickTime: length and language before each text; 3GPP: version, flags and language.
@@ -133,7 +134,7 @@ fn list(source: &Source, steps: &mut Steps, within: Range<u64>, names: &[String]
             if data.kind != DATA {
                 continue;
             }
-            if is_picture && value.end - value.start <= COVER_MAX {
+            if is_picture && tags.cover.is_none() && value.end - value.start <= COVER_MAX {
                 tags.picture(source.get(value, Path::root().child(COVR))?, false);
             } else if let Some(field) = tags.named(name) {
                 keep_utf8(field, &short(source, value)?);
@@ -145,4 +146,54 @@ fn list(source: &Source, steps: &mut Steps, within: Range<u64>, names: &[String]
 
 fn short(source: &Source, range: Range<u64>) -> Result<Bytes, Stop> {
     source.get(range.start..range.end.min(range.start + FIELD_MAX), Path::root())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TagReader;
+    use super::*;
+
+    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+    }
+
+    /// What is found, and how many bytes that took, in blocks of 16 KiB.
+    fn tags(file: Vec<u8>) -> (Tags, usize) {
+        let file = Bytes::from(file);
+        let mut reader = TagReader::new(file.len() as u64);
+        let mut handed = 0;
+        loop {
+            let range = match reader.poll() {
+                Ok(tags) => return (tags, handed),
+                Err(range) => range,
+            };
+            let (from, to) = (range.start as usize >> 14 << 14, (range.end as usize).next_multiple_of(1 << 14));
+            let block = file.slice(from..to.min(file.len()));
+            handed += block.len();
+            reader.handle_bytes(from as u64, block);
+        }
+    }
+
+    #[test]
+    fn user_data_inside_user_data_is_passed_over() {
+        let title = |text: &[u8]| boxed(b"\xa9nam", &[&[0, 1, 0, 0], text].concat());
+        let deep = (0..4000).fold(title(b"deep"), |inner, _| boxed(b"udta", &inner));
+        let user = boxed(b"udta", &[deep, title(b"here")].concat());
+        let file = [boxed(b"ftyp", b"isom\0\0\0\0"), boxed(b"moov", &user)].concat();
+        // No more stack than a worker of a browser may have.
+        let small = std::thread::Builder::new().stack_size(256 << 10);
+        let found = small.spawn(|| tags(file).0).expect("a thread").join().expect("no panic");
+        assert_eq!(found.title.as_deref(), Some("here"));
+    }
+
+    #[test]
+    fn pictures_behind_the_cover_are_not_fetched() {
+        let picture = boxed(b"data", &[&[0; 8][..], b"\xff\xd8\xff\xe0", &[7; 1 << 20]].concat());
+        let list = boxed(b"ilst", &boxed(b"covr", &[&picture[..]; 4].concat()));
+        let meta = boxed(b"meta", &[&[0; 4][..], &boxed(b"hdlr", &[0; 24]), &list].concat());
+        let file = [boxed(b"ftyp", b"isom\0\0\0\0"), boxed(b"moov", &boxed(b"udta", &meta))].concat();
+        let (found, handed) = tags(file);
+        assert_eq!(found.cover.map(|cover| cover.bytes.len()), Some((1 << 20) + 4));
+        assert!(handed < (1 << 20) + (256 << 10), "{handed}");
+    }
 }

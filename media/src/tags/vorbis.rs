@@ -15,11 +15,16 @@ pub(super) fn read_flac(source: &Source, tags: &mut Tags) -> Result<(), Stop> {
         let Some(&[kind, a, b, c]) = head.first_chunk() else { break };
         let (body, size) = (at + 4, u64::from(u32::from_be_bytes([0, a, b, c])));
         at = body + size;
-        if matches!(kind & 0x7f, 4 | 6) && size <= 2 * COVER_MAX && at <= source.len {
-            let block = source.get(body..at, Path::root())?;
+        if at <= source.len {
             match kind & 0x7f {
-                4 => comments(block, tags),
-                _ => picture(block, tags),
+                4 if size <= PACKET_MAX as u64 => comments(source.get(body..at, Path::root())?, tags),
+                6 if size <= COVER_MAX + AHEAD => {
+                    let start = source.peek(body, 4, AHEAD)?;
+                    if tags.cover.is_none() || is_front(&start) {
+                        picture(source.get(body..at, Path::root())?, tags);
+                    }
+                }
+                _ => {}
             }
         }
         if kind & 0x80 != 0 {
@@ -96,9 +101,14 @@ fn counted(block: &mut Bytes) -> Option<Bytes> {
     (len <= block.len()).then(|| block.split_to(len))
 }
 
+/// Whether the picture that begins so is the front cover.
+fn is_front(block: &[u8]) -> bool {
+    block.starts_with(&[0, 0, 0, 3])
+}
+
 /// What it shows, its type, a description, four numbers, the image: lengths before each.
 fn picture(mut block: Bytes, tags: &mut Tags) {
-    let is_front = block.get(..4) == Some(&[0, 0, 0, 3]);
+    let is_front = is_front(&block);
     let mut part = |skip: usize| {
         let len = block.get(skip..skip + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize)?;
         block.advance(skip + 4);
@@ -146,6 +156,35 @@ mod tests {
         assert_eq!(&base64(b"")[..], b"");
         assert_eq!(&base64(b"Zg==")[..], b"f");
         assert_eq!(&base64(b"Zm9v\nYmFy")[..], b"foobar");
+    }
+
+    #[test]
+    fn of_several_pictures_only_those_are_fetched_that_may_be_the_cover() {
+        let block = |shows: u8, last: bool, size: usize| {
+            let image = [b"\xff\xd8\xff\xe0", &vec![shows; size][..]].concat();
+            let mut body = vec![0, 0, 0, shows];
+            body.extend([0; 24]);
+            body.extend((image.len() as u32).to_be_bytes());
+            body.extend(image);
+            let size = (body.len() as u32).to_be_bytes();
+            [&[if last { 0x86 } else { 6 }, size[1], size[2], size[3]], &body[..]].concat()
+        };
+        // Another picture, the front cover, a third one, and one that is too large.
+        let blocks =
+            [block(4, false, 300_000), block(3, false, 300_000), block(4, false, 3 << 20), block(3, true, 9 << 20)];
+        let file = Bytes::from([&b"fLaC"[..], &blocks.concat()].concat());
+        let mut reader = super::super::TagReader::new(file.len() as u64);
+        let mut handed = 0;
+        let found = loop {
+            let range = match reader.poll() {
+                Ok(tags) => break tags,
+                Err(range) => range,
+            };
+            handed += range.end - range.start;
+            reader.handle_bytes(range.start, file.slice(range.start as usize..range.end as usize));
+        };
+        assert_eq!(found.cover.and_then(|cover| cover.bytes.last().copied()), Some(3));
+        assert!(handed < 800_000, "{handed}");
     }
 
     #[test]
