@@ -536,6 +536,14 @@ fn transport_streams_with_h264_hevc_and_several_sounds() {
         let path = clip(name, &format!("-i {} -c copy", mp4.display()));
         check_with(&path, Container::MpegTs, avc, Some(audio), &judged_by(&mp4));
     }
+    // Blu-ray's DTS is told of, and is no reason to pass over the AAC beside it.
+    let path =
+        clip("dts.m2ts", &format!("{FILM} -map 0:v -map 0:a -map 0:a {X264} -t 4 -c:a:0 dca -strict -2 -c:a:1 aac"));
+    let mut feeder = Feeder::new(read(&path));
+    feeder.play(7);
+    let tracks = &feeder.played.info.as_ref().expect("ready").tracks;
+    let sounds = tracks.iter().filter(|t| t.kind == Kind::Audio).map(|t| t.codec.as_str());
+    assert_eq!(sounds.collect::<Vec<_>>(), ["dts", "mp4a.40.2"]);
     let hevc = clip(
         "hevc.mp4",
         &format!("{FILM} -c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=4 -tag:v hvc1 -c:a aac"),

@@ -102,14 +102,15 @@ fn program(source: &Source, layout: Layout) -> Result<(Vec<Stream>, Vec<Track>),
         } else if Some(packet.pid) == map
             && let Some(entries) = packet::program_map(&packet.payload)
         {
-            return Ok(entries.into_iter().take(STREAMS_MAX).map(Track::new).unzip());
+            let is_blu_ray = layout.stride == BLU_RAY_STRIDE;
+            return Ok(entries.into_iter().take(STREAMS_MAX).map(|entry| Track::new(entry, is_blu_ray)).unzip());
         }
     }
     Err(Path::root().error(Fault::Missing, at.min(source.len)).into())
 }
 
 impl Track {
-    fn new(entry: Entry) -> (Stream, Track) {
+    fn new(entry: Entry, is_blu_ray: bool) -> (Stream, Track) {
         let (kind, name) = match entry.kind {
             StreamKind::Avc => (Kind::Video, "h264".into()),
             StreamKind::Hevc => (Kind::Video, "hevc".into()),
@@ -118,10 +119,11 @@ impl Track {
             StreamKind::Ac3 => (Kind::Audio, "ac3".into()),
             StreamKind::Eac3 => (Kind::Audio, "eac3".into()),
             StreamKind::Other(1 | 2 | 0x10) => (Kind::Video, "mpeg video".into()),
-            // Blu-ray's, and AAC as broadcasters pack it: sound that we do not read is to be told of.
-            StreamKind::Other(0x80) => (Kind::Audio, "lpcm".into()),
-            StreamKind::Other(0x82 | 0x85 | 0x86) => (Kind::Audio, "dts".into()),
-            StreamKind::Other(0x83) => (Kind::Audio, "truehd".into()),
+            // Sound that we do not read is to be told of. In broadcasts these numbers are other things: 0x86 says where advertisements go (SCTE 35).
+            StreamKind::Other(0x80) if is_blu_ray => (Kind::Audio, "lpcm".into()),
+            StreamKind::Other(0x82 | 0x85 | 0x86) if is_blu_ray => (Kind::Audio, "dts".into()),
+            StreamKind::Other(0x83) if is_blu_ray => (Kind::Audio, "truehd".into()),
+            // AAC as broadcasters pack it.
             StreamKind::Other(0x11) => (Kind::Audio, "aac latm".into()),
             StreamKind::Other(code) => (Kind::Text, format!("stream type {code:#04x}")),
         };
@@ -199,11 +201,12 @@ impl Transport {
         Ok(())
     }
 
-    /// No sound is known yet, and there is a stream that may be some.
+    /// No sound that can be read is known yet, and there is a stream that may be some.
     fn may_hear_more(&self) -> bool {
-        let is = |kind: Kind| self.streams.iter().any(|s| s.kind == kind);
+        let mut streams = self.streams.iter().zip(&self.tracks);
+        let heard = streams.any(|(s, t)| s.kind == Kind::Audio && known(t.entry.kind));
         let unnamed = self.tracks.iter().any(|t| t.entry.kind == UNNAMED);
-        unnamed && !is(Kind::Audio) && self.at < self.layout.first + UNNAMED_MAX
+        unnamed && !heard && self.at < self.layout.first + UNNAMED_MAX
     }
 
     /// Some muxers (ffmpeg's `.m2ts`) call AAC private data and say no more: its first bytes tell.
@@ -358,6 +361,8 @@ impl Transport {
     }
 }
 
+/// Blu-ray's packets have their arrival time before them, and no broadcast's.
+const BLU_RAY_STRIDE: u64 = 192;
 /// Private data, of which no descriptor says what it is (ISO/IEC 13818-1 table 2-34).
 const UNNAMED: StreamKind = StreamKind::Other(6);
 /// How much is read to find out, bytes: half a second of a film without any other sound.
@@ -474,5 +479,25 @@ impl Demuxer for Transport {
 
     fn extras(&mut self, source: &Source) -> Result<(), Stop> {
         self.find_end(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_blu_ray_calls_sound_is_something_else_in_a_broadcast() {
+        let stream = |code: u8, is_blu_ray: bool| {
+            let entry = Entry { kind: StreamKind::Other(code), pid: 256, language: None };
+            let stream = Track::new(entry, is_blu_ray).0;
+            (stream.kind, stream.codec_name)
+        };
+        assert_eq!(stream(0x86, true), (Kind::Audio, "dts".into()));
+        for code in [0x80, 0x82, 0x83, 0x85, 0x86] {
+            assert_eq!(stream(code, true).0, Kind::Audio);
+            assert_eq!(stream(code, false), (Kind::Text, format!("stream type {code:#04x}")));
+        }
+        assert_eq!(stream(0x11, false), (Kind::Audio, "aac latm".into()));
     }
 }
