@@ -2,15 +2,15 @@
 
 mod common;
 
+use baton_ac3_wasm::Ac3;
 use baton_media::{Decoded, Kind, SoundDecoder, TrackId};
 use common::*;
-use oxideav_core::{CodecId, CodecParameters, Decoder, Frame, Packet, TimeBase};
 use std::path::Path;
 use std::process::Command;
 
-/// As `ac3-wasm` has it. `waits`: so many times it is not ready yet.
+/// `waits`: so many times it is not ready yet.
 struct Real {
-    decoder: Option<Box<dyn Decoder>>,
+    decoder: Option<Ac3>,
     waits: u32,
 }
 
@@ -20,19 +20,11 @@ impl SoundDecoder for Real {
             self.waits -= 1;
             return Decoded::Wait;
         }
-        if fresh || self.decoder.is_none() {
-            let mut parameters = CodecParameters::audio(CodecId::new(if enhanced { "eac3" } else { "ac3" }));
-            parameters.channels = Some(2);
-            let make =
-                if enhanced { oxideav_ac3::decoder::make_eac3_decoder } else { oxideav_ac3::decoder::make_decoder };
-            self.decoder = make(&parameters).ok();
+        let decoder = self.decoder.get_or_insert_with(|| Ac3::new(enhanced));
+        if fresh {
+            decoder.restart();
         }
-        let decoder = self.decoder.as_mut().expect("made above");
-        let packet = Packet::new(0, TimeBase::new(1, 48_000), frame.to_vec()).with_pts(0);
-        match decoder.send_packet(&packet).and_then(|()| decoder.receive_frame()) {
-            Ok(Frame::Audio(sound)) => Decoded::Samples(sound.data[0].clone()),
-            _ => Decoded::Broken,
-        }
+        decoder.decode(frame.to_vec()).map_or(Decoded::Broken, Decoded::Samples)
     }
 }
 
