@@ -194,13 +194,9 @@ impl Tv {
             self.no_code(NoCode::Tries);
         }
         let silent = |talk: &Talk| now_ms > talk.heard_ms + SILENT_MS;
-        let gone: Vec<PeerId> = self
-            .talks
-            .iter()
-            .filter(|it| silent(it.1))
-            .map(|it| *it.0)
-            .collect();
-        gone.iter().for_each(|peer| self.phone_left(peer));
+        for peer in self.peers(silent) {
+            self.phone_left(&peer);
+        }
     }
 
     /// How things stand here: told to every telephone.
@@ -209,17 +205,17 @@ impl Tv {
         if matches!(report, Report::Film(_)) {
             self.film = Some(report.clone());
         }
-        let peers: Vec<PeerId> = self.talks.keys().copied().collect();
-        peers.iter().for_each(|peer| self.tell(peer, &report));
+        for peer in self.peers(|_| true) {
+            self.tell(&peer, &report);
+        }
     }
 
     /// Told to the telephone of this id alone.
     pub fn answer(&mut self, id: &str, report: Report) {
         let report = report.cut();
-        let is_it = |talk: &Talk| hex(&talk.pair) == id;
-        let peers = self.talks.iter().filter(|it| is_it(it.1));
-        let peers: Vec<PeerId> = peers.map(|it| *it.0).collect();
-        peers.iter().for_each(|peer| self.tell(peer, &report));
+        for peer in self.peers(|talk| hex(&talk.pair) == id) {
+            self.tell(&peer, &report);
+        }
     }
 
     pub fn rename(&mut self, name: &str) {
@@ -244,18 +240,18 @@ impl Tv {
             return;
         };
         let pair = PairKey(self.saved.phones.remove(at).key).id();
-        let peers: Vec<PeerId> = self
-            .talks
-            .iter()
-            .filter(|it| it.1.pair == pair)
-            .map(|it| *it.0)
-            .collect();
-        for peer in peers {
+        for peer in self.peers(|talk| talk.pair == pair) {
             self.tell(&peer, &Report::Forgotten);
             self.talks.remove(&peer);
         }
         self.save();
         self.tell_phones();
+    }
+
+    /// Those whose talk is such, by themselves: telling them something changes the talks.
+    fn peers(&self, is: impl Fn(&Talk) -> bool) -> Vec<PeerId> {
+        let those = self.talks.iter().filter(|it| is(it.1));
+        those.map(|it| *it.0).collect()
     }
 
     fn line(&mut self, line: u8) -> &mut Line {
