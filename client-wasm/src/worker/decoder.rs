@@ -47,9 +47,6 @@ impl Decoder {
 
 impl SoundDecoder for Decoder {
     fn decode(&mut self, track: TrackId, enhanced: bool, fresh: bool, frame: &[u8]) -> Decoded {
-        if let Module::Wanted = *self.module.borrow() {
-            self.load();
-        }
         let mut module = self.module.borrow_mut();
         match &*module {
             Module::Here(decode) => {
@@ -62,8 +59,11 @@ impl SoundDecoder for Decoder {
                 }
             }
             Module::Missing => Decoded::Broken,
-            Module::Wanted | Module::Loading => {
+            Module::Loading => Decoded::Wait,
+            Module::Wanted => {
                 *module = Module::Loading;
+                drop(module);
+                self.load();
                 Decoded::Wait
             }
         }
