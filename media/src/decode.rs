@@ -41,6 +41,8 @@ struct Track {
 }
 
 const CHANNELS: u32 = 2;
+/// Of an E-AC-3 sample, so that it has no more frames.
+const BLOCKS: usize = 6;
 
 impl Decoding {
     /// Around what has such tracks; anything else stays as it is.
@@ -77,27 +79,52 @@ impl Track {
         stream: &Stream,
         sample: &Sample,
     ) -> Option<Sample> {
-        let mut raw = match decoder.decode(TrackId(slot as u32), self.enhanced, self.fresh, &sample.data) {
-            Decoded::Wait => return None,
-            Decoded::Samples(raw) if raw.len() as u32 >= self.writer.frame_bytes() => raw,
-            _ => {
-                let samples = rescale(i64::from(sample.duration), stream.timescale, stream.sample_rate);
-                // The file says how long it is: no more than a frame of ours holds is made of that.
-                let samples = samples.clamp(1, i64::from(FlacWriter::BLOCK));
-                vec![0; samples as usize * self.writer.frame_bytes() as usize]
+        let unit = self.writer.frame_bytes() as usize;
+        let frames = if self.enhanced { frames(&sample.data) } else { vec![&sample.data[..]] };
+        let (mut raw, mut fresh) = (Vec::new(), self.fresh);
+        for frame in &frames {
+            match decoder.decode(TrackId(slot as u32), self.enhanced, fresh, frame) {
+                Decoded::Wait => return None,
+                Decoded::Samples(samples) if samples.len() >= unit => raw.extend(samples),
+                _ => {
+                    let samples = rescale(i64::from(sample.duration), stream.timescale, stream.sample_rate);
+                    // The file says how long it is: no more than a frame of ours holds is made of that.
+                    let samples = (samples / frames.len() as i64).clamp(1, i64::from(FlacWriter::BLOCK));
+                    raw.resize(raw.len() + samples as usize * unit, 0);
+                }
             }
-        };
+            fresh = false;
+        }
         self.fresh = false;
         // What is from before the film's beginning is not only said to be: Chromium plays all samples of a frame.
         let early = rescale(sample.pts.min(0).saturating_neg(), stream.timescale, stream.sample_rate);
-        let early = (early as usize).saturating_mul(self.writer.frame_bytes() as usize);
+        let early = (early as usize).saturating_mul(unit);
         if early < raw.len() {
             raw.drain(..early);
         }
-        let most = (FlacWriter::BLOCK * self.writer.frame_bytes()) as usize;
+        let most = FlacWriter::BLOCK as usize * unit;
         let data: Bytes = self.writer.frame(&raw[..raw.len().min(most)], 0);
         Some(Sample { data, ..sample.clone() })
     }
+}
+
+/// The frames of an E-AC-3 sample, each with those that depend on it. A sample is six blocks of sound, a frame one to six (ETSI TS 102 366,
+/// annexes E and F); the decoder gives the samples of one frame only.
+fn frames(data: &[u8]) -> Vec<&[u8]> {
+    let (mut out, mut from, mut at) = (Vec::new(), 0, 0);
+    while let Some(&[0x0b, 0x77, a, b, _, version, ..]) = data.get(at..)
+        && version >> 3 > 10
+        && out.len() + 1 < BLOCKS
+    {
+        let (depends, program) = (a >> 6 == 1, a >> 3 & 7);
+        if at > from && !depends && program == 0 {
+            out.push(&data[from..at]);
+            from = at;
+        }
+        at += 2 * (usize::from(a & 7) << 8 | usize::from(b)) + 2;
+    }
+    out.push(&data[from..]);
+    out
 }
 
 impl Demuxer for Decoding {
@@ -173,6 +200,19 @@ mod tests {
         fn decode(&mut self, _: TrackId, _: bool, _: bool, _: &[u8]) -> Decoded {
             Decoded::Broken
         }
+    }
+
+    #[test]
+    fn an_enhanced_sample_is_cut_before_each_frame_that_depends_on_none() {
+        let frame = |kind: u8, program: u8| [0x0b, 0x77, kind << 6 | program << 3, 3, 0, 16 << 3, 0, 0];
+        let sample = [frame(0, 0), frame(1, 0), frame(0, 1), frame(0, 0), frame(1, 0)].concat();
+        assert_eq!(frames(&sample), [&sample[..24], &sample[24..]]);
+        // What is no frame, or one of AC-3, or none as long as it says, stays whole.
+        for whole in [&b""[..], b"\x0b\x77", b"\x0b\x77\0\x03\0\x40\0\0\x0b\x77\0\0\0\x80", &sample[..13], &sample[1..]]
+        {
+            assert_eq!(frames(whole), [whole]);
+        }
+        assert_eq!(frames(&frame(0, 0).repeat(1000)).len(), BLOCKS);
     }
 
     #[test]

@@ -57,6 +57,8 @@ fn ac3_becomes_flac_that_sounds_like_what_ffmpeg_decodes() {
         ("decoded.mp4", "-c:a ac3 -ac 2 -b:a 448k"),
         ("decoded-e.mkv", "-c:a eac3 -ac 2"),
         ("decoded-e.mp4", "-c:a eac3 -ac 2 -ar 44100"),
+        // So many bits that a frame has half a sample's sound.
+        ("decoded-parts.mp4", "-c:a eac3 -ac 2 -b:a 2000k"),
         ("decoded.ts", "-c:a ac3 -ac 2"),
     ] {
         let path = clip(name, &format!("{FILM} {args}"));

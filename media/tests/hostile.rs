@@ -34,6 +34,7 @@ fn seeds() -> Vec<(&'static str, Bytes)> {
         ("texts.mp4", format!("{TINY} -i {words} {X264} -c:s mov_text")),
         ("tiny.ts", format!("{TINY} {X264}")),
         ("tiny.m2ts", format!("{TINY} -c:v libx264 -preset ultrafast -c:a ac3")),
+        ("tiny-eac3.mp4", format!("{TINY} -c:v libx264 -preset ultrafast -c:a eac3 -b:a 2000k -t 0.4")),
         ("tiny.mp3", "-f lavfi -i sine=d=2:r=44100 -c:a libmp3lame -b:a 64k".into()),
         ("tiny.aac", "-f lavfi -i sine=d=2:r=44100 -c:a aac".into()),
         ("tiny.flac", "-f lavfi -i sine=d=1:r=8000 -c:a flac".into()),
