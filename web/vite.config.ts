@@ -80,7 +80,7 @@ function earlyLoads(): Plugin {
         });
         return {
           // Chromium takes async scripts for unimportant; all else waits for these.
-          html: html.replaceAll('<script async', '<script async fetchpriority="high"'),
+          html: html.replace(/<script async/g, '<script async fetchpriority="high"'),
           tags: [
             preload({ rel: 'preload', as: 'fetch', type: 'application/wasm', media, href: `/${wasm.fileName}` }),
             preload({ rel: 'modulepreload', media, href: find(/worker-simd/) }),

@@ -355,3 +355,19 @@ export function words(page: Page | Frame): Promise<string> {
     return lists.flatMap((it) => [...(it.activeCues ?? [])].map((cue) => (cue as VTTCue).text)).join('|');
   }, VIDEO);
 }
+
+/** The picture over a seek bar, that of the page or the one within an element: its time and the mean colour of its upper half. */
+export function drawn(page: Page, within = ''): Promise<{ at_s: number; colour: [number, number, number] } | null> {
+  return page.evaluate((within) => {
+    const thumb = document.querySelector<HTMLElement>(`${within} [data-testid=thumb]`);
+    const picture = thumb?.querySelector('canvas');
+    if (!thumb || !picture) return null;
+    const { data } = picture.getContext('2d')!.getImageData(0, 0, picture.width, Math.floor(picture.height / 2));
+    const mean = (channel: number): number => {
+      let sum = 0;
+      for (let at = channel; at < data.length; at += 4) sum += data[at]!;
+      return (sum * 4) / data.length;
+    };
+    return { at_s: Number(thumb.dataset.at), colour: [mean(0), mean(1), mean(2)] };
+  }, within);
+}

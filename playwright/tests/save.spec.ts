@@ -1,6 +1,7 @@
 // Large files are saved as a stream: into a file, through the browser's own download, or into memory; and gone on with after a reload.
 import { saved } from '../lib/download.ts';
 import { b3sum, noise, sha256 } from '../lib/media.ts';
+import type { PeerOptions } from '../lib/peer.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 
 /** More than what is saved without a stream. */
@@ -38,14 +39,20 @@ async function checked(peer: Peer, path: string): Promise<void> {
   await expect(hash).toContainText(b3sum(path));
 }
 
-test('a large file is written into the file that was chosen; it pauses, and goes on', async ({ newPeer }) => {
+/** A viewer has begun to save the large file, which comes no faster than this. */
+async function begun(newPeer: (options?: PeerOptions) => Promise<Peer>, bytesPerSecond: number): Promise<{ publisher: Peer; viewer: Peer; path: string }> {
   const path = await large();
   const publisher = await newPeer();
   const viewer = await newPeer({ init: picksOwnDisk });
   const link = await publisher.share(path);
-  await publisher.setUpload('share', { bytesPerSecond: 6_000_000 });
+  await publisher.setUpload('share', { bytesPerSecond });
   await viewer.open(link);
   await viewer.page.getByTestId('download').click();
+  return { publisher, viewer, path };
+}
+
+test('a large file is written into the file that was chosen; it pauses, and goes on', async ({ newPeer }) => {
+  const { publisher, viewer, path } = await begun(newPeer, 6_000_000);
   await expect(row(viewer)).toHaveAttribute('data-way', 'file');
   // How far, how fast, how long.
   await expect(row(viewer)).toContainText(/\d MB of 66 MB.*MB\/s.*left/, { timeout: 30_000 });
@@ -58,13 +65,7 @@ test('a large file is written into the file that was chosen; it pauses, and goes
 });
 
 test('what a reload broke off goes on into the same file, and nothing is fetched twice', async ({ newPeer }) => {
-  const path = await large();
-  const publisher = await newPeer();
-  const viewer = await newPeer({ init: picksOwnDisk });
-  const link = await publisher.share(path);
-  await publisher.setUpload('share', { bytesPerSecond: 6_000_000 });
-  await viewer.open(link);
-  await viewer.page.getByTestId('download').click();
+  const { publisher, viewer, path } = await begun(newPeer, 6_000_000);
   const before = await viewer.until('view', (stats) => stats.bytes_stored > 8_000_000);
   await viewer.page.reload();
   await publisher.setUpload('share', { bytesPerSecond: null });
@@ -82,12 +83,7 @@ test('what a reload broke off goes on into the same file, and nothing is fetched
 });
 
 test('who cancels has no file', async ({ newPeer }) => {
-  const publisher = await newPeer();
-  const viewer = await newPeer({ init: picksOwnDisk });
-  const link = await publisher.share(await large());
-  await publisher.setUpload('share', { bytesPerSecond: 2_000_000 });
-  await viewer.open(link);
-  await viewer.page.getByTestId('download').click();
+  const { viewer } = await begun(newPeer, 2_000_000);
   await expect(row(viewer)).toContainText(/\d MB of 66 MB/);
   await row(viewer).getByRole('button', { name: 'Cancel' }).click();
   await expect(row(viewer)).toHaveAttribute('data-phase', 'cancelled');

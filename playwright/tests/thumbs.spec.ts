@@ -2,7 +2,7 @@
 import type { Page } from '@playwright/test';
 import { CHOSEN, RATE, codedFilm } from '../lib/coded.ts';
 import { DIGIT, film, secondOf } from '../lib/media.ts';
-import { awake, shown } from '../lib/player.ts';
+import { awake, drawn, shown } from '../lib/player.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 
 /** Points at a place of the film, with a mouse. */
@@ -11,22 +11,6 @@ async function pointAt(page: Page, seconds: number): Promise<void> {
   const all = await page.evaluate(() => document.querySelector('video')!.duration);
   // Half the slider's thumb lies beyond either end of the film.
   await page.mouse.move(box.x + 8 + ((box.width - 16) * seconds) / all, box.y + box.height / 2);
-}
-
-/** What is drawn over the bar: its time and the mean colour of its upper half. */
-function drawn(page: Page): Promise<{ at_s: number; colour: [number, number, number] } | null> {
-  return page.evaluate(() => {
-    const thumb = document.querySelector<HTMLElement>('[data-testid=thumb]');
-    const picture = thumb?.querySelector('canvas');
-    if (!thumb || !picture) return null;
-    const { data } = picture.getContext('2d')!.getImageData(0, 0, picture.width, Math.floor(picture.height / 2));
-    const mean = (channel: number): number => {
-      let sum = 0;
-      for (let at = channel; at < data.length; at += 4) sum += data[at]!;
-      return (sum * 4) / data.length;
-    };
-    return { at_s: Number(thumb.dataset.at), colour: [mean(0), mean(1), mean(2)] };
-  });
 }
 
 /** The number of the picture that is drawn over the bar; -1 where there is none to read. */

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { BUNNY, film, ownFile, secondOf, tracked, WORDS } from '../lib/media.ts';
 import type { Tv, Version } from '../lib/old_engine.ts';
-import { shown } from '../lib/player.ts';
+import { drawn, shown } from '../lib/player.ts';
 import { readQr } from '../lib/qr.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 
@@ -558,34 +558,16 @@ const drag = (phone: Peer, seconds: number): Promise<void> =>
 const letGo = (phone: Peer): Promise<void> =>
   phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => void slider.dispatchEvent(new Event('change', { bubbles: true })));
 
-/** The picture over the remote's seek bar: of which time it says it is, and which second of `colours.mp4` it shows. */
-function drawn(phone: Peer): Promise<{ at_s: number; shows_s: number } | null> {
-  return phone.page
-    .evaluate(() => {
-      const thumb = document.querySelector<HTMLElement>('.rc-bar [data-testid=thumb]');
-      const picture = thumb?.querySelector('canvas');
-      if (!thumb || !picture) return null;
-      const { data } = picture.getContext('2d')!.getImageData(0, 0, picture.width, Math.floor(picture.height / 2));
-      const mean = (channel: number): number => {
-        let sum = 0;
-        for (let at = channel; at < data.length; at += 4) sum += data[at]!;
-        return (sum * 4) / data.length;
-      };
-      return { at_s: Number(thumb.dataset.at), colour: [mean(0), mean(1), mean(2)] as [number, number, number] };
-    })
-    .then((it) => it && { at_s: it.at_s, shows_s: secondOf(it.colour) });
-}
-
 /** Drags there and waits until a picture from between these times is seen, which shows the second that it says. */
 async function sees(phone: Peer, at_s: number, [from, to]: [number, number]): Promise<void> {
   await drag(phone, at_s);
   await expect(async () => {
-    const seen = await drawn(phone);
+    const seen = await drawn(phone.page, '.rc-bar');
     expect(seen, `a picture of ${at_s} s`).not.toBeNull();
     expect(seen!.at_s).toBeGreaterThanOrEqual(from);
     expect(seen!.at_s).toBeLessThanOrEqual(to);
     // The last picture of a second may be said to be of the next one.
-    expect(Math.abs(seen!.shows_s - seen!.at_s)).toBeLessThan(1.2);
+    expect(Math.abs(secondOf(seen!.colour) - seen!.at_s)).toBeLessThan(1.2);
   }).toPass({ timeout: 60_000 });
 }
 

@@ -1,6 +1,8 @@
 /**
  * Opens what this origin keeps of a stream: `baton/NAME` in the origin private file system, for one worker at a time
  * (docs/storage.md). The engine calls it by `batonFolder`.
+ *
+ * The pages take from here how these folders are found, told of and deleted; what only they need is not in the worker's script.
  */
 interface Folder {
   log: unknown;
@@ -14,6 +16,20 @@ interface Folder {
 /** A synchronous access handle, which the types of a page do not know. */
 type Accessible = FileSystemFileHandle & { createSyncAccessHandle(): Promise<unknown> };
 
+/** All folders of streams and shares. */
+export const root = async (): Promise<FileSystemDirectoryHandle> =>
+  (await navigator.storage.getDirectory()).getDirectoryHandle('baton', { create: true });
+
+/** The Web Lock of whoever has a folder open. */
+export const lockOf = (name: string): string => `baton ${name}`;
+
+/** Tells all pages that a folder is wanted, or by '' that the library's records have changed. */
+export function tell(name: string): void {
+  const channel = new BroadcastChannel('baton');
+  channel.postMessage(name);
+  channel.close();
+}
+
 /** How often a file is tried, and how long between, milliseconds: three seconds, after which memory does. */
 const ATTEMPTS = 30;
 const ATTEMPT_MS = 100;
@@ -23,17 +39,14 @@ export async function openFolder(name: string): Promise<Folder | undefined> {
   // Insecure pages, and engines before 2022.
   if (!locks || !storage?.getDirectory) return undefined;
   // A page that only passes it on gives it up (library/tend.ts).
-  const channel = new BroadcastChannel('baton');
-  channel.postMessage(name);
-  channel.close();
+  tell(name);
   const release = await new Promise<() => void>((granted, refused) => {
-    locks.request(`baton ${name}`, () => new Promise<void>((release) => granted(release))).catch(refused);
+    locks.request(lockOf(name), () => new Promise<void>((release) => granted(release))).catch(refused);
   });
   try {
-    const create = { create: true };
-    const all = await (await storage.getDirectory()).getDirectoryHandle('baton', create);
+    const all = await root();
     const room = await makeRoom(all, name);
-    const folder = await all.getDirectoryHandle(name, create);
+    const folder = await all.getDirectoryHandle(name, { create: true });
     const log = await access(folder, 'log');
     const blocks = await access(folder, 'blocks');
     return { log, blocks, room, release };
@@ -73,7 +86,7 @@ async function makeRoom(all: FileSystemDirectoryHandle, name: string): Promise<n
     // What was signed for a share is not fetched again from anybody.
     if (usage <= most || other.name === name || other.name.startsWith('share-')) continue;
     try {
-      await navigator.locks.request(`baton ${other.name}`, { ifAvailable: true }, async (lock) => {
+      await navigator.locks.request(lockOf(other.name), { ifAvailable: true }, async (lock) => {
         if (!lock) return;
         await all.removeEntry(other.name, { recursive: true });
         usage -= other.size;
@@ -85,10 +98,18 @@ async function makeRoom(all: FileSystemDirectoryHandle, name: string): Promise<n
   return Math.max(0, quota - usage);
 }
 
+/** A folder, its bytes on disk, and when it was last written to, milliseconds of Unix time. */
+export interface Listed {
+  name: string;
+  size: number;
+  at: number;
+}
+
 /** What is kept, the stream that was written to longest ago first. */
-async function list(all: FileSystemDirectoryHandle): Promise<{ name: string; size: number; at: number }[]> {
-  const found = [];
+export async function list(all: FileSystemDirectoryHandle): Promise<Listed[]> {
+  const found: Listed[] = [];
   for await (const entry of (all as unknown as { values(): AsyncIterable<FileSystemHandle> }).values()) {
+    if (entry.kind !== 'directory') continue;
     let size = 0;
     let at = 0;
     for (const part of ['log', 'blocks']) {
@@ -103,4 +124,18 @@ async function list(all: FileSystemDirectoryHandle): Promise<{ name: string; siz
     found.push({ name: entry.name, size, at });
   }
   return found.sort((a, b) => a.at - b.at);
+}
+
+/** Deletes a folder; whoever calls has its lock. The worker of a page that was just left may have its files for a moment longer. */
+export async function remove(name: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await (await root()).removeEntry(name, { recursive: true });
+      return;
+    } catch (error) {
+      if ((error as DOMException).name === 'NotFoundError') return;
+      if (attempt === ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, ATTEMPT_MS));
+    }
+  }
 }

@@ -4,6 +4,7 @@
  * What was signed is in the share's folder (docs/storage.md); this is the rest. One page at a time has a share: whoever holds its Web Lock.
  */
 import type { Share } from './api';
+import { lockOf, remove } from './folder';
 import { records } from './records';
 
 export interface Kept {
@@ -68,10 +69,7 @@ export async function forget(kept: Pick<Kept, 'id' | 'folder'>): Promise<void> {
   await shares.delete(kept.id);
   release(kept.id);
   // Whoever shares it has the folder until it has stopped.
-  await navigator.locks.request(`baton ${kept.folder}`, async () => {
-    const root = await navigator.storage.getDirectory();
-    await (await root.getDirectoryHandle('baton')).removeEntry(kept.folder, { recursive: true });
-  });
+  await navigator.locks.request(lockOf(kept.folder), () => remove(kept.folder));
 }
 
 const holding = new Map<string, () => void>();

@@ -1,6 +1,6 @@
 /** What the media engine knows beside playing: subtitle files and tags. A module of its own (`media-wasm`), loaded when somebody asks. */
 import type { View } from './api';
-import { part } from './whole';
+import { places } from './whole';
 import init, { subtitles, TagReader } from './wasm/media/media.js';
 import wasm from './wasm/media/media_bg.wasm?url';
 
@@ -41,12 +41,13 @@ export async function readSubtitles(file: Blob): Promise<VTTCue[] | null> {
 /** Title, artist, album and cover of a file of `meta.files`. */
 export async function readTags(view: View, file: number, size: number): Promise<Tags | null> {
   await load();
+  const read = places(view, file);
   const reader = new TagReader(size);
   try {
     for (let reads = 0; reads < READS_MAX; reads++) {
       const news = reader.poll() as [number, number] | Tags;
       if (!Array.isArray(news)) return news;
-      reader.give(news[0], await part(view, file, news[0], Math.min(news[1], size)));
+      reader.give(news[0], await read(news[0], Math.min(news[1], size)));
     }
     return null;
   } finally {

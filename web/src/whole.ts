@@ -76,17 +76,23 @@ export class Reader {
   }
 }
 
-/** Bytes `from` to before `to` of a file, once they are here. */
-export async function part(view: View, file: number, from: number, to: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(to - from);
-  for (let piece = Math.floor(from / PIECE); piece * PIECE < to; piece++) {
-    // Each by a reader of its own: one that goes on from its first piece is hashed, and must not leave any out.
-    const all = new Uint8Array(await (view as Readable).read(readers++, file, piece));
-    const start = piece * PIECE;
-    const wanted = all.subarray(Math.max(0, from - start), to - start);
-    bytes.set(wanted, Math.max(0, start - from));
-  }
-  return bytes;
+/** client-wasm's `PLACES`: the reader who looks at single places, in any order, of which nothing is hashed. */
+const PLACES = 0xffffffff;
+
+/** Looks at single places of a file: bytes `from` to before `to`, once they are here. */
+export function places(view: View, file: number): (from: number, to: number) => Promise<Uint8Array> {
+  // Places are asked for in small steps, so most of them are in the piece that was read last.
+  let last = { piece: -1, bytes: new Uint8Array() };
+  return async (from, to) => {
+    const bytes = new Uint8Array(to - from);
+    for (let piece = Math.floor(from / PIECE); piece * PIECE < to; piece++) {
+      if (last.piece !== piece) last = { piece, bytes: new Uint8Array(await (view as Readable).read(PLACES, file, piece)) };
+      const start = piece * PIECE;
+      const wanted = last.bytes.subarray(Math.max(0, from - start), to - start);
+      bytes.set(wanted, Math.max(0, start - from));
+    }
+    return bytes;
+  };
 }
 
 export async function stream(view: View, file?: number): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {

@@ -11,7 +11,7 @@ use baton_sorted::SortedMap;
 pub struct Read {
     /// Of the answer.
     pub request: u32,
-    /// Who reads: one file, once.
+    /// Who reads: one file, once; or [`PLACES`].
     pub reader: u32,
     pub file: usize,
     /// Within the file.
@@ -52,7 +52,7 @@ impl Readers {
         let Some(piece) = read.place(entries) else {
             return self.end(read, entry.piece_count());
         };
-        if read.piece == 0 {
+        if read.piece == 0 && read.reader != PLACES {
             self.begin(read.reader);
         }
         let reader = self.0.get_mut(&read.reader);
@@ -111,6 +111,9 @@ impl Readers {
         Some(Ok(hash.as_bytes().to_vec()))
     }
 }
+
+/// Who looks at single places, in any order: nothing of it is hashed, and it never comes to an end.
+const PLACES: u32 = u32::MAX;
 
 /// Files that are read at one time; each costs 2 KB.
 const READERS_MAX: usize = 64;

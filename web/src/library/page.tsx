@@ -1,15 +1,16 @@
 /** The library: what this browser keeps, how much room it takes, and what is to become of it. */
 import { signal } from '@preact/signals';
 import { render } from 'preact';
+import { list, root, tell, type Listed } from '../folder';
 import { bytes } from '../format';
 import { all as allShares, forget, type Kept } from '../kept';
 import { libraryMessages as words } from '../messages-storage';
 import { messages } from '../messages';
 import { loadStyle } from '../remote/style';
 import { SAVES } from '../save/ways';
-import { canLook, folders, held, remove, root, streams, tell, type Stream } from './streams';
+import { canLook, held, passedOn, remove, streams, type Stream } from './streams';
 import styles from './library.css?url';
-import { TENDED_MAX, tend, tended } from './tend';
+import { tend, tended } from './tend';
 
 interface Found {
   streams: { folder: string; size: number; stream: Stream | null; state: keyof typeof words.states }[];
@@ -59,6 +60,8 @@ async function look(): Promise<void> {
   }
 }
 
+const folders = async (): Promise<Listed[]> => list(await root());
+
 async function lookAround(): Promise<Found> {
   const [dirs, records, shares, open] = await Promise.all([folders(), streams.all(), allShares(), held()]);
   const { usage = 0, quota = 0 } = await navigator.storage.estimate();
@@ -66,15 +69,14 @@ async function lookAround(): Promise<Found> {
   const byFolder = new Map(records.map((stream) => [stream.folder, stream]));
   // The browser, or a film that needed the room, has deleted it.
   for (const { folder } of records) if (!sizes.has(folder)) await streams.delete(folder);
-  const passedOn = records.filter((it) => it.seed && it.have >= 1 && sizes.has(it.folder)).sort((a, b) => b.at - a.at);
-  const first = new Set(passedOn.slice(0, TENDED_MAX).map(({ folder }) => folder));
-  const list = dirs.filter(({ name }) => !name.startsWith('share-')).map(({ name, size }) => {
+  const first = new Set(passedOn(records.filter((it) => sizes.has(it.folder))).map(({ folder }) => folder));
+  const kept = dirs.filter(({ name }) => !name.startsWith('share-')).map(({ name, size }) => {
     const stream = byFolder.get(name) ?? null;
     return { folder: name, size, stream, state: stateOf(name, stream, open, first) };
   });
-  list.sort((a, b) => (b.stream?.at ?? 0) - (a.stream?.at ?? 0));
+  kept.sort((a, b) => (b.stream?.at ?? 0) - (a.stream?.at ?? 0));
   return {
-    streams: list,
+    streams: kept,
     shares: shares.map((kept) => ({ kept, size: sizes.get(kept.folder) ?? 0, busy: open.has(kept.folder) })),
     used: usage,
     quota,
@@ -104,7 +106,6 @@ async function sweep(): Promise<void> {
   if (count > 0) news.value = words.swept(count, size);
   const saving = (await navigator.locks.query()).held?.some(({ name }) => name?.startsWith('baton saving '));
   if (!saving) await (await navigator.storage.getDirectory()).removeEntry(SAVES, { recursive: true }).catch(() => undefined);
-  await root();
 }
 
 function Page() {
@@ -135,7 +136,7 @@ function Page() {
           {now.streams.length > 0 && (
             <section class="card">
               <h2>{words.streams}</h2>
-              <ul class="library-list" data-testid="library-streams">
+              <ul data-testid="library-streams">
                 {now.streams.map((it) => (
                   <Row key={it.folder} {...it} />
                 ))}
@@ -145,7 +146,7 @@ function Page() {
           {now.shares.length > 0 && (
             <section class="card">
               <h2>{words.shares}</h2>
-              <ul class="library-list" data-testid="library-shares">
+              <ul data-testid="library-shares">
                 {now.shares.map((it) => (
                   <ShareRow key={it.kept.id} {...it} />
                 ))}
@@ -195,7 +196,6 @@ function Row({ folder, size, stream, state }: Found['streams'][number]) {
     if (!confirm(words.removeConfirm(name))) return;
     if (!(await remove(folder))) news.value = words.busy(name);
     else {
-      await streams.delete(folder);
       tell('');
       news.value = words.removed(name);
     }
@@ -243,7 +243,7 @@ function Row({ folder, size, stream, state }: Found['streams'][number]) {
 function ShareRow({ kept, size, busy }: Found['shares'][number]) {
   const drop = async (): Promise<void> => {
     if (!confirm(words.forgetConfirm(kept.name))) return;
-    // Its folder may be gone already.
+    // What cannot be deleted now is cleared away when the library is opened again.
     await forget(kept).catch(() => undefined);
     news.value = words.removed(kept.name);
     await look();

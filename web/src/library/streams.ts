@@ -3,6 +3,7 @@
  *
  * A folder has no name and no key in it; the record has both, so that a stream can be listed, opened and passed on by a later page.
  */
+import { lockOf, remove as deleteFolder, tell } from '../folder';
 import { records } from '../records';
 
 export interface Stream {
@@ -25,34 +26,18 @@ export interface Stream {
 
 export const streams = records<Stream>('streams');
 
-export interface Folder {
-  name: string;
-  /** Bytes on disk. */
-  size: number;
-}
-
 /** Whether this page can look at all: not on insecure ones, nor in engines before 2022. */
 export const canLook = (): boolean => !!navigator.locks && !!navigator.storage?.getDirectory && typeof indexedDB === 'object';
 
-export const root = async (): Promise<FileSystemDirectoryHandle> =>
-  (await navigator.storage.getDirectory()).getDirectoryHandle('baton', { create: true });
+/** Streams passed on at one time: each has connections, and up to 32 MiB of cache. The ones used last. */
+const PASSED_ON_MAX = 8;
 
-/** All folders of streams and shares. */
-export async function folders(): Promise<Folder[]> {
-  const found: Folder[] = [];
-  for await (const entry of (await root() as unknown as { values(): AsyncIterable<FileSystemHandle> }).values()) {
-    if (entry.kind !== 'directory') continue;
-    let size = 0;
-    for (const part of ['log', 'blocks']) {
-      const file = await (entry as FileSystemDirectoryHandle).getFileHandle(part).catch(() => null);
-      size += (await file?.getFile().catch(() => null))?.size ?? 0;
-    }
-    found.push({ name: entry.name, size });
-  }
-  return found;
-}
-
-export const lockOf = (folder: string): string => `baton ${folder}`;
+/** Those that are passed on while any page is open: kept whole, and wanted by the person. */
+export const passedOn = (all: Stream[]): Stream[] =>
+  all
+    .filter((stream) => stream.seed && stream.have >= 1)
+    .sort((a, b) => b.at - a.at)
+    .slice(0, PASSED_ON_MAX);
 
 /** Folders that some page of this browser has open. */
 export async function held(): Promise<Set<string>> {
@@ -63,7 +48,7 @@ export async function held(): Promise<Set<string>> {
 /** How long a page that only passes a stream on may take to give it up, milliseconds. */
 const YIELD_MS = 4000;
 
-/** Deletes a folder, and so frees its storage; false: another page has it open. */
+/** Deletes a stream: its folder, which frees its storage, and its record; false: another page has it open. */
 export async function remove(folder: string, wait = true): Promise<boolean> {
   if (wait) tell(folder);
   const late = new AbortController();
@@ -72,7 +57,9 @@ export async function remove(folder: string, wait = true): Promise<boolean> {
     return await navigator.locks.request(lockOf(folder), wait ? { signal: late.signal } : { ifAvailable: true }, async (lock) => {
       if (!lock) return false;
       clearTimeout(timer);
-      await gone(folder);
+      await deleteFolder(folder);
+      // Before the lock is free: whoever waits for it, to pass the stream on, must not find the record of what is gone.
+      await streams.delete(folder);
       return true;
     });
   } catch (error) {
@@ -81,25 +68,4 @@ export async function remove(folder: string, wait = true): Promise<boolean> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** The worker of a page that was just left may have its files for a moment longer than its lock. */
-async function gone(folder: string): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await (await root()).removeEntry(folder, { recursive: true });
-      return;
-    } catch (error) {
-      if ((error as DOMException).name === 'NotFoundError') return;
-      if (attempt === 30) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-}
-
-/** Tells all pages that a folder is wanted (`folder.ts` says so too, when a stream is opened), or by '' that the records have changed. */
-export function tell(folder: string): void {
-  const channel = new BroadcastChannel('baton');
-  channel.postMessage(folder);
-  channel.close();
 }

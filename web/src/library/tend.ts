@@ -5,11 +5,10 @@
  * a person opens belongs to the page that they opened it in: it is given up at once and taken back when that page is gone.
  */
 import type { View } from '../api';
+import { lockOf } from '../folder';
 import { baton, session } from '../session';
-import { canLook, lockOf, streams, type Stream } from './streams';
+import { canLook, passedOn, streams, type Stream } from './streams';
 
-/** Streams passed on at one time: each has connections, and up to 32 MiB of cache. The ones used last. */
-export const TENDED_MAX = 8;
 /** How often it is written down how far things are, milliseconds. */
 const NOTE_MS = 5000;
 /** Before a page begins to pass on what it was not opened for, milliseconds. */
@@ -77,9 +76,9 @@ function passOn(): Promise<never> {
   const ours = new Set<string>();
 
   const look = async (): Promise<void> => {
-    const all = (await streams.all().catch((): Stream[] => [])).filter((stream) => stream.seed && stream.have >= 1);
+    const all = await streams.all().catch((): Stream[] => []);
     wanted.clear();
-    for (const stream of all.sort((a, b) => b.at - a.at).slice(0, TENDED_MAX)) wanted.set(stream.folder, stream);
+    for (const stream of passedOn(all)) wanted.set(stream.folder, stream);
     for (const folder of tended.keys()) if (!wanted.has(folder)) giveUp(folder);
     for (const folder of wanted.keys()) void take(folder);
   };

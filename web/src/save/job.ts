@@ -4,7 +4,7 @@ import type { Meta, View } from '../api';
 import { records } from '../records';
 import { OtherBytes, Reader } from '../whole';
 import { places, zip, zipSize } from '../zip';
-import { Declined, TooLarge, openTarget, type Target, type Way } from './ways';
+import { Declined, openTarget, type Target, type Way } from './ways';
 
 export interface State {
   phase: 'running' | 'paused' | 'saved' | 'failed' | 'cancelled';
@@ -47,8 +47,9 @@ export class Job {
   #told = 0;
   #gate: Promise<unknown> = Promise.resolve();
   #open: () => void = () => undefined;
+  #cancelled = false;
+  /** Ends what is waited for now. */
   #stop: () => void = () => undefined;
-  readonly #stopped = new Promise<'stopped'>((stop) => (this.#stop = () => stop('stopped')));
 
   constructor(
     readonly saving: Saving,
@@ -72,6 +73,7 @@ export class Job {
   }
 
   cancel(): void {
+    this.#cancelled = true;
     this.#stop();
   }
 
@@ -81,8 +83,8 @@ export class Job {
     let written = 0;
     try {
       for (;;) {
-        const open = await Promise.race([this.#gate, this.#stopped]);
-        const bytes = open === 'stopped' ? open : await Promise.race([source.next(), this.#stopped]);
+        const open = await this.#unlessStopped(this.#gate);
+        const bytes = open === 'stopped' ? open : await this.#unlessStopped(source.next());
         if (bytes === 'stopped') {
           this.#tell({ phase: 'cancelled', bps: 0 });
           await target.abort().catch(() => undefined);
@@ -90,18 +92,33 @@ export class Job {
         }
         if (!bytes) break;
         const count = bytes.length;
-        await wrapped(Promise.race([target.write(bytes), this.#stopped]));
+        await wrapped(this.#unlessStopped(target.write(bytes)));
         this.#moved((written += count));
       }
       await wrapped(target.close());
       this.#tell({ phase: 'saved', written: saving.size, bps: 0, hash: source.hash });
     } catch (error) {
-      const why = error instanceof NotWritten ? 'not-written' : error instanceof OtherBytes ? 'other-bytes' : 'broke-off';
-      this.#tell({ phase: 'failed', bps: 0, why });
+      // The browser's own list of downloads may cancel it while it is being closed.
+      if (this.#cancelled) this.#tell({ phase: 'cancelled', bps: 0 });
+      else this.#tell({ phase: 'failed', bps: 0, why: whyOf(error) });
       await target.abort().catch(() => undefined);
     } finally {
       await savings.delete(saving.id).catch(() => undefined);
     }
+  }
+
+  /**
+   * What comes, or 'stopped' as soon as the person cancels.
+   *
+   * A promise of its own each time: a race against one promise that stays open for the whole job would keep the result of every race, each
+   * of them a piece of 1 MiB, until the job ends.
+   */
+  #unlessStopped<T>(coming: Promise<T>): Promise<T | 'stopped'> {
+    return new Promise((done, failed) => {
+      this.#stop = () => done('stopped');
+      if (this.#cancelled) done('stopped');
+      coming.then(done, failed);
+    });
   }
 
   #moved(written: number): void {
@@ -119,6 +136,9 @@ export class Job {
 }
 
 class NotWritten extends Error {}
+
+const whyOf = (error: unknown): State['why'] =>
+  error instanceof NotWritten ? 'not-written' : error instanceof OtherBytes ? 'other-bytes' : 'broke-off';
 
 const wrapped = (writing: Promise<unknown>): Promise<unknown> =>
   writing.catch((error) => {
@@ -147,8 +167,6 @@ export async function save(view: View, meta: Meta, link: string, file: number | 
   else void job.run();
   return job;
 }
-
-export { TooLarge };
 
 function parts(view: View, { name, files }: Meta) {
   const paths = places(name, files.map((file) => file.path));

@@ -8,9 +8,9 @@ import { loadStyle } from '../remote/style';
 import { baton } from '../session';
 import { CheckIcon, DownIcon } from '../ui/icons';
 import { link, meta, viewStats } from '../ui/state';
-import { TooLarge, broken, forget, jobs, save, type Job, type Saving } from './job';
+import { broken, forget, jobs, save, type Job, type Saving } from './job';
 import styles from './save.css?url';
-import { MEMORY_MAX } from './ways';
+import { MEMORY_MAX, TooLarge } from './ways';
 
 type Look = 'idle' | 'busy' | 'saved' | 'failed';
 

@@ -107,17 +107,14 @@ async function intoDownload(name: string, size: number): Promise<Target> {
       port.postMessage(bytes, [bytes.buffer]);
     },
     // When it has taken the end, all before is its own.
-    close: async () => end((await wanted) ? 'end' : 'failed'),
+    close: async () => {
+      const taken = await wanted;
+      end(taken ? 'end' : 'failed');
+      if (!taken) throw new Error('the person cancelled it in the browser');
+    },
     abort: async () => end('failed'),
   };
-  const stay = setInterval(() => worker.postMessage('stay'), STAY_MS);
   const frame = document.createElement('iframe');
-  const end = (word: string): void => {
-    port.postMessage(word);
-    clearInterval(stay);
-    // The browser has taken over what the frame began.
-    setTimeout(() => frame.remove(), STAY_MS);
-  };
   await soon(
     new Promise<void>((ready) => {
       port.onmessage = ({ data }) => {
@@ -128,6 +125,14 @@ async function intoDownload(name: string, size: number): Promise<Target> {
       worker.postMessage({ id, name, size, port: port2 }, [port2]);
     }),
   );
+  // Only a worker that takes it is kept awake, until it has all of it.
+  const stay = setInterval(() => worker.postMessage('stay'), STAY_MS);
+  const end = (word: string): void => {
+    port.postMessage(word);
+    clearInterval(stay);
+    // The browser has taken over what the frame began.
+    setTimeout(() => frame.remove(), STAY_MS);
+  };
   frame.hidden = true;
   frame.src = `/download/${id}`;
   document.body.append(frame);

@@ -22,7 +22,6 @@ export function Tags() {
         // Only types of pictures that carry no script come out of the reader.
         if (tags.cover) cover = URL.createObjectURL(new Blob([tags.cover.bytes], { type: tags.cover.mime }));
         said.value = { title, artist, album, cover };
-        tellSystem();
       },
       () => undefined, // the page works without them
     );
@@ -33,18 +32,6 @@ export function Tags() {
     };
   }, [file]);
   return null;
-}
-
-/** On the lock screen and beside the media keys. */
-function tellSystem(): void {
-  const now = said.value;
-  if (!now || !navigator.mediaSession || typeof MediaMetadata !== 'function') return;
-  navigator.mediaSession.metadata = new MediaMetadata({
-    title: now.title ?? meta.value?.title ?? '',
-    artist: now.artist ?? '',
-    album: now.album ?? '',
-    artwork: now.cover ? [{ src: now.cover }] : [],
-  });
 }
 
 /** Under the name that the publisher gave it. */

@@ -1,7 +1,7 @@
 /** The film in the system: the screen stays on while it plays, and the system's media keys work. */
 import { useEffect } from 'preact/hooks';
 import { paused, play, seekTo, video } from './playback';
-import { meta } from './state';
+import { meta, said } from './state';
 
 export function useWakeLock(): void {
   const playing = !paused.value;
@@ -36,12 +36,19 @@ function isAllowed(feature: string): boolean {
   return policy?.allowsFeature(feature) ?? true;
 }
 
+/** On the lock screen and beside the media keys: what the file says of itself, or else what its publisher called it. */
 export function useMediaSession(): void {
   const title = meta.value?.title;
+  const now = said.value;
   useEffect(() => {
     const media = navigator.mediaSession;
     if (!media || !title || typeof MediaMetadata !== 'function') return;
-    media.metadata = new MediaMetadata({ title });
+    media.metadata = new MediaMetadata({
+      title: now?.title ?? title,
+      artist: now?.artist ?? '',
+      album: now?.album ?? '',
+      artwork: now?.cover ? [{ src: now.cover }] : [],
+    });
     const on = (action: MediaSessionAction, handler: MediaSessionActionHandler): void => {
       try {
         media.setActionHandler(action, handler);
@@ -54,5 +61,5 @@ export function useMediaSession(): void {
     on('seekbackward', () => seekTo(video.currentTime - 10));
     on('seekforward', () => seekTo(video.currentTime + 10));
     on('seekto', (details) => details.seekTime !== undefined && seekTo(details.seekTime));
-  }, [title]);
+  }, [title, now]);
 }

@@ -11,7 +11,7 @@ import { FileCard } from './file-card';
 import { Panels } from './panels-lazy';
 import { duration, fullscreen, hasPicture, waiting } from './playback';
 import { ProblemNote } from './problem';
-import { isFile, link, meta, problem, viewStats } from './state';
+import { isFile, link, meta, problem, said, viewStats } from './state';
 import { PassOnSwitch } from './switch';
 
 const words = messages.watch;
@@ -33,7 +33,7 @@ export function WatchPage() {
           <div>
             {what && <h1 class="name">{what.title}</h1>}
             <Facts />
-            <About />
+            {said.value && <About />}
           </div>
           <div class="page-actions">
             {what && <PlayOnTv link={link.value} />}
