@@ -94,12 +94,13 @@ async function bare(stage, bytes, done) {
   }
 }
 
-async function batonFetch(stage, url, storage, done) {
+/** Milliseconds from the first bytes to the last, in a tab of the viewer's. `save`: written into a file, too. */
+export async function batonFetch(stage, url, storage, done = () => undefined, save = false) {
   const tab = await stage.tab('viewer');
   try {
     // Without a fragment this page only offers the interface.
     await tab.page.goto(`${new URL(url).origin}/embed`);
-    const fetched = tab.page.evaluate(fetchAll, { url, storage });
+    const fetched = tab.page.evaluate(fetchAll, { url, storage, save });
     const ms = await patience(tab, 'Baton: fetchAll', fetched, TRANSFER_MS);
     done();
     return ms;
@@ -108,8 +109,8 @@ async function batonFetch(stage, url, storage, done) {
   }
 }
 
-/** Runs in the page. */
-async function fetchAll({ url, storage }) {
+/** Runs in the page. The origin's own disk stands for a file that a person chose. */
+async function fetchAll({ url, storage, save }) {
   let client = window.baton?.client;
   if (storage || !client) {
     const { Client } = await import('/client.js');
@@ -120,11 +121,18 @@ async function fetchAll({ url, storage }) {
   const watch = setInterval(() => {
     if (began === 0 && view.stats().bytes_received > 0) began = performance.now();
   }, 20);
-  await view.fetchAll();
+  let written = null;
+  if (save) {
+    const handle = await (await navigator.storage.getDirectory()).getFileHandle('download', { create: true });
+    await (await view.stream()).pipeTo(await handle.createWritable());
+    written = (await handle.getFile()).size;
+  } else await view.fetchAll();
   clearInterval(watch);
   const ms = performance.now() - began;
   const { complete, size, have, rejected_blocks } = view.stats();
-  if (!complete) throw new Error(`fetchAll resolved with ${have} of ${size} here, ${rejected_blocks} blocks rejected`);
+  if (save && written !== size) throw new Error(`${written} of ${size} bytes were written`);
+  // What is streamed has been compared with the publisher's hash; the numbers may be a moment behind it.
+  if (!save && !complete) throw new Error(`fetchAll resolved with ${have} of ${size} here, ${rejected_blocks} blocks rejected`);
   return ms;
 }
 

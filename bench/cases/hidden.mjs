@@ -1,12 +1,10 @@
 // A publisher in a tab that nobody sees, for minutes: what it serves, beside what it served while it was seen.
-import { patience } from '../lib/browser.mjs';
 import { PlainChromium } from '../lib/devtools.mjs';
 import { randomFile } from '../lib/media.mjs';
 import { median, met, times } from '../lib/numbers.mjs';
 import { pause, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
-
-const TRANSFER_MS = 300_000;
+import { batonFetch } from './bulk.mjs';
 
 export const hidden = {
   about: 'a publisher in a hidden tab, for --minutes: its rate beside that of the visible tab',
@@ -53,25 +51,8 @@ export const hidden = {
 };
 
 async function transfer(stage, url, file, what) {
-  const tab = await stage.tab('viewer');
-  try {
-    await tab.page.goto(`${new URL(url).origin}/embed`);
-    const fetched = tab.page.evaluate(async (url) => {
-      while (!window.baton?.client) await new Promise((resolve) => setTimeout(resolve, 20));
-      const view = window.baton.client.open(url);
-      let began = 0;
-      const watch = setInterval(() => {
-        if (began === 0 && view.stats().bytes_received > 0) began = performance.now();
-      }, 20);
-      await view.fetchAll();
-      clearInterval(watch);
-      return performance.now() - began;
-    }, url);
-    const rate = file.bytes / 1000 / (await patience(tab, what, fetched, TRANSFER_MS));
-    progress(`  ${what}: ${rate.toFixed(1)} MB/s`);
-    return rate;
-  } finally {
-    await tab.close();
-    await pause();
-  }
+  const rate = file.bytes / 1000 / (await batonFetch(stage, url));
+  progress(`  ${what}: ${rate.toFixed(1)} MB/s`);
+  await pause();
+  return rate;
 }

@@ -7,8 +7,8 @@ import { tree } from '../lib/processes.mjs';
 import { pause, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
 import { baton, untilComplete } from '../lib/systems.mjs';
+import { batonFetch } from './bulk.mjs';
 
-const TRANSFER_MS = 300_000;
 const FOUR_GB = 4_000_000_000;
 const TWENTY_GB = 20_000_000_000;
 
@@ -22,7 +22,7 @@ export const storage = {
   },
 };
 
-/** From choosing the file to the first block that leaves: a viewer waits for the link. */
+/** CPU of the publisher's browser from choosing the file until its link is there. Nobody has asked for anything by then. */
 async function sharing(runs) {
   const { path } = await sparseFilm(FOUR_GB);
   const values = [];
@@ -95,16 +95,12 @@ async function download(runs, megabytes) {
     const { url } = await baton.publish(stage, file.path);
     for (let round = 0; round < runs; round += 1) {
       for (const key of Object.keys(rates)) {
-        const tab = await stage.tab('viewer');
         try {
-          await tab.page.goto(`${new URL(url).origin}/embed`);
-          const ms = await patience(tab, key, tab.page.evaluate(fetched, { url, save: key === 'download' }), TRANSFER_MS);
+          const ms = await batonFetch(stage, url, undefined, undefined, key === 'download');
           rates[key].push(file.bytes / 1000 / ms);
           progress(`  ${round + 1}/${runs} ${key}: ${rates[key].at(-1).toFixed(1)} MB/s`);
         } catch (error) {
           progress(`  ${round + 1}/${runs} ${key}: failed: ${error.message}`);
-        } finally {
-          await tab.close();
         }
         await pause();
       }
@@ -121,24 +117,6 @@ async function download(runs, megabytes) {
     bar: '≥ 0.90× bulk',
     met: met(ours, ours >= 0.9 * bulk),
   };
-}
-
-/** Runs in the page: milliseconds from the first bytes to the last. The origin's own disk stands for a file that a person chose. */
-async function fetched({ url, save }) {
-  while (!window.baton?.client) await new Promise((resolve) => setTimeout(resolve, 20));
-  const view = window.baton.client.open(url);
-  let began = 0;
-  const watch = setInterval(() => {
-    if (began === 0 && view.stats().bytes_received > 0) began = performance.now();
-  }, 20);
-  if (save) {
-    const handle = await (await navigator.storage.getDirectory()).getFileHandle('download', { create: true });
-    await (await view.stream()).pipeTo(await handle.createWritable());
-    const { size } = await handle.getFile();
-    if (size !== view.stats().size) throw new Error(`${size} of ${view.stats().size} bytes were written`);
-  } else await view.fetchAll();
-  clearInterval(watch);
-  return performance.now() - began;
 }
 
 /** What the publisher's page takes, before and after: it is asked for pieces from everywhere, one after the other. */
