@@ -73,7 +73,7 @@ impl Acme {
             current,
         };
         match fs::read(acme.certificate_file()) {
-            Ok(kept) => match tls::parse(&[kept.clone(), kept]) {
+            Ok(kept) => match tls::parse(&kept, &kept) {
                 Ok(certificate) => acme.current.present(certificate),
                 Err(error) => {
                     tracing::warn!(
@@ -131,11 +131,17 @@ impl Acme {
         // Whatever became of it, nobody is shown proofs any more.
         self.current.no_proofs();
         let pem = got.context("the authority takes too long")??;
-        let certificate = tls::parse(&[pem.clone(), pem.clone()])?;
+        let certificate = tls::parse(&pem, &pem)?;
         // Kept before anybody sees it: a server that stops in between asks for no second one. Where it cannot be, it serves all the same.
         let kept = keep(&self.certificate_file(), &pem);
         self.current.present(certificate);
-        kept.context("the certificate cannot be kept")
+        if let Err(error) = kept {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the new certificate cannot be kept"
+            );
+        }
+        Ok(())
     }
 
     /// A new certificate with those above it and its key, in PEM.

@@ -23,8 +23,15 @@ pub const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 pub const READ_BUFFER: usize = 2048;
 /// Refused connections of one address that we go on reading for a while. A page and its retries are a few; beyond, a refused one is closed at once.
 pub const LINGERING_PER_ADDRESS: usize = 16;
+/// What the shortest frame costs its sender, bytes: so a client has a thousand frames a second carried at most.
+pub const CARRY_COST_MIN: usize = 1024;
 /// Addresses with connections; more than connections can be.
 const ADDRESSES_MAX: usize = 100_000;
+
+/// What carrying a frame of so many bytes costs: a short one what handing it on does.
+pub fn carry_cost(len: usize) -> u32 {
+    len.max(CARRY_COST_MIN) as u32
+}
 
 /// Tokens that come back with time.
 #[derive(Debug)]

@@ -92,7 +92,7 @@ metrics! {
     relays_total: Counter, "baton_relays_total" / 1, "Blobs handed to a peer.";
     relays_gone_total: Counter, "baton_relays_gone_total" / 1, "Blobs for a peer that is not here.";
     relays_dropped_total: Counter, "baton_relays_dropped_total" / 1, "Blobs for a peer for whom too much waits.";
-    carried_frames_total: Counter, "baton_carried_frames_total" / 1, "Frames of carried connections handed to a peer.";
+    carried_frames_total: Counter, "baton_carried_frames_total" / 1, "Frames of carried connections handed to a peer, or sent on to another node.";
     carried_bytes_total: Counter, "baton_carried_bytes_total" / 1, "Bytes of those.";
     carried_dropped_total: Counter, "baton_carried_dropped_total" / 1, "Frames not handed on: for a peer that is not here or for whom too much waits, or beyond --relay-client-bytes.";
     http_connections: Gauge, "baton_http_connections" / 1, "Plain HTTP connections open now.";

@@ -19,7 +19,7 @@ use tokio::time::{interval, timeout};
 use tungstenite::error::Error as WebSocketError;
 
 use crate::config::Relay;
-use crate::limits::{Account, Bucket, LINGERING_PER_ADDRESS, Place};
+use crate::limits::{Account, Bucket, LINGERING_PER_ADDRESS, Place, carry_cost};
 use crate::metrics::{refusal_name, unix_s};
 use crate::names;
 use crate::queue::{Queue, Share};
@@ -372,9 +372,9 @@ impl Session {
         self.say(&ServerMessage::Gone { to }).await
     }
 
-    /// Counts a frame to its sender and to all together; a short one costs what handing it on does.
+    /// Counts a frame to its sender and to all together.
     fn pay(&mut self, config: &Relay, len: usize, now: Instant) {
-        let cost = len.max(CARRY_COST_MIN) as u32;
+        let cost = carry_cost(len);
         let (own, all) = (config.relay_client_rate, config.relay_rate);
         let mut together = self.app.toll.lock().expect("nobody panics while counting");
         let pause = together
@@ -609,8 +609,6 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// What the shortest frame costs its sender, bytes: so a client has a thousand frames a second carried at most.
-const CARRY_COST_MIN: usize = 1024;
 /// The longest time for which a client is not read, whatever others have carried: half of what a client waits for its writes.
 const CARRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 

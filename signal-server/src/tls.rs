@@ -65,7 +65,7 @@ impl Tls {
         };
         let paths = [certificate.clone(), key.clone()];
         let seen = read(&paths).context("--tls-cert, --tls-key")?;
-        let parsed = parse(&seen).context("--tls-cert, --tls-key")?;
+        let parsed = parse(&seen[0], &seen[1]).context("--tls-cert, --tls-key")?;
         current.present(parsed);
         let source = Source::Files(Files {
             paths,
@@ -120,7 +120,7 @@ impl Files {
         if found == self.seen {
             return Ok(false);
         }
-        current.present(parse(&found)?);
+        current.present(parse(&found[0], &found[1])?);
         self.seen = found;
         Ok(true)
     }
@@ -194,7 +194,7 @@ pub fn roots(pem: Option<&[u8]>) -> anyhow::Result<RootCertStore> {
 }
 
 /// The certificates of a PEM, at least one.
-pub fn chain(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+fn chain(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let chain = CertificateDer::pem_reader_iter(Cursor::new(pem))
         .collect::<Result<Vec<_>, _>>()
         .map_err(io::Error::other)
@@ -211,7 +211,7 @@ fn read(files: &[PathBuf; 2]) -> anyhow::Result<[Vec<u8>; 2]> {
 }
 
 /// A certificate with those above it, and its key.
-pub fn parse([certificates, key]: &[Vec<u8>; 2]) -> anyhow::Result<CertifiedKey> {
+pub fn parse(certificates: &[u8], key: &[u8]) -> anyhow::Result<CertifiedKey> {
     let chain = chain(certificates)?;
     let key = PrivateKeyDer::from_pem_reader(Cursor::new(key))
         .map_err(io::Error::other)

@@ -2,7 +2,6 @@
 //!
 //! It needs root, iproute2, nftables, coturn and redis-server. Everything is removed when it is dropped; nothing outside is touched.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -12,6 +11,7 @@ use baton_signal_server::{Config, Server};
 use clap::Parser;
 
 use crate::native::{self, Peer};
+use crate::program::launch;
 
 /// How a peer's router translates.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,20 +151,8 @@ impl Lab {
 
     /// Starts a program that ends with the lab, and waits until it says that it is ready.
     fn start(&mut self, mut command: Command, ready: &str) {
-        let mut program = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("iproute2 is installed");
-        let mut lines = BufReader::new(program.stdout.take().expect("it is piped"));
-        let mut line = String::new();
-        while !line.contains(ready) {
-            line.clear();
-            let read = lines.read_line(&mut line).expect("it speaks");
-            assert!(read > 0, "{command:?} ended: is it installed?");
-        }
-        // It must not wait for somebody to read what it says.
-        std::thread::spawn(move || std::io::copy(&mut lines.by_ref(), &mut std::io::sink()));
+        let program = launch(&mut command, ready);
+        let program = program.unwrap_or_else(|| panic!("{command:?} ended"));
         self.programs.push(program);
     }
 

@@ -1,19 +1,14 @@
 //! A real authority of certificates: Let's Encrypt's Pebble, from Debian, with a name server of its own that knows this computer under every name.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::{Child, Command};
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use crate::program::launch;
 use crate::redis::{Seal, free_port};
+use crate::tls::{connect, get};
 
 /// Killed on drop, its name server too.
 pub struct Pebble {
@@ -101,52 +96,6 @@ impl Drop for Pebble {
     }
 }
 
-/// TLS with whoever is at this port, if these may have signed its certificate for that name.
-///
-/// # Errors
-/// When there is no such certificate.
-pub async fn connect(
-    port: u16,
-    name: &'static str,
-    trusted: &RootCertStore,
-) -> std::io::Result<TlsStream<TcpStream>> {
-    connect_speaking(port, name, trusted, &[]).await
-}
-
-/// The same as one who knows these protocols (ALPN).
-///
-/// # Errors
-/// When there is no such certificate, or they agree on none of these.
-pub async fn connect_speaking(
-    port: u16,
-    name: &'static str,
-    trusted: &RootCertStore,
-    protocols: &[&[u8]],
-) -> std::io::Result<TlsStream<TcpStream>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(trusted.clone())
-        .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
-    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let name = ServerName::try_from(name).expect("a name");
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-}
-
-/// The whole answer.
-pub async fn get(mut stream: TlsStream<TcpStream>, host: &str, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    let mut answer = Vec::new();
-    // A server that closes without TLS's goodbye has said all the same.
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8(answer).expect("text")
-}
-
 /// The certificates and accounts in a folder.
 pub fn kept(folder: &Path, kind: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder");
@@ -172,8 +121,8 @@ fn launch_both(config: &Path, names: u16, ports: [u16; 2]) -> [Child; 2] {
         // It would wait seconds before it asks back; and it refuses one nonce of twenty, as it likes to.
         .env("PEBBLE_VA_NOSLEEP", "1");
     let mut both = [
-        launch(name_server, "Starting challenge servers"),
-        launch(pebble, "ACME directory available at"),
+        launch(&mut name_server, "Starting challenge servers").expect("it starts"),
+        launch(&mut pebble, "ACME directory available at").expect("it starts"),
     ];
     // It says so before it listens.
     for port in ports {
@@ -184,24 +133,4 @@ fn launch_both(config: &Path, names: u16, ports: [u16; 2]) -> [Child; 2] {
         }
     }
     both
-}
-
-/// Starts a program and waits until it says that it is there.
-fn launch(mut command: Command, ready: &str) -> Child {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("pebble is installed");
-    let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
-    let mut line = String::new();
-    while !line.contains(ready) {
-        line.clear();
-        let read = out.read_line(&mut line).expect("it speaks");
-        assert!(read > 0, "{command:?} ended");
-    }
-    // It must not wait for somebody to read what it says.
-    std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-    child
 }

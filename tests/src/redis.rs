@@ -3,10 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+
+use crate::program::launch;
 
 /// Killed on drop.
 pub struct Redis {
@@ -87,38 +89,41 @@ impl Redis {
     /// # Panics
     /// When there is no redis-server, which `cargo xtask test` installs.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let arguments: Vec<String> = arguments.iter().map(|it| it.to_string()).collect();
         loop {
-            let port = free_port();
-            if let Some(child) = launch(port, &folder, &arguments) {
-                return Self {
-                    child,
-                    folder,
-                    port,
-                    sealed_port: None,
-                    arguments,
-                };
+            if let Some(redis) = Self::try_with(arguments) {
+                return redis;
             }
         }
     }
 
-    /// One that speaks TLS at a port of its own; `more` arguments for it.
-    pub fn sealed(seal: &Seal, more: &[&str]) -> Self {
-        let port = free_port().to_string();
-        let mut redis = Self::start_with(&[&seal.arguments(&port)[..], more].concat());
-        redis.sealed_port = port.parse().ok();
-        redis
+    fn try_with(arguments: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let arguments: Vec<String> = arguments.iter().map(|it| it.to_string()).collect();
+        let port = free_port();
+        let child = start_at(port, &folder, &arguments)?;
+        Some(Self {
+            child,
+            folder,
+            port,
+            sealed_port: None,
+            arguments,
+        })
+    }
+
+    /// One that speaks TLS at a port of its own.
+    pub fn sealed(seal: &Seal) -> Self {
+        loop {
+            let port = free_port();
+            if let Some(mut redis) = Self::try_with(&seal.arguments(&port.to_string())) {
+                redis.sealed_port = Some(port);
+                return redis;
+            }
+        }
     }
 
     /// Three masters of one Redis Cluster.
     pub fn three_shards() -> [Self; 3] {
         let shards = [(); 3].map(|()| Self::start_with(&["--cluster-enabled", "yes"]));
-        Self::make_one(&shards);
-        shards
-    }
-
-    fn make_one(shards: &[Self; 3]) {
         let bounds = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         for (shard, (first, last)) in shards.iter().zip(bounds) {
             shard.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
@@ -133,6 +138,7 @@ impl Redis {
             _ => false,
         };
         while !shards.iter().all(is_whole) {}
+        shards
     }
 
     pub fn url(&self) -> String {
@@ -155,7 +161,7 @@ impl Redis {
     pub fn start_again(&mut self) {
         self.kill();
         loop {
-            if let Some(child) = launch(self.port, &self.folder, &self.arguments) {
+            if let Some(child) = start_at(self.port, &self.folder, &self.arguments) {
                 self.child = child;
                 return;
             }
@@ -208,29 +214,15 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// `None` if the port was taken meanwhile.
-fn launch(port: u16, folder: &TempDir, arguments: &[String]) -> Option<Child> {
-    let mut child = Command::new("redis-server")
+/// `None` if a port was taken meanwhile.
+fn start_at(port: u16, folder: &TempDir, arguments: &[String]) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    command
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(["--daemonize", "no", "--port", &port.to_string()])
         .args(arguments)
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("redis-server is installed");
-    let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
-    let mut line = String::new();
-    while out.read_line(&mut line).is_ok_and(|read| read > 0) {
-        if line.contains("Ready to accept connections") {
-            // It may go on talking.
-            std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-            return Some(child);
-        }
-        line.clear();
-    }
-    let _ = child.wait();
-    None
+        .current_dir(folder.path());
+    launch(&mut command, "Ready to accept connections")
 }
 
 fn read(from: &mut impl BufRead) -> Answer {

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use baton_signal_server::{Running, Server};
-use baton_tests::pebble::{Pebble, connect, connect_speaking, get, kept};
+use baton_tests::pebble::{Pebble, kept};
 use baton_tests::signalling::PATIENCE;
+use baton_tests::tls::{connect, connect_speaking, get};
 use clap::Parser;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -87,7 +88,6 @@ async fn a_certificate_is_renewed_before_it_ends_and_what_is_open_goes_on() {
     let open = connect(pebble.port, NAME, &root).await.expect("TLS");
     let renewed = async {
         loop {
-            // At no moment is there none that is good.
             let now = certificate(pebble.port, NAME, &root).await;
             if now != first {
                 return now;
@@ -132,7 +132,15 @@ async fn nobody_is_shown_a_proof_who_is_not_asked_for_one() {
     let asking = connect_speaking(pebble.port, NAME, &root, &[b"acme-tls/1"]);
     certificate(pebble.port, NAME, &root).await;
     // The order is done: whoever speaks as the authority does gets nothing, not even the certificate.
-    assert!(asking.await.is_err());
+    let error = asking.await.expect_err("nothing is shown");
+    let why = error
+        .get_ref()
+        .and_then(|it| it.downcast_ref::<rustls::Error>());
+    // Its alert: a proof that was shown would be refused by us, as nobody vouches for it.
+    assert!(
+        matches!(why, Some(rustls::Error::AlertReceived(_))),
+        "{error:?}"
+    );
     let both: [&[u8]; 2] = [b"acme-tls/1", b"http/1.1"];
     let stream = connect_speaking(pebble.port, NAME, &root, &both).await;
     let answer = get(stream.expect("TLS"), NAME, "/healthz").await;

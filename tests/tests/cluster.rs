@@ -224,7 +224,7 @@ async fn meet_over_tls(urls: &str, seal: &Seal) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_meet_in_a_redis_behind_tls_and_in_none_that_somebody_else_vouches_for() {
     let seal = Seal::new();
-    let redis = Redis::sealed(&seal, &[]);
+    let redis = Redis::sealed(&seal);
     meet_over_tls(&redis.sealed_url(), &seal).await;
 
     // Those whom browsers trust did not sign it. By its fourth attempt the first ones have failed.

@@ -1,18 +1,17 @@
 //! The server with certificate files of its own.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use baton_signal_protocol::{ClientMessage, SUBPROTOCOL, ServerMessage};
 use baton_signal_server::Running;
 use baton_tests::http::get;
 use baton_tests::signalling::{Identity, PATIENCE, server, unix_s};
+use baton_tests::tls;
 use futures_util::{SinkExt, StreamExt};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -50,18 +49,7 @@ async fn connect_speaking(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
-    let name = ServerName::try_from("localhost").expect("a name");
-    let stream = TcpStream::connect(server.address()).await?;
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
+    tls::connect_speaking(server.address().port(), "localhost", &roots, protocols).await
 }
 
 #[tokio::test]
@@ -69,15 +57,9 @@ async fn pages_and_signalling_work_over_https() {
     let folder = tempfile::tempdir().expect("a folder");
     let certificate = renew(folder.path());
     let server = https(folder.path()).await;
-    let mut stream = connect(&server, &certificate).await.expect("TLS");
-    stream
-        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .await
-        .expect("a request");
-    let mut answer = Vec::new();
-    // A server that closes without TLS's goodbye has said all the same.
-    let _ = stream.read_to_end(&mut answer).await;
-    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    let stream = connect(&server, &certificate).await.expect("TLS");
+    let answer = tls::get(stream, "localhost", "/healthz").await;
+    assert!(answer.starts_with("HTTP/1.1 200"));
 
     let stream = connect(&server, &certificate).await.expect("TLS");
     let mut request = "wss://localhost/ws".into_client_request().expect("a URL");

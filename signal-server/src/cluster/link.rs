@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::cluster::letter::{Blob, LETTER_MAX, What};
 use crate::cluster::presence::{NodeId, Presence, name_key};
 use crate::cluster::store::{Entered, KEPT, Store};
-use crate::cluster::{Cluster, FRAMES_MAX, Ghost, Left, Live, POSTS_MAX, Post, Up};
+use crate::cluster::{BLOBS_MAX, Cluster, FRAMES_MAX, Ghost, Left, Live, POSTS_MAX, Post, Up};
 use crate::rooms::Member;
 
 impl Cluster {
@@ -90,6 +90,7 @@ impl Cluster {
             questions: AtomicU64::new(0),
             asked: Mutex::new(Instant::now()),
             posts,
+            blobs: Arc::new(Semaphore::new(BLOBS_MAX)),
             frames: Arc::new(Semaphore::new(FRAMES_MAX)),
             routes: Mutex::default(),
             lost,
@@ -231,7 +232,12 @@ impl Cluster {
                 what: letter.what,
                 _room: None,
             }),
-            Post::Blob { swarm, blob, not } => {
+            Post::Blob {
+                swarm,
+                blob,
+                not,
+                room,
+            } => {
                 let node = self.node_of(up, (swarm, blob.to)).await;
                 let Some(node) = node.filter(|node| Some(*node) != not) else {
                     self.gone(&swarm, &blob);
@@ -241,7 +247,7 @@ impl Cluster {
                     node,
                     swarm,
                     what: What::Relay(blob),
-                    _room: None,
+                    _room: Some(room),
                 })
             }
             Post::Frame { swarm, frame, room } => {
@@ -263,13 +269,15 @@ impl Cluster {
     async fn node_of(&self, up: &Up, peer: (SwarmId, PeerId)) -> Option<NodeId> {
         let node = match up.route(&peer) {
             Some(node) => node,
-            None => self.find(up, &peer).await?,
+            None => {
+                let node = self.find(up, &peer).await?;
+                if node != up.node {
+                    up.learn(peer, node);
+                }
+                node
+            }
         };
-        if node == up.node {
-            return None;
-        }
-        up.learn(peer, node);
-        Some(node)
+        (node != up.node).then_some(node)
     }
 
     async fn find(&self, up: &Up, (swarm, peer): &(SwarmId, PeerId)) -> Option<NodeId> {
@@ -306,7 +314,7 @@ struct Routed {
     node: NodeId,
     swarm: SwarmId,
     what: What,
-    /// A frame's, until it is sent.
+    /// A blob's or a frame's, until it is sent.
     _room: Option<OwnedSemaphorePermit>,
 }
 

@@ -26,6 +26,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::cluster::letter::{Blob, Letter, What};
 use crate::cluster::presence::{NodeId, Presence};
 use crate::cluster::store::{Entered, Found, Opened, Store};
+use crate::limits::{CARRY_COST_MIN, carry_cost};
 use crate::metrics::Metrics;
 use crate::ranking::{SAMPLE_MAX, Seen, Spot, rank};
 use crate::rooms::{Delivery, Member, Rooms};
@@ -66,7 +67,9 @@ struct Up {
     questions: AtomicU64,
     asked: Mutex<Instant>,
     posts: mpsc::Sender<Post>,
-    /// Room for frames among the posts.
+    /// Room for blobs among the posts, by their number.
+    blobs: Arc<Semaphore>,
+    /// Room for frames among them, by their bytes.
     frames: Arc<Semaphore>,
     /// Where peers of other nodes were found; wrong ones come back.
     routes: Mutex<HashMap<(SwarmId, PeerId), NodeId>>,
@@ -97,11 +100,13 @@ enum Post {
         swarm: SwarmId,
         blob: Blob,
         not: Option<NodeId>,
+        /// Given back when it is sent.
+        room: OwnedSemaphorePermit,
     },
     Frame {
         swarm: SwarmId,
         frame: Blob,
-        /// Given back when it is sent.
+        /// The same.
         room: OwnedSemaphorePermit,
     },
     To(NodeId, Letter),
@@ -179,20 +184,20 @@ impl Cluster {
         let here = self.rooms.look(swarm, &to, |_| ()).is_some();
         match self.up() {
             Some(up) if !here => {
+                let Ok(room) = up.blobs.clone().try_acquire_owned() else {
+                    return Delivery::Full;
+                };
                 let blob = Blob {
                     from,
                     to,
                     bytes: blob,
                 };
-                let post = Post::Blob {
+                up.post(Post::Blob {
                     swarm: *swarm,
                     blob,
                     not: None,
-                };
-                match up.posts.try_send(post) {
-                    Ok(()) => Delivery::Queued,
-                    Err(_) => Delivery::Full,
-                }
+                    room,
+                })
             }
             _ => self.rooms.relay(swarm, from, &to, blob),
         }
@@ -204,7 +209,8 @@ impl Cluster {
         let Some(up) = self.up().filter(|_| !here) else {
             return self.rooms.carry(swarm, from, &to, frame);
         };
-        let Ok(room) = up.frames.clone().try_acquire_owned() else {
+        let cost = carry_cost(frame.len());
+        let Ok(room) = up.frames.clone().try_acquire_many_owned(cost) else {
             return Delivery::Full;
         };
         let frame = Blob {
@@ -212,15 +218,11 @@ impl Cluster {
             to,
             bytes: frame,
         };
-        let post = Post::Frame {
+        up.post(Post::Frame {
             swarm: *swarm,
             frame,
             room,
-        };
-        match up.posts.try_send(post) {
-            Ok(()) => Delivery::Queued,
-            Err(_) => Delivery::Full,
-        }
+        })
     }
 
     pub fn report(&self, swarm: &SwarmId, peer: &PeerId, report: Report) {
@@ -406,10 +408,15 @@ impl Cluster {
             What::Back { blob, full: true } => self.gone(&swarm, &blob),
             What::Back { blob, full: false } => {
                 up.unlearn(&swarm, &blob.to);
+                let Ok(room) = up.blobs.clone().try_acquire_owned() else {
+                    self.gone(&swarm, &blob);
+                    return;
+                };
                 let post = Post::Blob {
                     swarm,
                     blob,
                     not: Some(sender),
+                    room,
                 };
                 if let Err(mpsc::error::TrySendError::Full(Post::Blob { blob, .. })) =
                     up.posts.try_send(post)
@@ -563,6 +570,13 @@ impl Up {
         }
     }
 
+    fn post(&self, post: Post) -> Delivery {
+        match self.posts.try_send(post) {
+            Ok(()) => Delivery::Queued,
+            Err(_) => Delivery::Full,
+        }
+    }
+
     fn field(&self, connection: u64) -> [u8; 24] {
         let mut field = [0; 24];
         field[..16].copy_from_slice(&self.node);
@@ -597,10 +611,13 @@ const NEWS_MAX: usize = 65_536;
 const GHOSTS_MAX: usize = 1024;
 /// Peers of other nodes whose place is remembered: 80 bytes each. Beyond, all are looked up again.
 const ROUTES_MAX: usize = 32_768;
-/// Blobs on their way to other nodes, at most 4 KiB each, and beside them frames.
-const POSTS_MAX: usize = 4096 + FRAMES_MAX;
-/// Frames on their way to other nodes: 16 MiB, what 64 carried connections have under way.
-const FRAMES_MAX: usize = 1024;
+/// Blobs on their way to other nodes, at most 4 KiB each.
+const BLOBS_MAX: usize = 4096;
+/// Bytes of frames on their way to other nodes, each counted as its sender pays for it: what 64 carried connections have under way, and
+/// more than a second of all senders together by default. By number, short frames of a single sender could have taken all the room.
+const FRAMES_MAX: usize = 16 << 20;
+/// All of them, and letters of our own beside them.
+const POSTS_MAX: usize = BLOBS_MAX + FRAMES_MAX / CARRY_COST_MIN;
 const ASK_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
