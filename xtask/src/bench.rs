@@ -32,15 +32,14 @@ pub fn bench(arguments: &[String]) -> Result<()> {
         npm::install(&folder)?;
         return run::run(run::command("node").arg(script).arg("--help"));
     }
-    let named = |name: &str| arguments.iter().any(|word| word == name);
-    let is_option = |word: &String| word.starts_with('-') || word.parse::<u32>().is_ok();
+    let names = cases(arguments);
     // Of all cases only this one needs the media engine alone, and nothing else.
-    let only_remux = named("remux") && arguments.iter().all(|it| it == "remux" || is_option(it));
+    let only_remux = !names.is_empty() && names.iter().all(|it| *it == "remux");
     if !only_remux {
         server_to_measure()?;
         run::stage("wire", wire)?;
     }
-    if named("remux") || arguments.iter().all(is_option) {
+    if names.is_empty() || names.contains(&"remux") {
         run::stage("remux", wasm::build_to_measure)?;
     }
     npm::install(&folder)?;
@@ -52,6 +51,18 @@ pub fn bench(arguments: &[String]) -> Result<()> {
             .arg(script)
             .args(arguments),
     )
+}
+
+/// The cases that are named. Every option of run.mjs has one value.
+fn cases(arguments: &[String]) -> Vec<&str> {
+    let (mut names, mut words) = (Vec::new(), arguments.iter());
+    while let Some(word) = words.next() {
+        match word.starts_with('-') {
+            true => drop(words.next()),
+            false => names.push(word.as_str()),
+        }
+    }
+    names
 }
 
 /// Native peers need no browser. The rival is measured where its packages can be had.

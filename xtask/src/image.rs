@@ -216,7 +216,7 @@ fn check(engine: Engine) -> Result<()> {
     let write = [
         "sh",
         "-c",
-        "! touch /written /var/lib/baton/written /tmp/written 2>/dev/null",
+        "for it in /written /var/lib/baton/written /tmp/written; do touch \"$it\" && exit 1; done; exit 0",
     ];
     run::run(&mut container.inside(&listen, &write)).context("its root can be written to")?;
     println!(
@@ -272,11 +272,18 @@ impl Container {
             Engine::Buildah => {
                 let buildah = |words: &[&str]| run::output(engine.command().args(words));
                 buildah(&["from", "--pull=false", "--name", &name, NAME])?;
-                folder = buildah(&["mount", &name])?.trim().to_owned();
-                let about: Value =
-                    serde_json::from_str(&buildah(&["inspect", "--type=image", NAME])?)?;
-                let named = about.pointer("/OCIv1/config/User").and_then(Value::as_str);
-                user = named.context("the image names a user")?.to_owned();
+                let about = || -> Result<(String, String)> {
+                    let folder = buildah(&["mount", &name])?.trim().to_owned();
+                    let about: Value =
+                        serde_json::from_str(&buildah(&["inspect", "--type=image", NAME])?)?;
+                    let user = about.pointer("/OCIv1/config/User").and_then(Value::as_str);
+                    let user = user.context("the image names a user")?.to_owned();
+                    Ok((folder, user))
+                };
+                (folder, user) = about().inspect_err(|_| {
+                    // Nobody has it yet who would remove it.
+                    let _ = buildah(&["rm", &name]);
+                })?;
                 within(&folder, &user, listen, &["baton-server"])
             }
         };
