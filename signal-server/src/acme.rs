@@ -109,7 +109,7 @@ impl Acme {
                     let next_s = pause.as_secs();
                     tracing::warn!(error, next_s, "no new certificate from the authority");
                     sleep(pause.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    pause = (pause * PAUSE_GROWS).min(PAUSE_MAX);
                 }
             }
         }
@@ -323,8 +323,10 @@ fn keep(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 /// How long the clock is trusted.
 const LOOK: Duration = Duration::from_secs(3600);
-/// After a failure: Let's Encrypt allows five failed proofs an hour, and six tries with pauses of 2, 4, 8, 16 and 32 minutes take longer.
-const PAUSE_MIN: Duration = Duration::from_secs(120);
+/// After a failure: what was wrong for a moment costs seconds. Let's Encrypt allows five failed proofs an hour, and six tries with pauses of
+/// 5 s, 40 s, 5 and 43 minutes and six hours take longer.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+const PAUSE_GROWS: u32 = 8;
 const PAUSE_MAX: Duration = Duration::from_secs(6 * 3600);
 /// For one certificate. Authorities ask back from several places.
 const ORDER_MAX: Duration = Duration::from_secs(300);

@@ -1,7 +1,9 @@
 //! A real authority of certificates: Let's Encrypt's Pebble, from Debian, with a name server of its own that knows this computer under every name.
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use tempfile::TempDir;
@@ -10,9 +12,9 @@ use crate::program::launch;
 use crate::redis::{Seal, free_port};
 use crate::tls::{connect, get};
 
-/// Killed on drop, its name server too.
+/// Ends when it is dropped, its name server too.
 pub struct Pebble {
-    children: [Child; 2],
+    children: [Killed; 2],
     seal: Seal,
     folder: TempDir,
     names: u16,
@@ -28,6 +30,15 @@ impl Pebble {
     /// # Panics
     /// When there is no pebble, which `cargo xtask test` installs.
     pub fn start(lasts_s: u64) -> Self {
+        loop {
+            if let Some(pebble) = Self::try_start(lasts_s) {
+                return pebble;
+            }
+        }
+    }
+
+    /// `None` if a port was taken meanwhile.
+    fn try_start(lasts_s: u64) -> Option<Self> {
         let seal = Seal::new();
         let folder = tempfile::tempdir().expect("a folder");
         let [port, directory, management, names] = [(); 4].map(|()| free_port());
@@ -42,8 +53,8 @@ impl Pebble {
         }});
         let file = folder.path().join("pebble.json");
         std::fs::write(&file, config.to_string()).expect("a file");
-        let children = launch_both(&file, names, [directory, management]);
-        Self {
+        let children = launch_both(&file, names, [directory, management])?;
+        Some(Self {
             children,
             seal,
             folder,
@@ -51,7 +62,7 @@ impl Pebble {
             port,
             directory,
             management,
-        }
+        })
     }
 
     /// For `--acme-url`.
@@ -78,19 +89,26 @@ impl Pebble {
     pub fn start_again(&mut self) {
         self.kill();
         let ports = [self.directory, self.management];
-        self.children = launch_both(&self.folder.path().join("pebble.json"), self.names, ports);
+        let file = self.folder.path().join("pebble.json");
+        self.children = launch_both(&file, self.names, ports).expect("its ports are still free");
     }
 
     /// As if it were not reachable any more.
     pub fn kill(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.children.iter_mut().for_each(Killed::kill);
     }
 }
 
-impl Drop for Pebble {
+struct Killed(Child);
+
+impl Killed {
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Killed {
     fn drop(&mut self) {
         self.kill();
     }
@@ -105,14 +123,15 @@ pub fn kept(folder: &Path, kind: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The name server at this port, and Pebble.
-fn launch_both(config: &Path, names: u16, ports: [u16; 2]) -> [Child; 2] {
+/// The name server at this port, and Pebble; `None` if one of them finds its port taken.
+fn launch_both(config: &Path, names: u16, ports: [u16; 2]) -> Option<[Killed; 2]> {
     let mut name_server = Command::new("pebble-challtestsrv");
     name_server
         .args(["-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""])
         .args(["-dns01", &format!("127.0.0.1:{names}")])
         .args(["-http01", "", "-https01", "", "-tlsalpn01", ""])
         .args(["-management", &format!("127.0.0.1:{}", free_port())]);
+    let mut name_server = Killed(launch(&mut name_server, "Starting challenge servers")?);
     let mut pebble = Command::new("pebble");
     pebble
         .arg("-config")
@@ -120,17 +139,25 @@ fn launch_both(config: &Path, names: u16, ports: [u16; 2]) -> [Child; 2] {
         .args(["-dnsserver", &format!("127.0.0.1:{names}")])
         // It would wait seconds before it asks back; and it refuses one nonce of twenty, as it likes to.
         .env("PEBBLE_VA_NOSLEEP", "1");
-    let mut both = [
-        launch(&mut name_server, "Starting challenge servers").expect("it starts"),
-        launch(&mut pebble, "ACME directory available at").expect("it starts"),
-    ];
-    // It says so before it listens.
+    let mut pebble = Killed(launch(&mut pebble, "ACME directory available at")?);
+    // Both say so before they listen; a name that cannot be looked up yet is a proof that failed.
+    listens(&mut name_server.0, names)?;
     for port in ports {
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = both[1].try_wait().expect("a child of ours");
-            assert!(ended.is_none(), "pebble ended");
-            std::thread::yield_now();
-        }
+        listens(&mut pebble.0, port)?;
     }
-    both
+    Some([name_server, pebble])
 }
+
+/// Waits until it does, at this port; `None` if it ends before.
+fn listens(child: &mut Child, port: u16) -> Option<()> {
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if child.try_wait().expect("a child of ours").is_some() {
+            return None;
+        }
+        std::thread::sleep(LOOK);
+    }
+    Some(())
+}
+
+/// Between two looks whether a program listens: whoever asks all the time takes the processor from it.
+const LOOK: Duration = Duration::from_millis(20);

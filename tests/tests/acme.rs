@@ -1,6 +1,7 @@
 //! Certificates that the server gets by itself (`--acme-domain`), from a real authority: Let's Encrypt's Pebble.
 
 use std::path::Path;
+use std::time::Duration;
 
 use baton_signal_server::{Running, Server};
 use baton_tests::pebble::{Pebble, kept};
@@ -14,6 +15,8 @@ use tokio::time::timeout;
 const NAME: &str = "baton.example";
 const OTHER: &str = "www.baton.example";
 const YEAR_S: u64 = 365 * 86_400;
+/// Between two looks at the certificate.
+const LOOK: Duration = Duration::from_millis(20);
 
 async fn server(pebble: &Pebble, store: &Path, domains: &str) -> Running {
     let listen = format!("127.0.0.1:{}", pebble.port);
@@ -44,7 +47,8 @@ async fn certificate(port: u16, name: &'static str, root: &RootCertStore) -> Vec
                 assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
                 return own;
             }
-            tokio::task::yield_now().await;
+            // Not all the time: the authority and the server need the processor.
+            tokio::time::sleep(LOOK).await;
         }
     };
     timeout(PATIENCE, there).await.expect("a certificate")
@@ -92,6 +96,7 @@ async fn a_certificate_is_renewed_before_it_ends_and_what_is_open_goes_on() {
             if now != first {
                 return now;
             }
+            tokio::time::sleep(LOOK).await;
         }
     };
     timeout(PATIENCE, renewed).await.expect("a new one");

@@ -26,6 +26,8 @@ pub struct Member {
     words: Words,
     swarm: u32,
     number: u32,
+    /// Its name: not made anew while something is measured.
+    peer: [u8; 32],
 }
 
 impl Member {
@@ -36,6 +38,7 @@ impl Member {
             words,
             swarm,
             number,
+            peer: peer_key(swarm, number).verifying_key().to_bytes(),
         };
         match words {
             Words::Baton => {
@@ -67,6 +70,7 @@ impl Member {
             words: Words::Baton,
             swarm,
             number,
+            peer: peer_key(swarm, number).verifying_key().to_bytes(),
         };
         let began = std::time::Instant::now();
         let candidates = member.enter(join).await?;
@@ -88,7 +92,7 @@ impl Member {
 
     /// Its name.
     pub fn peer(&self) -> [u8; 32] {
-        peer_key(self.swarm, self.number).verifying_key().to_bytes()
+        self.peer
     }
 
     /// Sends a numbered offer to a neighbour. A tracker picks one by itself: there is only one.
