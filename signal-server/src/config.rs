@@ -33,7 +33,8 @@ pub struct Config {
         long = "host",
         env = "BATON_HOST",
         value_delimiter = ',',
-        value_name = "NAME[:PORT]"
+        value_name = "NAME[:PORT]",
+        value_parser = parse_host
     )]
     pub hosts: Vec<String>,
 
@@ -43,7 +44,8 @@ pub struct Config {
         long = "ice",
         env = "BATON_ICE",
         value_delimiter = ' ',
-        value_name = "URL"
+        value_name = "URL",
+        hide_env_values = true
     )]
     pub ice: Vec<Ice>,
 
@@ -152,6 +154,7 @@ pub struct Acme {
     #[arg(
         long = "acme-email",
         id = "acme_email",
+        requires = "acme_domain",
         env = "BATON_ACME_EMAIL",
         value_name = "ADDRESS"
     )]
@@ -165,6 +168,7 @@ pub struct Acme {
     #[arg(
         long = "acme-ca",
         id = "acme_ca",
+        requires = "acme_domain",
         env = "BATON_ACME_CA",
         value_name = "FILE"
     )]
@@ -215,6 +219,7 @@ pub struct Turn {
         long,
         env = "BATON_TURN_SECRET",
         value_name = "SECRET",
+        value_parser = parse_secret,
         hide_env_values = true
     )]
     pub turn_secret: Option<String>,
@@ -233,7 +238,8 @@ pub struct Turn {
         long,
         env = "BATON_TURN_ALLOCATIONS_MAX",
         default_value_t = 2048,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub turn_allocations_max: usize,
 
@@ -242,7 +248,8 @@ pub struct Turn {
         long,
         env = "BATON_TURN_ALLOCATIONS_PER_USER",
         default_value_t = 64,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub turn_allocations_per_user: usize,
 
@@ -251,7 +258,8 @@ pub struct Turn {
         long,
         env = "BATON_TURN_ALLOCATIONS_PER_ADDRESS",
         default_value_t = 512,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub turn_allocations_per_address: usize,
 
@@ -260,7 +268,8 @@ pub struct Turn {
         long,
         env = "BATON_TURN_USER_RATE",
         default_value_t = 1_250_000,
-        value_name = "BYTES"
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(16_384..)
     )]
     pub turn_user_rate: u32,
 
@@ -269,7 +278,8 @@ pub struct Turn {
         long,
         env = "BATON_TURN_RATE",
         default_value_t = 12_500_000,
-        value_name = "BYTES"
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(16_384..)
     )]
     pub turn_rate: u32,
 }
@@ -285,7 +295,11 @@ pub struct Relay {
     #[arg(long, env = "BATON_RELAY_CLIENT_RATE", default_value_t = 1_250_000, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16_384..))]
     pub relay_client_rate: u32,
 
-    /// Bytes per second carried in all. The default is 100 Mbit/s.
+    /// Bytes per second carried for all clients of one address (IPv6: one /64). The default is 50 Mbit/s.
+    #[arg(long, env = "BATON_RELAY_ADDRESS_RATE", default_value_t = 6_250_000, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16_384..))]
+    pub relay_address_rate: u32,
+
+    /// Bytes per second carried in all; beyond, frames are refused. The default is 100 Mbit/s.
     #[arg(long, env = "BATON_RELAY_RATE", default_value_t = 12_500_000, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16_384..))]
     pub relay_rate: u32,
 
@@ -327,7 +341,8 @@ pub struct Limits {
         long,
         env = "BATON_CONNECTIONS_MAX",
         default_value_t = 20_000,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub connections_max: usize,
 
@@ -336,16 +351,38 @@ pub struct Limits {
         long,
         env = "BATON_CONNECTIONS_PER_ADDRESS",
         default_value_t = 512,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub connections_per_address: usize,
+
+    /// WebSockets per second that one address may open, lasting.
+    #[arg(
+        long,
+        env = "BATON_JOINS_PER_SECOND",
+        default_value_t = 20,
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub joins_per_second: u32,
+
+    /// WebSockets that one address may open at once: a school that comes back after the server was away.
+    #[arg(
+        long,
+        env = "BATON_JOINS_BURST",
+        default_value_t = 600,
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub joins_burst: u32,
 
     /// Different swarms at one time from one address.
     #[arg(
         long,
         env = "BATON_SWARMS_PER_ADDRESS",
         default_value_t = 128,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub swarms_per_address: usize,
 
@@ -354,7 +391,8 @@ pub struct Limits {
         long,
         env = "BATON_SWARM_PEERS_MAX",
         default_value_t = 10_000,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub swarm_peers_max: usize,
 
@@ -363,7 +401,8 @@ pub struct Limits {
         long,
         env = "BATON_MESSAGES_PER_SECOND",
         default_value_t = 100,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub messages_per_second: u32,
 
@@ -372,7 +411,8 @@ pub struct Limits {
         long,
         env = "BATON_MESSAGES_BURST",
         default_value_t = 1_000,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub messages_burst: u32,
 
@@ -381,7 +421,8 @@ pub struct Limits {
         long,
         env = "BATON_QUEUE_MESSAGES",
         default_value_t = 256,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub queue_messages: usize,
 
@@ -390,16 +431,27 @@ pub struct Limits {
         long,
         env = "BATON_QUEUE_MESSAGES_PER_SENDER",
         default_value_t = 32,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub queue_messages_per_sender: usize,
+
+    /// Bytes of messages that wait for all clients together; beyond, they are dropped as for one that reads slowly.
+    #[arg(
+        long,
+        env = "BATON_QUEUE_BYTES",
+        default_value_t = 256 << 20,
+        value_name = "BYTES"
+    )]
+    pub queue_bytes: usize,
 
     /// Plain HTTP connections in all. Each costs about 10 KB and lasts for a request, or 15 seconds without one.
     #[arg(
         long,
         env = "BATON_HTTP_CONNECTIONS_MAX",
         default_value_t = 4096,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub http_connections_max: usize,
 
@@ -408,7 +460,8 @@ pub struct Limits {
         long,
         env = "BATON_HTTP_CONNECTIONS_PER_ADDRESS",
         default_value_t = 256,
-        value_name = "COUNT"
+        value_name = "COUNT",
+        value_parser = parse_count
     )]
     pub http_connections_per_address: usize,
 
@@ -454,6 +507,12 @@ impl Config {
         let is_without_key = |ice: &Ice| ice.is_turn() && ice.0.credential.is_none();
         if self.turn.turn_secret.is_none() && self.ice.iter().any(is_without_key) {
             return Err("--ice turn:… without USER,PASSWORD needs --turn-secret");
+        }
+        if let (Some(listen), Some(public)) = (self.turn.turn_listen, self.turn.turn_public_address)
+            && !listen.ip().is_unspecified()
+            && listen.is_ipv4() != public.is_ipv4()
+        {
+            return Err("--turn-public-address is of another family than --turn-listen");
         }
         let is_sealed = |url: &String| url.starts_with(SEALED);
         let Cluster {
@@ -538,16 +597,44 @@ fn parse_origin(value: &str) -> Result<String, &'static str> {
     let (scheme, host) = value
         .split_once("://")
         .ok_or("expected an origin like https://example.com, or *")?;
-    let good_host = !host.is_empty()
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
-    if matches!(scheme, "http" | "https") && good_host {
+    if matches!(scheme, "http" | "https") && parse_host(host).is_ok() {
         Ok(value.to_ascii_lowercase())
     } else {
         Err("an origin is a scheme, a host and perhaps a port, without a path")
     }
 }
+
+/// A name or an address, perhaps with a port, as it stands in a browser's address line behind the scheme.
+fn parse_host(value: &str) -> Result<String, &'static str> {
+    let uri = value.parse::<axum::http::uri::Authority>().ok();
+    let is_bare = uri.is_some_and(|it| {
+        let port = value.strip_prefix(it.host()).unwrap_or_default();
+        port.is_empty() || it.port_u16().is_some_and(|it| it != 0)
+    });
+    (is_bare && !value.contains('@'))
+        .then(|| value.to_owned())
+        .ok_or("expected a name or an address, perhaps with :PORT, and without https://")
+}
+
+/// Whoever guesses it is relayed as often as they like.
+fn parse_secret(value: &str) -> Result<String, &'static str> {
+    if value.len() < SECRET_MIN {
+        return Err("a secret has at least 16 characters; `openssl rand -hex 16` makes one");
+    }
+    Ok(value.to_owned())
+}
+
+const SECRET_MIN: usize = 16;
+
+/// Connections, peers or messages: at least one, and no more than tokio's semaphores and memory can hold.
+fn parse_count(value: &str) -> Result<usize, &'static str> {
+    match value.parse() {
+        Ok(count @ 1..=COUNT_MAX) => Ok(count),
+        _ => Err("expected a number from 1 to 100000000"),
+    }
+}
+
+const COUNT_MAX: usize = 100_000_000;
 
 /// Names for which an authority can ask back at port 443: no pattern, no address.
 fn parse_domain(value: &str) -> Result<String, &'static str> {
@@ -650,6 +737,41 @@ mod tests {
         let plain = Config::parse_from([&["baton-server"][..], &plain].concat());
         assert!(plain.check().unwrap_err().contains("--cluster-ca"));
         assert!(refused(&["--keepalive", "0"]).contains("--keepalive"));
+        for (option, value) in [
+            ("--host", "https://baton.example/"),
+            ("--host", "baton.example:0"),
+            ("--host", "me@baton.example"),
+            ("--allow-origin", "https://a:b:c"),
+            ("--turn-secret", "north"),
+            ("--http-connections-max", "18446744073709551615"),
+            ("--turn-allocations-max", "0"),
+            ("--turn-user-rate", "1000"),
+            ("--messages-burst", "0"),
+            ("--joins-burst", "0"),
+            ("--swarm-peers-max", "0"),
+        ] {
+            assert!(
+                refused(&[option, value]).contains(option),
+                "{option} {value}"
+            );
+        }
+        let lonely = refused(&["--acme-email", "a@baton.example"]);
+        assert!(lonely.contains("--acme-domain"), "{lonely}");
+        let mixed = [
+            "baton-server",
+            "--turn-listen=192.0.2.1:3478",
+            "--turn-public-address=2001:db8::1",
+        ];
+        let mixed = Config::parse_from(mixed).check().unwrap_err();
+        assert!(mixed.contains("--turn-public-address"));
+        for host in [
+            "baton.example",
+            "localhost:8080",
+            "192.0.2.1",
+            "[2001:db8::1]:8443",
+        ] {
+            assert_eq!(parse_host(host).as_deref(), Ok(host));
+        }
     }
 
     #[test]

@@ -10,10 +10,10 @@ use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{Router, get};
-use baton_signal_protocol::{CLIENT_MESSAGE_MAX, SUBPROTOCOL};
+use baton_signal_protocol::SUBPROTOCOL;
 
 use crate::headers::{Kind, is_listed, secure, share};
-use crate::limits::READ_BUFFER;
+use crate::limits::{READ_BUFFER, message_max};
 use crate::proxy::client_address;
 use crate::server::App;
 use crate::socket::{self, Guest};
@@ -75,20 +75,17 @@ async fn websocket(
         )
             .into_response();
     };
-    let forwarded_for: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|it| it.to_str().ok())
-        .collect();
+    let forwarded_for = headers.get_all("x-forwarded-for").iter();
     let address = client_address(
         peer,
         &app.config.trusted_proxies,
-        forwarded_for.iter().copied(),
+        forwarded_for.map(HeaderValue::as_bytes),
     );
+    let longest = message_max(app.config.relay.relay);
     upgrade
         .protocols([SUBPROTOCOL])
-        .max_message_size(CLIENT_MESSAGE_MAX)
-        .max_frame_size(CLIENT_MESSAGE_MAX)
+        .max_message_size(longest)
+        .max_frame_size(longest)
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(READ_BUFFER)
         .on_upgrade(move |socket| {

@@ -17,6 +17,7 @@ mod headers;
 mod http;
 mod limits;
 pub mod log;
+mod metered;
 mod metrics;
 mod names;
 mod places;
@@ -32,4 +33,4 @@ mod validity;
 
 pub use config::{Config, Ice, Limits};
 pub use proxy::Network;
-pub use server::{Running, Server};
+pub use server::{Running, Server, raise_file_limit};

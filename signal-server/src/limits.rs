@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use baton_signal_protocol::{Refusal, SwarmId};
+use baton_signal_protocol::{BLOB_MAX, CLIENT_MESSAGE_MAX, Refusal, SwarmId};
 
 /// The longest that HTTP headers, a request line included, may take to arrive.
 pub const HTTP_HEADER_TIMEOUT_S: u64 = 15;
@@ -19,18 +19,50 @@ pub const HTTP_HEAD_MAX: usize = 16 * 1024;
 pub const HTTP2_STREAMS_MAX: u32 = 32;
 /// Bytes that wait on one HTTP/2 stream for a client that reads slowly; the assets themselves are in memory once.
 pub const HTTP2_SEND_BUFFER: usize = 64 * 1024;
-/// A session's tungstenite buffer: grows for longer messages, up to CLIENT_MESSAGE_MAX, and idle sockets hold this.
+/// A session's tungstenite buffer. It grows for longer messages and does not shrink: an idle socket holds what its longest took.
 pub const READ_BUFFER: usize = 2048;
 /// Refused connections of one address that we go on reading for a while. A page and its retries are a few; beyond, a refused one is closed at once.
 pub const LINGERING_PER_ADDRESS: usize = 16;
 /// What the shortest frame costs its sender, bytes: so a client has a thousand frames a second carried at most.
 pub const CARRY_COST_MIN: usize = 1024;
+/// Bytes of one message that count as much as the message itself: what a client sends is read no faster than its messages may come at this length.
+pub const READ_PER_MESSAGE: u32 = 4096;
+/// Bytes of a client's that are read at once, so that parts of messages and empty ones cost us no more than messages do.
+pub const READ_BURST: u32 = 1024 * 1024;
+/// How often it is looked who can be forgotten.
+pub const SWEEP: Duration = Duration::from_secs(10);
 /// Addresses with connections; more than connections can be.
 const ADDRESSES_MAX: usize = 100_000;
+
+/// Bytes of a client's longest message: without carried frames a blob, with room for fields that later versions add.
+pub fn message_max(carries: bool) -> usize {
+    if carries {
+        CLIENT_MESSAGE_MAX
+    } else {
+        BLOB_MAX + 1024
+    }
+}
 
 /// What carrying a frame of so many bytes costs: a short one what handing it on does.
 pub fn carry_cost(len: usize) -> u32 {
     len.max(CARRY_COST_MIN) as u32
+}
+
+/// How fast a bucket fills, and what it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+impl Rate {
+    /// What comes in a second may be taken at once.
+    pub fn even(per_second: u32) -> Self {
+        Self {
+            per_second,
+            burst: per_second,
+        }
+    }
 }
 
 /// Tokens that come back with time.
@@ -66,12 +98,23 @@ impl Bucket {
         enough
     }
 
-    /// Takes `count` tokens whether they are there or not; how long it takes until the debt is paid.
-    pub fn owe(&mut self, count: u32, per_second: u32, burst: u32, now: Instant) -> Duration {
+    /// Takes `count` tokens whether they are there or not; how long it takes until the debt is paid. Beyond `most` it takes none.
+    pub fn owe(
+        &mut self,
+        count: u32,
+        rate: Rate,
+        most: Duration,
+        now: Instant,
+    ) -> Option<Duration> {
         // Fills it up to now; nothing is as much as there always is.
-        self.take_many(0, per_second, burst, now);
-        self.tokens -= f64::from(count);
-        Duration::from_secs_f64((-self.tokens).max(0.0) / f64::from(per_second.max(1)))
+        self.take_many(0, rate.per_second, rate.burst, now);
+        let left = self.tokens - f64::from(count);
+        let debt_s = (-left).max(0.0) / f64::from(rate.per_second.max(1));
+        let debt = Duration::from_secs_f64(debt_s);
+        (debt <= most).then(|| {
+            self.tokens = left;
+            debt
+        })
     }
 
     /// Whether nothing was taken for so long.
@@ -80,7 +123,7 @@ impl Bucket {
     }
 }
 
-/// What each address takes at this moment.
+/// What each address takes at this moment, and how much it did just now.
 #[derive(Clone, Default)]
 pub struct Addresses(Arc<Mutex<HashMap<AddressKey, Taken>>>);
 
@@ -92,6 +135,24 @@ pub struct AddressKey(u64);
 struct Taken {
     counts: [usize; 4],
     swarms: HashMap<SwarmId, usize>,
+    /// WebSockets that it may open.
+    arrivals: Option<Bucket>,
+    /// Bytes that it may have carried.
+    toll: Option<Bucket>,
+    /// When both buckets are full again: until then it is remembered with nothing open.
+    until: Option<Instant>,
+}
+
+impl Taken {
+    fn remember(&mut self, rate: Rate, now: Instant) {
+        let full = f64::from(rate.burst) / f64::from(rate.per_second.max(1));
+        let until = now + Duration::from_secs_f64(full);
+        self.until = Some(self.until.map_or(until, |it| it.max(until)));
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.counts == [0; 4] && self.until.is_none_or(|until| until <= now)
+    }
 }
 
 /// What an address takes places for; each has its own limit.
@@ -126,7 +187,11 @@ impl Addresses {
         let key = AddressKey::of(address);
         let mut all = self.lock();
         if all.len() >= ADDRESSES_MAX && !all.contains_key(&key) {
-            return Err(Refusal::ServerFull);
+            // Better to forget what somebody did than to turn somebody away.
+            all.retain(|_, taken| taken.counts != [0; 4]);
+            if all.len() >= ADDRESSES_MAX {
+                return Err(Refusal::ServerFull);
+            }
         }
         if all
             .get(&key)
@@ -142,6 +207,45 @@ impl Addresses {
             account,
             swarm: None,
         })
+    }
+
+    /// One more WebSocket of an address that has a place.
+    pub fn arrive(&self, address: IpAddr, rate: Rate, now: Instant) -> Result<(), Refusal> {
+        let mut all = self.lock();
+        let Some(taken) = all.get_mut(&AddressKey::of(address)) else {
+            return Ok(());
+        };
+        let bucket = taken
+            .arrivals
+            .get_or_insert_with(|| Bucket::full(rate.burst, now));
+        let may = bucket.take(rate.per_second, rate.burst, now);
+        taken.remember(rate, now);
+        may.then_some(()).ok_or(Refusal::TooFast)
+    }
+
+    /// Counts what is carried for an address that has a place, as [`Bucket::owe`] does.
+    pub fn owe(
+        &self,
+        address: IpAddr,
+        cost: u32,
+        rate: Rate,
+        most: Duration,
+        now: Instant,
+    ) -> Option<Duration> {
+        let mut all = self.lock();
+        let Some(taken) = all.get_mut(&AddressKey::of(address)) else {
+            return Some(Duration::ZERO);
+        };
+        taken.remember(rate, now);
+        let bucket = taken
+            .toll
+            .get_or_insert_with(|| Bucket::full(rate.burst, now));
+        bucket.owe(cost, rate, most, now)
+    }
+
+    /// Forgets whoever has nothing open and did nothing lately.
+    pub fn sweep(&self, now: Instant) {
+        self.lock().retain(|_, taken| !taken.is_over(now));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AddressKey, Taken>> {
@@ -181,7 +285,7 @@ impl Drop for Place {
                 taken.swarms.remove(&swarm);
             }
         }
-        if taken.counts == [0; 4] {
+        if taken.is_over(Instant::now()) {
             all.remove(&self.key);
         }
     }
@@ -224,11 +328,45 @@ mod tests {
     #[test]
     fn a_debt_is_paid_in_time() {
         let start = Instant::now();
+        let rate = Rate {
+            per_second: 5,
+            burst: 10,
+        };
         let mut bucket = Bucket::full(10, start);
-        assert_eq!(bucket.owe(10, 5, 10, start), Duration::ZERO);
-        assert_eq!(bucket.owe(10, 5, 10, start), Duration::from_secs(2));
-        let later = start + Duration::from_secs(3);
-        assert_eq!(bucket.owe(5, 5, 10, later), Duration::ZERO);
+        let mut owe = |count, at_s| {
+            let now = start + Duration::from_secs(at_s);
+            bucket.owe(count, rate, Duration::from_secs(3), now)
+        };
+        assert_eq!(owe(10, 0), Some(Duration::ZERO));
+        assert_eq!(owe(10, 0), Some(Duration::from_secs(2)));
+        assert_eq!(owe(10, 0), None, "nothing is taken that costs too long");
+        assert_eq!(owe(5, 3), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_address_arrives_no_faster_because_it_leaves_and_is_forgotten_in_the_end() {
+        let addresses = Addresses::default();
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let (start, rate) = (
+            Instant::now(),
+            Rate {
+                per_second: 1,
+                burst: 3,
+            },
+        );
+        let arrive = |at_s| {
+            let place = addresses.connect(ip, Account::Socket, 1).ok().unwrap();
+            let came = addresses.arrive(ip, rate, start + Duration::from_secs(at_s));
+            drop(place);
+            came
+        };
+        let came = [arrive(0), arrive(0), arrive(0), arrive(0), arrive(1)];
+        let too_fast = Err(Refusal::TooFast);
+        assert_eq!(came, [Ok(()), Ok(()), Ok(()), too_fast, Ok(())]);
+        addresses.sweep(start + Duration::from_secs(2));
+        assert!(!addresses.lock().is_empty());
+        addresses.sweep(start + Duration::from_secs(4));
+        assert!(addresses.lock().is_empty());
     }
 
     #[test]

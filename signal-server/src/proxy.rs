@@ -1,6 +1,6 @@
 //! Whose address counts: the TCP peer's, unless that is a reverse proxy the operator trusts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// An address range in CIDR notation; a bare address is a range of one.
@@ -42,24 +42,33 @@ impl FromStr for Network {
 
 /// Walks `X-Forwarded-For` from the right, the end that the nearest proxy wrote, as long as each hop is trusted.
 ///
-/// What stands further left was sent by somebody we know nothing of and counts for nothing. An entry that is no address stops the walk.
+/// What stands further left was sent by somebody we know nothing of and counts for nothing, text or not. An entry that is no address stops the walk.
 pub fn client_address<'a>(
     peer: IpAddr,
     trusted: &[Network],
-    forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
+    forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
 ) -> IpAddr {
     let mut address = peer.to_canonical();
-    let mut entries = forwarded_for.rev().flat_map(|line| line.rsplit(','));
+    let mut entries = forwarded_for
+        .rev()
+        .flat_map(|line| line.rsplit(|byte| *byte == b','));
     while is_trusted(address, trusted) {
-        match entries
-            .next()
-            .and_then(|entry| entry.trim().parse::<IpAddr>().ok())
-        {
+        match entries.next().and_then(entry_address) {
             Some(next) => address = next.to_canonical(),
             None => break,
         }
     }
     address
+}
+
+/// An entry as proxies write them: an address, some with brackets around IPv6, some with a port.
+fn entry_address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    bare.unwrap_or(text)
+        .parse()
+        .or_else(|_| text.parse::<SocketAddr>().map(|it| it.ip()))
+        .ok()
 }
 
 /// Whether an address is one of a proxy that the operator trusts.
@@ -84,7 +93,8 @@ mod tests {
             .iter()
             .map(|network| network.parse().unwrap())
             .collect();
-        client_address(peer.parse().unwrap(), &trusted, lines.iter().copied()).to_string()
+        let lines = lines.iter().map(|line| line.as_bytes());
+        client_address(peer.parse().unwrap(), &trusted, lines).to_string()
     }
 
     #[test]
@@ -131,5 +141,24 @@ mod tests {
             "10.0.0.1"
         );
         assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nothing_of_what_a_proxy_wrote_behind_it() {
+        let line = b"\xe9, 203.0.113.9".as_slice();
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let address = client_address("10.0.0.1".parse().unwrap(), &trusted, [line].into_iter());
+        assert_eq!(address.to_string(), "203.0.113.9");
+    }
+
+    #[test]
+    fn ports_and_brackets_belong_to_no_address() {
+        for (entry, address) in [
+            ("203.0.113.9:4711", "203.0.113.9"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+        ] {
+            assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &[entry]), address);
+        }
     }
 }

@@ -353,10 +353,11 @@ mod tests {
     }
 
     fn member(number: u16, address: &str, joined_unix_s: u64) -> (Member, Arc<Queue>) {
-        let queue = Arc::new(Queue::new(crate::queue::Share {
+        let share = crate::queue::Share {
             in_all: 4,
             per_sender: 2,
-        }));
+        };
+        let queue = Arc::new(Queue::new(share, crate::queue::Budget::new(1 << 20)));
         let inbox = queue.clone();
         let line = Line {
             connection: u64::from(number) * 10 + joined_unix_s,
@@ -401,7 +402,7 @@ mod tests {
             rooms.deliver(&SWARM, peer(9), &peer(1), Bytes::from_static(b"x")),
             Delivery::Queued
         );
-        assert_eq!(inbox.take(), ["x"]);
+        assert_eq!(inbox.take().frames, ["x"]);
     }
 
     #[test]
@@ -415,7 +416,7 @@ mod tests {
             [Delivery::Queued, Delivery::Queued, Delivery::Full]
         );
         assert_eq!(say(3), Delivery::Queued, "others have room");
-        assert_eq!(inbox.take().len(), 3);
+        assert_eq!(inbox.take().frames.len(), 3);
         assert_eq!(say(2), Delivery::Queued);
     }
 
@@ -442,7 +443,7 @@ mod tests {
             Delivery::Queued,
             "the late goodbye of the first changes nothing"
         );
-        assert_eq!(inbox.take(), ["x"]);
+        assert_eq!(inbox.take().frames, ["x"]);
         assert_eq!(rooms.metrics.peers.get(), 1);
     }
 

@@ -25,12 +25,15 @@ use crate::config::Config;
 use crate::http::{self, TcpPeer};
 use crate::limits::{
     Account, Addresses, Bucket, HTTP_HEAD_MAX, HTTP_HEADER_TIMEOUT_S, HTTP_HEADERS_MAX,
-    HTTP_LIFETIME_S, HTTP2_SEND_BUFFER, HTTP2_STREAMS_MAX, Place,
+    HTTP_LIFETIME_S, HTTP2_SEND_BUFFER, HTTP2_STREAMS_MAX, Place, READ_BURST, READ_PER_MESSAGE,
+    Rate, SWEEP,
 };
+use crate::metered::Metered;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::places::Places;
 use crate::proxy::is_trusted;
+use crate::queue::Budget;
 use crate::rooms::Rooms;
 use crate::tls::{self, Tls};
 use crate::turn::credential::Secret;
@@ -49,6 +52,8 @@ pub struct App {
     pub places: Arc<Places>,
     /// What may be carried now, of all clients together.
     pub toll: Mutex<Bucket>,
+    /// What waits for all clients together.
+    pub queued: Arc<Budget>,
     connections: AtomicU64,
 }
 
@@ -70,13 +75,15 @@ pub struct Running {
     others: Vec<JoinHandle<()>>,
 }
 
-/// The WebSockets that are open, and whether they are to close.
+/// What is open, WebSockets above all, and whether it is to close.
 pub struct Sessions {
     closing: watch::Sender<bool>,
     count: Arc<Count>,
+    /// Plain HTTP connections.
+    http: Arc<Count>,
 }
 
-/// One open WebSocket.
+/// One open WebSocket or HTTP connection.
 pub struct Open(Arc<Count>);
 
 #[derive(Default)]
@@ -132,7 +139,9 @@ impl Server {
             sessions: Sessions {
                 closing: watch::Sender::new(false),
                 count: Arc::default(),
+                http: Arc::default(),
             },
+            queued: Budget::new(config.limits.queue_bytes),
             toll: Mutex::new(Bucket::full(config.relay.relay_rate, Instant::now())),
             connections: AtomicU64::new(0),
             config,
@@ -199,7 +208,14 @@ impl Server {
             let every = app.config.geo_reload;
             tokio::spawn(app.places.clone().keep_fresh(every, app.metrics.clone()))
         });
-        let others = [relay, certificate, link, places]
+        let addresses = app.addresses.clone();
+        let sweep = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                addresses.sweep(Instant::now());
+            }
+        });
+        let others = [relay, certificate, link, places, Some(sweep)]
             .into_iter()
             .flatten()
             .collect();
@@ -217,15 +233,22 @@ impl Running {
         self.address
     }
 
-    /// Stops: no new connections, GoingAway to every client, and at most the grace period for their goodbyes. hyper's own graceful shutdown
-    /// knows nothing of upgraded connections (axum#3003).
+    /// Resolves when a part of the server has ended, which none should before it is shut down: a defect, after which it is better to start anew
+    /// than to go on without.
+    pub async fn defect(&mut self) {
+        let parts = self.accepting.iter_mut().chain(&mut self.others);
+        let _ = futures_util::future::select_all(parts).await;
+    }
+
+    /// Stops: no new connections, GoingAway to every client, and at most the grace period for their goodbyes and for downloads under way. hyper's
+    /// own graceful shutdown knows nothing of upgraded connections (axum#3003).
     pub async fn shut_down(mut self) {
         self.app.sessions.closing.send_replace(true);
         for task in self.accepting.drain(..) {
             let _ = task.await;
         }
-        let _ = tokio::time::timeout(self.app.config.limits.grace, self.app.sessions.all_closed())
-            .await;
+        let grace = self.app.config.limits.grace;
+        let _ = tokio::time::timeout(grace, self.app.sessions.all_closed()).await;
         self.app.bus.close().await;
     }
 }
@@ -252,8 +275,7 @@ impl Sessions {
         if self.is_closing() {
             return None;
         }
-        self.count.open.fetch_add(1, Ordering::AcqRel);
-        Some(Open(self.count.clone()))
+        Some(self.count.open())
     }
 
     pub fn count(&self) -> usize {
@@ -270,9 +292,21 @@ impl Sessions {
     }
 
     async fn all_closed(&self) {
+        self.count.zero().await;
+        self.http.zero().await;
+    }
+}
+
+impl Count {
+    fn open(self: &Arc<Self>) -> Open {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Open(self.clone())
+    }
+
+    async fn zero(&self) {
         loop {
-            let none = self.count.none.notified();
-            if self.count() == 0 {
+            let none = self.none.notified();
+            if self.open.load(Ordering::Acquire) == 0 {
                 return;
             }
             none.await;
@@ -287,6 +321,49 @@ impl Drop for Open {
         }
     }
 }
+
+/// Asks the system for as many files as all connections at once need, each socket being one; how many are missing.
+pub fn raise_file_limit(config: &Config) -> u64 {
+    let limits = &config.limits;
+    let relays = match config.turn.turn_listen {
+        // A socket for the relay, and one for a client that comes over TCP.
+        Some(_) => 2 * config.turn.turn_allocations_max,
+        None => 0,
+    };
+    let wanted =
+        (limits.connections_max + limits.http_connections_max + relays + OTHER_FILES) as u64;
+    wanted.saturating_sub(files_allowed(wanted))
+}
+
+#[cfg(unix)]
+fn files_allowed(wanted: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointers are good for the calls. Where it fails, the limit stays as it was.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return wanted;
+        }
+        if limit.rlim_cur < wanted {
+            let before = limit.rlim_cur;
+            limit.rlim_cur = limit.rlim_max.min(wanted);
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
+                return before;
+            }
+        }
+    }
+    limit.rlim_cur
+}
+
+#[cfg(not(unix))]
+fn files_allowed(wanted: u64) -> u64 {
+    wanted
+}
+
+/// Files besides connections: listeners, databases, Redis, what is read now and then, and refused connections on their way out.
+const OTHER_FILES: usize = 256;
 
 async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>, app: Arc<App>) {
     let room = Arc::new(Semaphore::new(app.config.limits.http_connections_max));
@@ -304,11 +381,15 @@ async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>,
         // Beyond a limit a connection is closed at once: better than to let all wait for those who never finish.
         let Some(place) = HttpPlace::take(&app, &room, peer.ip()) else {
             app.metrics.http_connections_refused_total.add(1);
+            if tls.is_none() {
+                let _ = stream.try_write(BUSY);
+            }
             continue;
         };
         // Offers and answers are small and each is waited for.
         let _ = stream.set_nodelay(true);
         let (router, tls, closing) = (router.clone(), tls.clone(), app.sessions.watch());
+        let stream = Metered::new(stream, reading(&app.config));
         tokio::spawn(async move {
             match tls {
                 None => serve(stream, peer, http1(), router, closing).await,
@@ -333,9 +414,28 @@ async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>,
     }
 }
 
+/// How fast a connection is read: as fast as its messages may come, and what it may have carried, which is twice as many bytes at most when
+/// they come in the shortest frames.
+fn reading(config: &Config) -> Rate {
+    let limits = &config.limits;
+    let messages = limits.messages_per_second.saturating_mul(READ_PER_MESSAGE);
+    let carried = match config.relay.relay {
+        true => config.relay.relay_client_rate.saturating_mul(2),
+        false => 0,
+    };
+    Rate {
+        per_second: messages.saturating_add(carried),
+        burst: READ_BURST.saturating_add(carried),
+    }
+}
+
+/// What a connection hears for which there is no place, if it goes that far.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 15\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// What a plain HTTP connection takes up, in all and of its address's share; given back on drop.
 struct HttpPlace {
     app: Arc<App>,
+    _open: Open,
     _in_all: OwnedSemaphorePermit,
     _of_address: Option<Place>,
 }
@@ -352,6 +452,7 @@ impl HttpPlace {
         app.metrics.http_connections.add(1);
         Some(Self {
             app: app.clone(),
+            _open: app.sessions.http.open(),
             _in_all: in_all,
             _of_address: of_address,
         })
@@ -415,4 +516,20 @@ async fn serve(
         _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_is_noticed_and_none_does_by_itself() {
+        let server = Server::bind(Config::local()).await.expect("a free port");
+        let mut running = server.start();
+        let soon = Duration::from_millis(50);
+        let ended = tokio::time::timeout(soon, running.defect()).await;
+        assert!(ended.is_err());
+        running.others[0].abort();
+        running.defect().await;
+    }
 }

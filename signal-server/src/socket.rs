@@ -19,10 +19,10 @@ use tokio::time::{interval, timeout};
 use tungstenite::error::Error as WebSocketError;
 
 use crate::config::Relay;
-use crate::limits::{Account, Bucket, LINGERING_PER_ADDRESS, Place, carry_cost};
+use crate::limits::{Account, Bucket, LINGERING_PER_ADDRESS, Place, Rate, carry_cost};
 use crate::metrics::{refusal_name, unix_s};
 use crate::names;
-use crate::queue::{Queue, Share};
+use crate::queue::{Queue, Share, Taken};
 use crate::ranking::{self, Spot};
 use crate::rooms::{Delivery, Hangup, Line, Member};
 use crate::server::{App, Open};
@@ -139,6 +139,14 @@ impl Session {
                 )
                 .map_err(End::Refused)?,
         );
+        let arrivals = Rate {
+            per_second: limits.joins_per_second,
+            burst: limits.joins_burst,
+        };
+        self.app
+            .addresses
+            .arrive(guest.address, arrivals, Instant::now())
+            .map_err(End::Refused)?;
         let mut closing = self.app.sessions.watch();
         let join = tokio::select! {
             join = timeout(limits.join_timeout, self.await_join(guest.address)) =>
@@ -156,7 +164,7 @@ impl Session {
                 // Whoever has more carried than its share is read again when that is paid; what is for it goes on meanwhile.
                 () = until(pause), if pause.is_some() => self.resume(),
                 message = self.receive(), if pause.is_none() => self.handle(message?, &membership, guest.address).await?,
-                frames = queue.frames() => self.send_all(frames).await?,
+                taken = queue.frames() => self.send_all(taken).await?,
                 _ = keepalive.tick() => self.keep_alive(limits.keepalive).await?,
                 reason = hangup.wait() => return Err(End::Refused(reason)),
                 () = closed(&mut closing) => return Err(End::GoingAway),
@@ -194,10 +202,11 @@ impl Session {
         place
             .enter(join.swarm, limits.swarms_per_address)
             .map_err(End::Refused)?;
-        let queue = Arc::new(Queue::new(Share {
+        let share = Share {
             in_all: limits.queue_messages,
             per_sender: limits.queue_messages_per_sender,
-        }));
+        };
+        let queue = Arc::new(Queue::new(share, self.app.queued.clone()));
         let connection = self.connection;
         let member = Member {
             peer: join.peer,
@@ -316,7 +325,9 @@ impl Session {
                     }
                 }
             }
-            ClientMessage::Carry { to, frame } => self.carry(membership, to, frame).await?,
+            ClientMessage::Carry { to, frame } => {
+                self.carry(membership, address, to, frame).await?
+            }
             ClientMessage::More => {
                 let candidates = self.app.bus.more(swarm, peer).await;
                 self.say(&ServerMessage::Candidates(candidates)).await?;
@@ -347,6 +358,7 @@ impl Session {
     async fn carry(
         &mut self,
         membership: &Membership,
+        address: IpAddr,
         to: PeerId,
         frame: Vec<u8>,
     ) -> Result<(), End> {
@@ -354,11 +366,11 @@ impl Session {
         if !config.relay {
             return Err(End::Refused(Refusal::Malformed));
         }
-        let (len, now) = (frame.len(), Instant::now());
-        self.pay(&config, len, now);
+        let len = frame.len();
+        let paid = self.pay(&config, address, len, Instant::now());
         self.toll.bytes += len as u64;
         let (swarm, from) = (&membership.swarm, membership.peer);
-        let delivery = match self.toll.bytes <= config.relay_client_bytes {
+        let delivery = match paid && self.toll.bytes <= config.relay_client_bytes {
             true => app.bus.carry(swarm, from, to, frame),
             false => Delivery::Full,
         };
@@ -372,19 +384,34 @@ impl Session {
         self.say(&ServerMessage::Gone { to }).await
     }
 
-    /// Counts a frame to its sender and to all together.
-    fn pay(&mut self, config: &Relay, len: usize, now: Instant) {
+    /// Counts a frame to its sender, to the sender's address and to all together; whether it may go. What would keep its sender waiting for
+    /// too long does not: so no debt grows, and the rates hold whatever the number of senders.
+    fn pay(&mut self, config: &Relay, address: IpAddr, len: usize, now: Instant) -> bool {
         let cost = carry_cost(len);
-        let (own, all) = (config.relay_client_rate, config.relay_rate);
-        let mut together = self.app.toll.lock().expect("nobody panics while counting");
-        let pause = together
-            .owe(cost, all, all, now)
-            .max(self.toll.bucket.owe(cost, own, own, now))
-            .min(CARRY_PAUSE_MAX);
-        drop(together);
-        if pause > Duration::ZERO {
-            self.toll.paused_until = Some(tokio::time::Instant::from_std(now + pause));
+        let own = Rate::even(config.relay_client_rate);
+        let theirs = Rate::even(config.relay_address_rate);
+        let all = Rate::even(config.relay_rate);
+        let app = &self.app;
+        let together = || {
+            let mut toll = app.toll.lock().expect("nobody panics while counting");
+            toll.owe(cost, all, CARRY_PAUSE_MAX, now)
+        };
+        let pause = self
+            .toll
+            .bucket
+            .owe(cost, own, CARRY_PAUSE_MAX, now)
+            .and_then(|pause| {
+                let more = app
+                    .addresses
+                    .owe(address, cost, theirs, CARRY_PAUSE_MAX, now)?;
+                Some(pause.max(more))
+            })
+            .and_then(|pause| Some(pause.max(together()?)));
+        if pause != Some(Duration::ZERO) {
+            let until = now + pause.unwrap_or(CARRY_PAUSE_MAX);
+            self.toll.paused_until = Some(tokio::time::Instant::from_std(until));
         }
+        pause.is_some()
     }
 
     fn resume(&mut self) {
@@ -416,11 +443,11 @@ impl Session {
     }
 
     /// Sends all that waits, in one go.
-    async fn send_all(&mut self, frames: Vec<Bytes>) -> Result<(), End> {
-        frames.iter().for_each(|frame| self.count_sent(frame));
+    async fn send_all(&mut self, taken: Taken) -> Result<(), End> {
+        taken.frames.iter().for_each(|frame| self.count_sent(frame));
         self.write(async |socket| {
-            for frame in frames {
-                socket.feed(Message::Binary(frame)).await?;
+            for frame in &taken.frames {
+                socket.feed(Message::Binary(frame.clone())).await?;
             }
             socket.flush().await
         })

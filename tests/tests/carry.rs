@@ -132,10 +132,60 @@ async fn all_together_keep_to_the_rate_of_all() {
 }
 
 #[tokio::test]
+async fn the_clients_of_one_address_keep_to_its_rate() {
+    const RATE: u32 = 256 * 1024;
+    let server = carrying(|config| config.relay.relay_address_rate = RATE).await;
+    let [a, b] = [1, 2].map(|peer| Identity::new(1, peer));
+    let mut alice = join(&server, &a).await;
+    let mut bob = join(&server, &b).await;
+    let began = Instant::now();
+    for _ in 0..RATE as usize / FRAME_MAX + 1 {
+        carry(&mut alice, b.peer_id(), &[0; FRAME_MAX]).await;
+        carry(&mut bob, a.peer_id(), &[0; FRAME_MAX]).await;
+        for client in [&mut alice, &mut bob] {
+            let message = client.hear().await;
+            assert!(matches!(message, ServerMessage::Carried { .. }));
+        }
+    }
+    assert!(began.elapsed() >= Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn what_would_wait_too_long_is_not_carried_however_many_ask() {
+    let server = carrying(|config| config.relay.relay_rate = 16_384).await;
+    let everybody: Vec<Identity> = (1..=12).map(|peer| Identity::new(1, peer)).collect();
+    let mut clients = Vec::new();
+    for identity in &everybody {
+        clients.push(join(&server, identity).await);
+    }
+    let first = everybody[0].peer_id();
+    for client in &mut clients[1..] {
+        carry(client, first, &[0; FRAME_MAX]).await;
+    }
+    // One second is free and five may be owed: who comes later hears that it did not arrive.
+    let mut gone = 0;
+    for client in &mut clients[1..] {
+        client.say(&ClientMessage::More).await;
+        loop {
+            match client.hear().await {
+                ServerMessage::Gone { to } => {
+                    assert_eq!(to, first);
+                    gone += 1;
+                }
+                ServerMessage::Candidates(_) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!((1..=5).contains(&gone), "{gone}");
+}
+
+#[tokio::test]
 async fn whoever_does_not_read_costs_its_sender_frames_and_nobody_else_anything() {
     let server = carrying(|config| {
         config.relay.relay_client_rate = u32::MAX;
         config.relay.relay_rate = u32::MAX;
+        config.relay.relay_address_rate = u32::MAX;
     })
     .await;
     let [a, b, c] = [1, 2, 3].map(|peer| Identity::new(1, peer));

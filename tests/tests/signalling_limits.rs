@@ -266,8 +266,8 @@ async fn one_address_gets_no_more_than_its_share_of_plain_connections() {
         let _ = stream
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             .await;
-        let mut byte = [0];
-        matches!(stream.read(&mut byte).await, Ok(1))
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.is_ok() && status == *b"HTTP/1.1 200"
     };
     // Held open, half a request each.
     let mut held = Vec::new();
@@ -294,6 +294,87 @@ async fn one_address_gets_no_more_than_its_share_of_plain_connections() {
     for peer in 1..=5 {
         sockets.push(Client::join(server.address(), &Identity::new(1, peer)).await);
     }
+}
+
+#[tokio::test]
+async fn beyond_all_places_a_connection_hears_when_to_come_back() {
+    let server = server(|config| config.limits.http_connections_max = 1).await;
+    let mut first = TcpStream::connect(server.address()).await.unwrap();
+    first
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(first.read_u8().await.unwrap(), b'H');
+    let mut second = TcpStream::connect(server.address()).await.unwrap();
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: "),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_opens_so_many_websockets_a_second_and_goes_on_later() {
+    let server = server(|config| {
+        config.limits.joins_burst = 5;
+        config.limits.joins_per_second = 1;
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let connect = async |from: &str| {
+        let client = Client::connect_with(server.address(), &[("x-forwarded-for", from)]).await;
+        client.expect("the upgrade is never refused")
+    };
+    // Each leaves at once: not that many are open is refused, but that they come so fast.
+    let identity = Identity::new(1, 1);
+    let refused = loop {
+        let mut client = connect("192.0.2.1").await;
+        let join = identity.join(&server.address().to_string(), unix_s());
+        client.say(&ClientMessage::Join(join)).await;
+        match client.hear().await {
+            ServerMessage::Refused {
+                reason: Refusal::Replayed,
+                ..
+            }
+            | ServerMessage::Welcome { .. } => {}
+            other => break other,
+        }
+    };
+    let ServerMessage::Refused {
+        reason, retry_ms, ..
+    } = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(reason, Refusal::TooFast);
+    assert!(retry_ms.is_some());
+    let other = connect("192.0.2.2")
+        .await
+        .enter(&Identity::new(1, 2), unix_s())
+        .await;
+    assert!(other.is_ok());
+}
+
+#[tokio::test]
+async fn parts_of_messages_are_read_no_faster_than_messages_and_disturb_nobody() {
+    let server = server(|config| config.limits.messages_per_second = 1).await;
+    let mut bystanders = Bystanders::meet(&server).await;
+    let mut stream = raw_socket(server.address()).await;
+    // A message that never ends, in parts of nothing.
+    stream.write_all(b"\x02\x80\0\0\0\0").await.unwrap();
+    let parts = b"\0\x80\0\0\0\0".repeat(10_000);
+    let (mut sent, patience) = (0, Duration::from_secs(5));
+    loop {
+        let more = stream.write(&parts[sent % 6..]);
+        let Ok(count) = tokio::time::timeout(patience, more).await else {
+            break;
+        };
+        sent += count.expect("nothing is wrong with what is sent");
+        // What the kernel takes and what is read at once are far less.
+        assert!(sent < 16 << 20, "all of it is read");
+    }
+    bystanders.are_undisturbed().await;
 }
 
 #[tokio::test]
@@ -613,6 +694,47 @@ async fn foreign_pages_may_not_use_the_websocket() {
             Err(other) => panic!("{foreign}: {other}"),
             Ok(_) => panic!("{foreign} was let in"),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_download_under_way_is_finished_before_the_server_stops() {
+    const SIZE: usize = 32 << 20;
+    let web = tempfile::tempdir().unwrap();
+    std::fs::write(web.path().join("index.html"), "page").unwrap();
+    std::fs::write(web.path().join("large.bin"), vec![7; SIZE]).unwrap();
+    let server = server(|config| {
+        config.web = Some(web.path().to_owned());
+        config.limits.grace = Duration::from_secs(60);
+    })
+    .await;
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let request = "GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // More than what lies in the kernel's buffers is still to come.
+    stream.read_u8().await.unwrap();
+    let mut stopping = tokio::spawn(server.shut_down());
+    let soon = Duration::from_millis(200);
+    assert!(tokio::time::timeout(soon, &mut stopping).await.is_err());
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() > SIZE, "{}", rest.len());
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_carries_nothing_reads_no_message_longer_than_a_blob() {
+    for (relay, longest) in [(false, BLOB_MAX + 1024), (true, CLIENT_MESSAGE_MAX)] {
+        let server = server(|config| config.relay.relay = relay).await;
+        // What later versions add is passed over.
+        let mut find = ClientMessage::Find { name: 1 }.encode();
+        find.resize(longest, 0);
+        let mut client = Client::connect(server.address()).await;
+        client.send(Message::Binary(find.clone().into())).await;
+        assert!(matches!(client.hear().await, ServerMessage::Found(_)));
+        find.push(0);
+        client.send(Message::Binary(find.into())).await;
+        assert_eq!(client.refusal().await.0, Refusal::TooLarge);
     }
 }
 

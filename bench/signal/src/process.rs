@@ -86,7 +86,12 @@ pub fn baton(program: &Path, port: u16, more: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(["--listen", &format!("127.0.0.1:{port}")]);
     // All clients are at one address here.
-    for limit in ["--connections-per-address", "--swarms-per-address"] {
+    for limit in [
+        "--connections-per-address",
+        "--swarms-per-address",
+        "--joins-per-second",
+        "--joins-burst",
+    ] {
         command.args([limit, "100000"]);
     }
     command.args(more);

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use baton_signal_server::tls::provider;
-use baton_signal_server::{Config, Server, config_file};
+use baton_signal_server::{Config, Server, config_file, raise_file_limit};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
@@ -32,6 +32,13 @@ fn main() -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     tracing::subscriber::set_global_default(config.log.subscriber(std::io::stderr))
         .context("somebody else logs in this process")?;
+    let missing = raise_file_limit(&config);
+    if missing > 0 {
+        tracing::warn!(
+            missing,
+            "the system allows fewer open files than all connections at once need"
+        );
+    }
     // Listened for before anybody is told that we are here.
     let stop = stop_signal()?;
     let host = config.hosts.first().cloned();
@@ -50,8 +57,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     stdout.flush()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    let running = server.start();
-    stop.await;
+    let mut running = server.start();
+    tokio::select! {
+        () = stop => {}
+        // Whoever watches over the process starts it anew.
+        () = running.defect() => bail!("a part of the server ended by itself"),
+    }
     tracing::info!("stopping: clients are told to come back");
     running.shut_down().await;
     Ok(())
