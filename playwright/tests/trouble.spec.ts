@@ -103,17 +103,29 @@ test('a server that goes away disturbs nobody, and everything comes back by itse
   await viewer.until('view', (stats) => stats.complete);
 });
 
-test('a server that is stopped properly is found again as well', async ({ newPeer, newServer }) => {
+test('a server that is stopped properly disturbs no film, and is found again as well', async ({ newPeer, newServer }) => {
   const server = await newServer();
   const publisher = (await newPeer({ base: server.url })).allow(...NETWORK_MESSAGES);
-  const link = await publisher.share(BUNNY);
-  await server.stop();
-  await says(publisher, 'server-lost', 'The connection to the server is lost.');
-  await server.again();
-  await expect(publisher.page.getByTestId('error')).toHaveCount(0, { timeout: 90_000 });
-  const viewer = await newPeer({ base: server.url });
+  const viewer = (await newPeer({ base: server.url })).allow(...NETWORK_MESSAGES);
+  const link = await publisher.share(await film('colours.mp4'));
+  // So slow that there is something left to fetch while the server is away.
+  await publisher.setUpload('share', { bytesPerSecond: 300_000 });
   await viewer.open(link);
   await shown(viewer.page);
+
+  await server.stop();
+  const { have } = (await viewer.stats('view'))!;
+  await says(publisher, 'server-lost', 'The connection to the server is lost.');
+  await plays(viewer.page, 2);
+  await viewer.until('view', (stats, before) => stats.have > before, { argument: have });
+
+  await server.again();
+  await expect(publisher.page.getByTestId('error')).toHaveCount(0, { timeout: 90_000 });
+  await expect(viewer.page.getByTestId('error')).toHaveCount(0, { timeout: 90_000 });
+  expect(await state(viewer.page)).toMatchObject({ error: null, paused: false });
+  const newcomer = await newPeer({ base: server.url });
+  await newcomer.open(link);
+  await shown(newcomer.page);
 });
 
 test('a film that no browser plays says so and can be downloaded', async ({ newPeer }) => {
