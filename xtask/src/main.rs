@@ -40,6 +40,7 @@ usage: cargo xtask COMMAND
                               --run-image name other base images
   media-matrix                50 kinds of film, each with its pictures numbered and its sound timed, in both browsers
   fuzz [TARGET] [--rounds N]  feed hostile bytes to the parsers: mp4 mkv ts sound subtitles messages
+  fuzz --libfuzzer SECONDS [BODY]   the same, led by coverage: media tags subtitles messages
   deny                        licences of all dependencies, and with cargo-deny their sources and advisories, as deny.toml has it
   geo                         fetch a free database of countries for `baton-server --geo`, and say where it is
   sim [SCENARIO...]           whole swarms on event queues from one seed; without a name every scenario; --help lists options
