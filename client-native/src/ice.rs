@@ -1,6 +1,7 @@
 //! Which ways a connection may take, which addresses the other side has, and which way was taken.
 
 use crate::link::Ended;
+use crate::sockets::Roomy;
 use baton_signal_protocol::{Address, CandidateKind, IceCandidate, IceServer};
 use baton_swarm::Path;
 use rtc::ice::mdns::MulticastDnsMode;
@@ -93,6 +94,7 @@ pub async fn build<H: PeerConnectionEventHandler + 'static>(
         .with_configuration(configuration)
         .with_setting_engine(settings.build())
         .with_handler(Arc::new(handler))
+        .with_runtime(Arc::new(Roomy))
         .with_udp_addrs(bind.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
         .build()
         .await?;

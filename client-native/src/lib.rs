@@ -36,6 +36,7 @@ mod serve;
 pub mod session;
 mod show;
 mod signalling;
+pub mod sockets;
 mod space;
 mod uplink;
 mod viewer;

@@ -1,6 +1,7 @@
 //! What the `webrtc` crate carries with nothing around it: two connections, one channel, messages of 49 KiB as Baton's.
 
 use anyhow::{Result, anyhow};
+use baton_client_native::sockets::Roomy;
 use bytes::BytesMut;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
     SettingEngineBuilder,
 };
+use webrtc::runtime::{Runtime, TokioRuntime};
 
 struct Gathered(mpsc::UnboundedSender<()>);
 
@@ -23,9 +25,11 @@ impl PeerConnectionEventHandler for Gathered {
 }
 
 /// Sends so many bytes and returns when they have arrived.
-pub async fn carry(bytes: u64) -> Result<()> {
-    let (giver, mut giver_gathered, out) = side().await?;
-    let (taker, mut taker_gathered, into) = side().await?;
+///
+/// `room`: with sockets like a native peer's, instead of the system's.
+pub async fn carry(bytes: u64, room: bool) -> Result<()> {
+    let (giver, mut giver_gathered, out) = side(room).await?;
+    let (taker, mut taker_gathered, into) = side(room).await?;
     giver
         .set_local_description(giver.create_offer(None).await?)
         .await?;
@@ -83,8 +87,12 @@ type Side = (
     Arc<dyn DataChannel>,
 );
 
-async fn side() -> Result<Side> {
+async fn side(room: bool) -> Result<Side> {
     let (gathered, wait) = mpsc::unbounded_channel();
+    let runtime: Arc<dyn Runtime> = match room {
+        true => Arc::new(Roomy),
+        false => Arc::new(TokioRuntime),
+    };
     let pc = PeerConnectionBuilder::new()
         .with_setting_engine(
             SettingEngineBuilder::new()
@@ -92,6 +100,7 @@ async fn side() -> Result<Side> {
                 .build(),
         )
         .with_handler(Arc::new(Gathered(gathered)))
+        .with_runtime(runtime)
         .with_udp_addrs(vec!["127.0.0.1:0".to_string()])
         .build()
         .await?;

@@ -58,15 +58,21 @@ fn take_number(words: &mut Vec<String>, flag: &'static str) -> Result<Option<u64
 async fn run(megabytes: u64) -> Result<()> {
     println!("load {}", load());
     println!("{:38} {:>9} {:>16}", "", "MB/s", "CPU-s per 100 MB");
-    let (mut one, mut twenty) = (Vec::new(), Vec::new());
+    let [mut one, mut twenty, mut one_roomy, mut twenty_roomy] = [(); 4].map(|()| Vec::new());
     for round in 1..=ROUNDS {
         println!("round {round}");
         let bytes = megabytes * 1_000_000;
         let meter = Meter::start();
-        bare::carry(bytes).await?;
+        bare::carry(bytes, false).await?;
         let bare = meter.print("bare webrtc channel", bytes);
-        one.push(swarm(1, bytes).await? / bare);
-        twenty.push(swarm(20, bytes / 10).await? / bare);
+        let meter = Meter::start();
+        bare::carry(bytes, true).await?;
+        let roomy = meter.print("the same with sockets like ours", bytes);
+        let (one_now, twenty_now) = (swarm(1, bytes).await?, swarm(20, bytes / 10).await?);
+        one.push(one_now / bare);
+        one_roomy.push(one_now / roomy);
+        twenty.push(twenty_now / bare);
+        twenty_roomy.push(twenty_now / roomy);
     }
     ceiling::curl_from_nginx(megabytes * 1_000_000)?;
     if let Err(error) = rival::webtorrent(megabytes * 1_000_000) {
@@ -75,7 +81,9 @@ async fn run(megabytes: u64) -> Result<()> {
     keeper_row(100).await?;
     println!("\nload {}", load());
     verdict("native to native, of a bare channel", median(one), 0.9);
+    verdict("  with sockets like ours", median(one_roomy), 0.9);
     verdict("20 at once in all, of a bare channel", median(twenty), 1.0);
+    verdict("  with sockets like ours", median(twenty_roomy), 1.0);
     Ok(())
 }
 
