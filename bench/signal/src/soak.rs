@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use baton_signal_protocol::{ClientMessage, FRAME_MAX};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::member::{Member, Words};
@@ -156,14 +156,24 @@ async fn talk_nonsense(churn: Arc<Churn>) -> Result<()> {
     let garbage: Vec<u8> = (0..fastrand::usize(1..3000))
         .map(|_| fastrand::u8(..))
         .collect();
-    if fastrand::bool() {
-        let mut stream = TcpStream::connect(("127.0.0.1", churn.port)).await?;
-        stream.write_all(&garbage).await?;
-    } else {
-        let (mut a, _b) = churn.pair().await?;
-        a.say(garbage).await?;
-        // Until it is refused.
-        let _ = a.hear(u64::MAX).await;
+    match fastrand::u8(0..3) {
+        0 => {
+            let mut stream = TcpStream::connect(("127.0.0.1", churn.port)).await?;
+            stream.write_all(&garbage).await?;
+        }
+        1 => {
+            let mut stream = TcpStream::connect(("127.0.0.1", churn.port)).await?;
+            stream.write_all(UPGRADE.as_bytes()).await?;
+            stream.write_all(&garbage).await?;
+            // Until it is thrown out, which it is by its patience at the latest.
+            while stream.read(&mut [0; 256]).await? > 0 {}
+        }
+        _ => {
+            let (mut a, _b) = churn.pair().await?;
+            a.say(garbage).await?;
+            // Until it is refused.
+            let _ = a.hear(u64::MAX).await;
+        }
     }
     Ok(())
 }
@@ -171,12 +181,11 @@ async fn talk_nonsense(churn: Arc<Churn>) -> Result<()> {
 /// Half of a request, or a socket that never joins and never closes properly.
 async fn stay_half_open(churn: Arc<Churn>) -> Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", churn.port)).await?;
-    let request = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: baton.1\r\n\r\n";
     let sent = match fastrand::bool() {
-        true => request.len(),
-        false => request.len() / 2,
+        true => UPGRADE.len(),
+        false => UPGRADE.len() / 2,
     };
-    stream.write_all(&request.as_bytes()[..sent]).await?;
+    stream.write_all(&UPGRADE.as_bytes()[..sent]).await?;
     tokio::time::sleep(Duration::from_millis(fastrand::u64(0..5000))).await;
     Ok(())
 }
@@ -186,3 +195,5 @@ async fn at_rest(process: &Process) -> Result<f64> {
     tokio::time::sleep(Duration::from_secs(20)).await;
     process.memory()
 }
+
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: baton.1\r\n\r\n";
