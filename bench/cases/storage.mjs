@@ -134,11 +134,19 @@ async function random(minutes) {
       // It fetches what it is asked for, and keeps little.
       const view = (await Client.start({ means: 'tv', storage: 'memory' })).open(url);
       const pieces = Math.ceil((await view.meta).size / 2 ** 20);
-      const asked = { count: 0, failed: 0 };
+      const asked = { count: 0, failed: 0, why: '' };
       window.__asked = asked;
       void (async () => {
         for (;;) {
-          await view.read(0xffffffff, 0, Math.floor(Math.random() * pieces)).then(() => (asked.count += 1), () => (asked.failed += 1));
+          await view.read(0xffffffff, 0, Math.floor(Math.random() * pieces)).then(
+            () => (asked.count += 1),
+            // What cannot be had is refused at once: asked for again without a pause, nothing else would have its turn on this page.
+            (error) => {
+              asked.failed += 1;
+              asked.why = String(error);
+              return new Promise((resolve) => setTimeout(resolve, 1000));
+            },
+          );
         }
       })();
     }, url);
@@ -150,9 +158,9 @@ async function random(minutes) {
     for (let minute = 1; minute <= minutes; minute += 1) {
       await pause(60_000);
       after = await memory(browser);
-      if (minute % 5 === 0 || minute === minutes) {
-        const { count, failed } = await tab.page.evaluate(() => window.__asked);
-        progress(`  ${minute} min: ${after.toFixed(0)} MB, ${count} pieces asked for, ${failed} failed`);
+      if (minute % 5 === 0 || minutes <= 5 || minute === minutes) {
+        const { count, failed, why } = await patience(tab, 'the count', tab.page.evaluate(() => window.__asked));
+        progress(`  ${minute} min: ${after.toFixed(0)} MB, ${count} pieces asked for, ${failed} failed ${why}`);
       }
     }
     const { count } = await tab.page.evaluate(() => window.__asked);
