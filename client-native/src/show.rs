@@ -176,7 +176,7 @@ pub fn peers(snapshot: &Snapshot) -> Vec<Value> {
             "received": p.received_bytes,
             "sent": p.sent_bytes,
             "complete": f64::from(p.complete_permille) / 1000.0,
-            "path": match p.path { Path::Direct => "direct", Path::Relay => "relay" },
+            "path": match p.path { Path::Direct => "direct", Path::Relay => "relay", Path::Local => "local" },
             "region": region(&p.id.0),
         })
     };

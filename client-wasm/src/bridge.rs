@@ -37,6 +37,12 @@ pub const HOT_STILL: u32 = 10;
 /// The answer to `Read`: `[HOT_READ, stream, request, ArrayBuffer]`, or what went wrong in place of the buffer.
 pub const HOT_READ: u32 = 11;
 
+/// Another tab of this browser, over something that looks like two data channels (web/src/worker-tabs.ts): `[HOT_TAB, stream, conn, control,
+/// data, peer, nonce, offerer]`.
+pub const HOT_TAB: u32 = 12;
+/// Numbers of such connections begin here; the page's own never get that far.
+pub const TAB_CONNS: u64 = 1 << 40;
+
 /// Number of a stream within one page.
 pub type StreamNumber = u32;
 

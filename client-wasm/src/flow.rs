@@ -154,6 +154,14 @@ impl Flow {
     }
 }
 
+impl Drop for Flow {
+    /// Whoever is at the other end hears it, even if it is no connection of the page's that carries them.
+    fn drop(&mut self) {
+        self.control.close();
+        self.data.close();
+    }
+}
+
 /// How much may wait in a connection's channels, bytes. Chromium throws at 16 MiB and Firefox swallows without end;
 /// a megabyte keeps a fast path busy and lets a cancel still matter.
 const SEND_WINDOW: u32 = 1 << 20;

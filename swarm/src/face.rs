@@ -48,6 +48,9 @@ pub enum Path {
     Direct,
     /// Through a TURN server or the signalling server.
     Relay,
+    /// Between two tabs of one browser. The tab that made the offer has nobody else: the other one fetches for it. That takes no upload,
+    /// is not what peers do for each other, and nobody else hears of it.
+    Local,
 }
 
 /// What offer and answer fixed about one connection, and what both Hellos prove (docs/protocol-wire.md#hello).

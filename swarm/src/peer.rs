@@ -2,10 +2,11 @@
 
 use crate::bits::Bits;
 use crate::config::{self, Config};
-use crate::face::{Binding, ConnId, Path, Role};
+use crate::face::{Binding, ConnId, Demand, Path, Role};
 use crate::have::HaveMap;
 use crate::rate::{Bucket, Goodput, Rate};
 use crate::timer::Instant;
+use crate::wire::Want;
 use baton_content::{Lane, PeerId, PieceId, VerifiedBlock};
 use baton_sorted::{SortedMap, SortedSet};
 use bytes::Bytes;
@@ -49,6 +50,10 @@ pub(crate) struct Peer {
     pub(crate) start_asked: bool,
     /// Whether its answer is still to come.
     pub(crate) start_due: bool,
+    /// Of a tab that has nobody but us: what its player needs and was not here.
+    pub(crate) needs: Vec<Demand>,
+    /// What we, who have nobody but it, told it of our own.
+    pub(crate) needs_told: Vec<Want>,
     pub(crate) down: Download,
     pub(crate) up: Upload,
 }
@@ -99,6 +104,8 @@ impl Peer {
             wire_received: 0,
             start_asked: false,
             start_due: false,
+            needs: Vec::new(),
+            needs_told: Vec::new(),
             down: Download::new(config, now),
             up: Upload::new(config),
         }
@@ -106,6 +113,16 @@ impl Peer {
 
     pub(crate) fn is_up(&self) -> bool {
         self.role.is_some()
+    }
+
+    /// Another tab of this browser.
+    pub(crate) fn is_local(&self) -> bool {
+        self.path == Path::Local
+    }
+
+    /// We have nobody but this tab.
+    pub(crate) fn leads_us(&self) -> bool {
+        self.is_local() && self.binding.offerer
     }
 
     /// A message came.

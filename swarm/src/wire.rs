@@ -165,13 +165,17 @@ pub const FLAG_INSIST: u8 = 2;
 /// It is played within some seconds.
 pub const FLAG_SOON: u8 = 4;
 
+/// Between two tabs of one browser: no request, but what the sender's player needs and the receiver lacks. Those of one message replace those
+/// of the last.
+pub const FLAG_NEED: u8 = 8;
+
 /// Blocks of one piece to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
     pub lane: u16,
     pub index: u32,
     pub mask: u64,
-    /// [`FLAG_URGENT`] | [`FLAG_INSIST`] | [`FLAG_SOON`]; unknown bits are ignored.
+    /// [`FLAG_URGENT`] | [`FLAG_INSIST`] | [`FLAG_SOON`] | [`FLAG_NEED`]; unknown bits are ignored.
     pub flags: u8,
     /// First 8 bytes of the root whose header the sender has; without it the header comes too.
     pub root8: Option<[u8; 8]>,

@@ -19,6 +19,9 @@ export class BootError extends Error {
 
 export function warmUp(): void {}
 
+/** There is none. */
+export const workerOf = (): Worker => new EventTarget() as Worker;
+
 export async function startClient(_options: ClientOptions = {}): Promise<Client> {
   await pause(number('boot', 150));
   if (query.get('boot') === 'fail') throw new BootError('server-lost', 'fake');

@@ -43,6 +43,10 @@ export class BootError extends Error {
   }
 }
 
+/** The worker of a client's engine. */
+const workers = new WeakMap<Client, Worker>();
+export const workerOf = (client: Client): Worker => workers.get(client)!;
+
 let early: Engine | null = null;
 let earlySocket: WebSocket | null = null;
 
@@ -76,7 +80,9 @@ export async function startClient(options: ClientOptions = {}): Promise<Client> 
     // Not `initSync`: Chromium before 2023 instantiates at most 4 KB at once on a page.
     await glue.default({ module_or_path: module });
     Object.assign(glue.View.prototype, saving);
-    return await glue.Client.start({ ...options, server, worker: engine.worker, ...socket });
+    const client = await glue.Client.start({ ...options, server, worker: engine.worker, ...socket });
+    workers.set(client, engine.worker);
+    return client;
   } catch (error) {
     engine.worker.terminate();
     throw error;

@@ -6,6 +6,10 @@
 import type { Client, Problem, Share, ShareOptions, View } from './api';
 import { BootError, startClient, warmUp } from './boot';
 import type { Kept } from './kept';
+import { askSeat, type Seat } from './seat';
+import type { Place } from './tabs';
+
+export { workerOf } from './boot';
 
 export interface Shared {
   name: string;
@@ -30,6 +34,9 @@ declare global {
   }
 }
 
+/** Before a tab that watches looks for others with the same film, milliseconds. */
+const LEAD_AFTER_MS = 1500;
+
 export const session = {
   /** The link being watched, or '' on the share page. */
   link: '',
@@ -49,6 +56,11 @@ let pending: { files: File[]; options: ShareOptions } | null = null;
 let clientStarted: () => void = () => undefined;
 const started = new Promise<void>((resolve) => (clientStarted = resolve));
 let failures = 0;
+/** Whether this tab is the one that is in the swarm of what is watched. */
+let seat: Seat | null = null;
+/** Among the tabs with the same stream, of what is watched and of what is shared. */
+let watchers: Place | null = null;
+let sharers: Place | null = null;
 let broken: Problem | null = null;
 
 /** The user interface asks to be told of every change of `session` and `baton`. */
@@ -83,8 +95,7 @@ export function shareFiles(files: File[], title?: string, handles: FileSystemHan
   if (!first) return;
   session.notice = '';
   const size = files.reduce((sum, file) => sum + file.size, 0);
-  baton.share?.stop();
-  baton.share = null;
+  endShare();
   const inFolder = first.webkitRelativePath !== '';
   session.shared = { name: title ?? first.name, size, count: files.length, inFolder, files, handles };
   pending = { files, options: title === undefined ? { keep: true } : { keep: true, title } };
@@ -98,6 +109,7 @@ export async function goOn(kept: Kept, files: File[], handles: FileSystemHandle[
   if (!baton.client || session.shared) return 'busy';
   try {
     baton.share = baton.client.share(files, { resume: kept.key, title: kept.name });
+    preside(baton.share);
   } catch (error) {
     if (error instanceof RangeError) return 'changed';
     throw error;
@@ -115,9 +127,15 @@ export function refuse(why: string): void {
   watcher();
 }
 
-export function stopSharing(): void {
+function endShare(): void {
   baton.share?.stop();
   baton.share = null;
+  sharers?.leave();
+  sharers = null;
+}
+
+export function stopSharing(): void {
+  endShare();
   session.shared = null;
   pending = null;
   watcher();
@@ -174,6 +192,11 @@ function followAddress(): void {
 export function openLink(link: string): void {
   baton.view?.close();
   baton.view = null;
+  watchers?.leave();
+  watchers = null;
+  seat?.release();
+  // A television keeps nothing, and has one tab.
+  seat = link === '' || session.tv ? null : askSeat(link.slice(link.indexOf('#') + 1));
   if (baton.client) session.problem = broken;
   session.link = link;
   // The style sheet shows the stage by this, before any other script is here.
@@ -184,18 +207,47 @@ export function openLink(link: string): void {
 
 function openView(): void {
   if (!baton.client || session.link === '' || baton.view) return;
+  if (seat?.leads === null) return void seat.known.then(openView);
+  const apart = seat?.leads === false;
   try {
-    baton.view = baton.client.open(session.link);
-    baton.view.attach(theVideo());
+    const view = (baton.view = (baton.client as Opening).open(session.link, apart));
+    view.attach(theVideo());
+    if (seat) sitDown(view, seat, apart);
+    watcher();
   } catch (error) {
     session.problem = { code: 'bad-link', detail: String(error) };
   }
+}
+
+/** Nobody but the other tabs of this browser need know of it. */
+interface Opening {
+  open(url: string, apart: boolean): View;
+}
+
+function sitDown(view: View, at: Seat, apart: boolean): void {
+  const sit = async (): Promise<void> => {
+    if (baton.view !== view) return;
+    const { sitDown } = await import('./tabs');
+    if (baton.view === view) watchers = sitDown(view, at);
+  };
+  // Who has nobody but another tab looks for it at once; for whoever leads, the picture comes first.
+  setTimeout(() => void sit().catch(() => (view as View & { lead(leads: boolean): void }).lead(true)), apart ? 0 : LEAD_AFTER_MS);
+}
+
+function preside(share: Share): void {
+  const sit = async (): Promise<void> => {
+    const { preside } = await import('./tabs');
+    if (baton.share === share) sharers = preside(share);
+  };
+  // Without it, other tabs are peers like any others.
+  sit().catch(() => undefined);
 }
 
 function sharePending(): void {
   if (!baton.client || !pending) return;
   try {
     baton.share = baton.client.share(pending.files, pending.options);
+    preside(baton.share);
     session.problem = broken;
   } catch (error) {
     session.problem = { code: 'file-unreadable', detail: String(error) };

@@ -24,6 +24,18 @@ function becomeEngine(glue: WorkerGlue): void {
       throw event.reason;
     });
   });
+  // Another tab of this browser has the same stream open (tabs.ts).
+  self.addEventListener('message', ({ data }) => {
+    if (!data.tab) return;
+    const scope = self as unknown as { batonTab?(news: unknown): void; importScripts(url: string): void };
+    try {
+      if (!scope.batonTab) scope.importScripts(data.script);
+      scope.batonTab!(data.tab);
+    } catch {
+      // The server is away: it is tried again.
+      self.postMessage({ ended: data.tab.id });
+    }
+  });
   const begin = (event: MessageEvent): void => {
     const { module, ac3 } = event.data as { module?: WebAssembly.Module; ac3: string };
     if (!module) return;

@@ -139,6 +139,7 @@ impl Client {
                 began_ms: door::now_ms(),
                 early: self.socket.take(),
                 small: false,
+                apart: false,
             };
             let mut stream = PageStream::new(opening, worker.clone(), page.emitter());
             stream.meta(meta);
@@ -165,8 +166,8 @@ impl Client {
         })
     }
 
-    /// Opens a link. One that is none gives a View with a problem, not an exception.
-    pub fn open(&self, url: String) -> View {
+    /// Opens a link. One that is none gives a View with a problem, not an exception. `apart`: it joins nothing until `lead`.
+    pub fn open(&self, url: String, apart: Option<bool>) -> View {
         let fragment = url
             .split_once('#')
             .map_or(url.as_str(), |(_, fragment)| fragment)
@@ -211,6 +212,7 @@ impl Client {
                         began_ms,
                         early: self.socket.take().filter(|_| ours),
                         small: self.means.small,
+                        apart: apart == Some(true),
                     };
                     PageStream::new(opening, worker.clone(), emitter)
                 }
@@ -336,6 +338,11 @@ impl Share {
         self.folder.clone()
     }
 
+    /// For the pages' tabs.ts: this stream's number and our PeerId.
+    pub fn seat(&self) -> JsValue {
+        in_stream(&self.inbox, self.stream, |s| s.seat())
+    }
+
     /// The numbers of this moment.
     pub fn stats(&self) -> JsValue {
         in_stream(&self.inbox, self.stream, |s| stats::stats_object(s))
@@ -419,6 +426,16 @@ impl View {
                 s.read((reader, file, piece), resolve, reject)
             })
         })
+    }
+
+    /// For the pages' tabs.ts: this stream's number and our PeerId.
+    pub fn seat(&self) -> JsValue {
+        in_stream(&self.inbox, self.stream, |s| s.seat())
+    }
+
+    /// For the pages' tabs.ts: joins the swarm for all tabs of this browser, or leaves that to another one.
+    pub fn lead(&self, leads: bool) {
+        in_stream(&self.inbox, self.stream, |s| s.lead(leads));
     }
 
     /// The numbers of this moment.

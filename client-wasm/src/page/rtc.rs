@@ -154,6 +154,11 @@ impl Rtc {
         }
     }
 
+    /// Numbers its connections from here on: what the engine still hears of earlier ones is not of these.
+    pub fn number_from(&mut self, conn: u64) {
+        self.next_conn = conn;
+    }
+
     /// STUN and TURN servers for connections made from now on.
     pub fn set_ice(&mut self, ice: Vec<IceServer>) {
         if let Some(spare) = &self.spare
@@ -357,6 +362,16 @@ impl Rtc {
         for (_, connection) in std::mem::take(&mut self.connections) {
             connection.pc.close();
         }
+    }
+
+    /// Closes everything, for the engine to know it at once.
+    pub fn drop_all(&mut self) -> Vec<RtcNews> {
+        self.drop_spare();
+        let conns: Vec<u64> = self.connections.keys().copied().collect();
+        let lost = conns.into_iter().flat_map(|conn| self.lost(conn));
+        let mut news: Vec<RtcNews> = lost.collect();
+        news.extend(self.lost_server());
+        news
     }
 
     /// Closes everything.

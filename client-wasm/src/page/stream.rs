@@ -29,10 +29,14 @@ pub struct PageStream {
     number: StreamNumber,
     worker: Worker,
     emitter: Rc<Emitter>,
-    /// `None` where the link is none, and after the last goodbye.
+    /// `None` where the link is none, after the last goodbye, and while another tab is in the swarm for this one.
     network: Option<Network>,
-    /// The link is none: there is only a problem to show.
-    linkless: bool,
+    /// What a network is made of; `None`: the link is none, there is only a problem to show.
+    base: Option<Base>,
+    /// What the server was told of us last, or would have been.
+    reported: (u16, u8),
+    /// How often it joined.
+    joins: u64,
     /// Attachments that the worker has not heard of yet.
     attaching: u32,
     small: bool,
@@ -80,6 +84,16 @@ pub struct Opening {
     pub early: Option<WebSocket>,
     /// This machine has little of everything ([`crate::bridge::Means`]).
     pub small: bool,
+    /// Another tab is in the swarm: see [`PageStream::lead`].
+    pub apart: bool,
+}
+
+struct Base {
+    server: String,
+    keys: StreamKeys,
+    peer_seed: [u8; 32],
+    /// As in [`Opening`], until it is used.
+    early: Option<WebSocket>,
 }
 
 struct Network {
@@ -110,7 +124,53 @@ impl PageStream {
             began_ms,
             early,
             small,
+            apart,
         } = opening;
+        let base = Base {
+            server,
+            keys,
+            peer_seed,
+            early,
+        };
+        let mut stream = PageStream {
+            base: Some(base),
+            small,
+            ..PageStream::blank(side, number, worker, emitter, began_ms)
+        };
+        if !apart {
+            stream.join();
+        }
+        stream
+    }
+
+    /// Becomes the tab that is in the swarm for all tabs of this browser, or no longer is.
+    pub fn lead(&mut self, leads: bool) {
+        if leads {
+            return self.join();
+        }
+        if let Some(network) = &mut self.network {
+            network.signalling.leave();
+            let news = network.rtc.drop_all();
+            self.handle_rtc(news);
+        }
+        self.network = None;
+        self.welcomed = false;
+        self.refused = None;
+    }
+
+    /// This stream's number, and who we are in its swarm.
+    pub fn seat(&self) -> JsValue {
+        let seed = self.base.as_ref().map_or([0; 32], |base| base.peer_seed);
+        let peer = door::buffer(&PeerKey::from_seed(seed).id().0);
+        door::array(&[self.number.into(), peer]).into()
+    }
+
+    fn join(&mut self) {
+        let (Some(base), None, None) = (&mut self.base, &self.network, self.leaving_ms) else {
+            return;
+        };
+        let (number, emitter) = (self.number, &self.emitter);
+        let (keys, peer_seed) = (base.keys.clone(), base.peer_seed);
         let peer = PeerKey::from_seed(peer_seed);
         let identity = Identity {
             swarm: keys.swarm.id().0,
@@ -119,29 +179,27 @@ impl PageStream {
             peer: peer.id().0,
         };
         let socket = emitter.clone();
-        let signalling = Signalling::new(
-            &server,
+        let mut signalling = Signalling::new(
+            &base.server,
             keys.swarm,
             peer,
-            early,
+            base.early.take(),
             Rc::new(move |event| socket.push(PageEvent::Socket(number, event))),
         );
         let channel = emitter.clone();
+        signalling.report(self.reported.0, self.reported.1);
         let mut rtc = Rtc::new(
             number,
-            worker.clone(),
+            self.worker.clone(),
             identity,
             Rc::new(move |conn, event| channel.push(PageEvent::Rtc(number, conn, event))),
         );
-        if side == Side::View {
+        rtc.number_from((self.joins << 20) + 1);
+        self.joins += 1;
+        if self.side == Side::View {
             rtc.warm_up();
         }
-        let network = Some(Network { signalling, rtc });
-        PageStream {
-            network,
-            small,
-            ..PageStream::blank(side, number, worker, emitter, began_ms)
-        }
+        self.network = Some(Network { signalling, rtc });
     }
 
     /// A stream whose link is none.
@@ -154,7 +212,6 @@ impl PageStream {
         let blank = PageStream::blank(Side::View, number, worker, emitter, 0.0);
         PageStream {
             worker_problem: Some(problem),
-            linkless: true,
             ..blank
         }
     }
@@ -172,7 +229,9 @@ impl PageStream {
             worker,
             emitter,
             network: None,
-            linkless: false,
+            base: None,
+            reported: (0, 0),
+            joins: 0,
             small: false,
             player: None,
             attaching: 0,
@@ -384,6 +443,7 @@ impl PageStream {
     }
 
     pub fn report(&mut self, completeness_permille: u16, free_slots: u8) {
+        self.reported = (completeness_permille, free_slots);
         if let Some(network) = &mut self.network {
             network.signalling.report(completeness_permille, free_slots);
         }
@@ -745,7 +805,7 @@ impl PageStream {
             problem.code,
             ProblemCode::Fraud | ProblemCode::Expired | ProblemCode::EngineStopped
         );
-        (for_good || self.linkless).then(|| problem.code.name().into())
+        (for_good || self.base.is_none()).then(|| problem.code.name().into())
     }
 
     /// What is not here when a stream ends never comes. What is here is still told.
@@ -787,6 +847,7 @@ impl PageStream {
             Side::View if self.worker_stats.complete => "complete",
             Side::View if self.startup_ms().is_some() => "playing",
             Side::View if !self.worker_stats.peers.is_empty() => "fetching",
+            Side::View if self.network.is_none() && self.base.is_some() => "fetching",
             Side::View if self.network.as_ref().is_some_and(|n| n.rtc.len() > 0) => "connecting",
             Side::View if joined => "looking",
             Side::View => "starting",

@@ -18,7 +18,8 @@ mod table;
 mod viewer;
 
 use crate::bridge::{
-    COLD, HOT_CHANNELS, HOT_CREDIT, HOT_PLAYHEAD, HOT_RECEIVED, StreamNumber, ToPage, ToWorker,
+    COLD, HOT_CHANNELS, HOT_CREDIT, HOT_PLAYHEAD, HOT_RECEIVED, HOT_TAB, StreamNumber, ToPage,
+    ToWorker,
 };
 use crate::door::{self, Handler};
 use crate::flow::FlowNews;
@@ -189,6 +190,19 @@ impl Worker {
                 let (control, data) = (message.get(3), message.get(4));
                 self.in_stream(stream, |s| {
                     s.channels(conn, control.unchecked_into(), data.unchecked_into())
+                });
+            }
+            HOT_TAB => {
+                let conn = number(2) as u64;
+                self.in_stream(stream, |s| {
+                    s.channels(
+                        conn,
+                        message.get(3).unchecked_into(),
+                        message.get(4).unchecked_into(),
+                    );
+                    let (peer, nonce) =
+                        (door::bytes(&message.get(5)), door::bytes(&message.get(6)));
+                    s.tab(conn, &peer, &nonce, message.get(7).is_truthy());
                 });
             }
             HOT_CREDIT => {

@@ -104,6 +104,12 @@ impl<M: Medium> Store<M> {
         self.disk = Some(disk);
     }
 
+    /// From now on memory holds what is needed soon, and no more.
+    pub fn be_lean(&mut self) {
+        self.limits.memory = self.limits.memory.min(LEAN_BYTES);
+        self.make_room();
+    }
+
     /// Whether what comes is kept on disk.
     pub fn has_disk(&self) -> bool {
         self.disk.is_some()
@@ -366,6 +372,9 @@ impl<M: Medium> Store<M> {
 
 /// Pieces that are asked for ahead of what is read into a file: a second at 256 Mbit/s.
 const PIECES_AHEAD_MAX: u64 = 32;
+
+/// What a tab without a disk keeps of what another tab has, bytes: what a player asks for ahead, at 40 Mbit/s for twenty seconds.
+const LEAN_BYTES: usize = 100 << 20;
 
 /// How far from what the person looks at: what lies behind is farther than what is to come, and the manifest is never far.
 fn distance(need: Option<PieceId>, piece: PieceId) -> (bool, bool, u32) {

@@ -7,8 +7,8 @@ use super::store::Limits;
 use super::viewer::Viewer;
 use super::{Door, WorkerEvent, now};
 use crate::bridge::{
-    HOT_SEND, Means, PeerRole, PeerStats, Problem, ProblemCode, ShareSpec, Stats, StreamNumber,
-    ToPage, ToWorker,
+    self, HOT_SEND, Means, PeerRole, PeerStats, Problem, ProblemCode, ShareSpec, Stats,
+    StreamNumber, TAB_CONNS, ToPage, ToWorker,
 };
 use crate::door;
 use crate::flow::FlowNews;
@@ -305,7 +305,7 @@ impl WorkerStream {
         }
     }
 
-    fn connected(&mut self, conn: u64, peer: [u8; 32], binding: crate::bridge::Binding) {
+    fn connected(&mut self, conn: u64, peer: [u8; 32], binding: bridge::Binding) {
         if let Side::Publisher(publisher) = &self.side {
             publisher.somebody_came();
         }
@@ -319,13 +319,35 @@ impl WorkerStream {
                 remote_fingerprint: binding.remote_fingerprint,
                 offerer: binding.offerer,
             },
-            path: Path::Direct,
+            path: match conn < TAB_CONNS {
+                true => Path::Direct,
+                false => Path::Local,
+            },
         });
     }
 
     /// The page made a connection and gave us its channels.
     pub fn channels(&mut self, conn: u64, control: RtcDataChannel, data: RtcDataChannel) {
         self.carriers.add(conn, control, data);
+    }
+
+    /// Whose channels they are: another tab's, whose connection has nothing to prove but who that is. `offerer`: it is there for us.
+    pub fn tab(&mut self, conn: u64, peer: &[u8], nonce: &[u8], offerer: bool) {
+        let (Ok(peer), Ok(nonce)) = (peer.try_into(), nonce.try_into()) else {
+            return;
+        };
+        if let (true, Side::Viewer(viewer)) = (offerer, &mut self.side) {
+            viewer.be_lean();
+        }
+        let binding = bridge::Binding {
+            local_nonce: nonce,
+            remote_nonce: nonce,
+            local_fingerprint: [0; 32],
+            remote_fingerprint: [0; 32],
+            offerer,
+        };
+        self.carriers.agreed(conn, peer, binding);
+        self.opened(conn);
     }
 
     /// Something happened on channels that are here.

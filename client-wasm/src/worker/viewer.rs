@@ -217,6 +217,11 @@ impl Viewer {
         }
     }
 
+    /// Another tab keeps it, or has the file itself: without a disk of our own there is no use in a second copy of it all.
+    pub fn be_lean(&mut self) {
+        self.store.be_lean();
+    }
+
     /// The stream's folder is open: what was kept there is claimed, head first; what came meanwhile goes there.
     pub fn opened(&mut self, folder: Folder) -> Vec<Input> {
         let (publisher, swarm) = self.ids;
@@ -227,6 +232,9 @@ impl Viewer {
         let kept = disk.head().cloned();
         self.store.set_disk(disk);
         self.lock = Some(folder.lock);
+        if std::mem::take(&mut self.full_told) {
+            self.inputs.push(Input::Focus { until: Instant(0) });
+        }
         match (kept, &self.keys.head) {
             (Some(kept), known) if known.as_ref().is_none_or(|k| kept.supersedes(k)) => {
                 self.head(kept.clone());

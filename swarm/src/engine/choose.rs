@@ -8,7 +8,7 @@ use super::Swarm;
 use crate::bits::lowest;
 use crate::config;
 use crate::face::{ConnId, Output, Role};
-use crate::peer::Asked;
+use crate::peer::{Asked, Peer};
 use crate::picker;
 use crate::wire::Refusal;
 use baton_content::{BLOCK_LEN, Mask, PieceId};
@@ -68,7 +68,8 @@ impl Swarm {
             while progress {
                 progress = false;
                 for &conn in conns {
-                    if (room > 0 || self.is_starved(conn, class))
+                    let free = self.peers[&conn].is_local();
+                    if (free || room > 0 || self.is_starved(conn, class))
                         && let Some((piece, mask)) = self.next_run(conn, class, &mut refusals)
                     {
                         self.load(
@@ -79,7 +80,10 @@ impl Swarm {
                             &mut loads,
                         );
                         self.tell_other_askers(conn, piece, mask, &mut refusals);
-                        room = room.saturating_sub(u64::from(mask.count_ones()) * BLOCK_LEN as u64);
+                        if !free {
+                            room = room
+                                .saturating_sub(u64::from(mask.count_ones()) * BLOCK_LEN as u64);
+                        }
                         progress = true;
                     }
                 }
@@ -107,7 +111,7 @@ impl Swarm {
     /// Whether a peer waits for something urgent and nothing is on its way to it: a full uplink must not keep a newcomer from its first
     /// picture.
     fn is_starved(&self, conn: ConnId, class: Class) -> bool {
-        let idle = |peer: &crate::peer::Peer| {
+        let idle = |peer: &Peer| {
             peer.up.block_bytes == peer.up.acked && peer.up.ahead_blocks() < FIRST_BLOCKS
         };
         matches!(class, Class::First) && self.peers.get(&conn).is_some_and(idle)
@@ -116,10 +120,10 @@ impl Swarm {
     /// How many more bytes the uplink as a whole takes: what it carries in a quarter of a second, and a quarter more. What is chosen
     /// later is chosen better, and a slow uplink must not queue for seconds.
     fn uplink_room(&self) -> u64 {
-        let under_way = |peer: &crate::peer::Peer| {
+        let under_way = |peer: &Peer| {
             peer.up.block_bytes - peer.up.acked + peer.up.ahead_blocks() as u64 * BLOCK_LEN as u64
         };
-        let heard = |peer: &&crate::peer::Peer| !peer.is_lost(self.now);
+        let heard = |peer: &&Peer| !peer.is_lost(self.now) && !peer.is_local();
         let total: u64 = self.peers.values().filter(heard).map(under_way).sum();
         let rtt_us = self
             .peers
@@ -146,10 +150,12 @@ impl Swarm {
         refusals: &mut Refusals,
     ) {
         // Who has paused, and gives nothing to us, gives nothing to them.
-        if !self.is_seeder() || !self.peers.get(&conn).is_some_and(picker::is_useful) {
+        let passes_on = |peer: &Peer| picker::is_useful(peer) && !peer.is_local();
+        if !self.is_seeder() || !self.peers.get(&conn).is_some_and(passes_on) {
             return;
         }
-        for peer in self.peers.values_mut().filter(|peer| peer.conn != conn) {
+        let other = |peer: &&mut Peer| peer.conn != conn && !peer.is_local();
+        for peer in self.peers.values_mut().filter(other) {
             let Some(asked) = peer.up.asked.get(&piece) else {
                 continue;
             };
@@ -269,16 +275,15 @@ impl Swarm {
         if gone != 0 {
             leave(self, None, gone);
         }
-        if left == 0 || !self.is_seeder() {
+        if left == 0 || !self.is_seeder() || self.peers[&conn].is_local() {
             return (left, 0);
         }
         let now = self.now;
-        let takes = |peer: &&crate::peer::Peer| {
-            peer.conn != conn && picker::is_useful(peer) && !peer.is_lost(now)
+        let takes = |peer: &&Peer| {
+            peer.conn != conn && picker::is_useful(peer) && !peer.is_lost(now) && !peer.is_local()
         };
-        let holds = |peer: &crate::peer::Peer| {
-            peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0)
-        };
+        let holds =
+            |peer: &Peer| peer.has.mask(piece) | peer.up.given.get(&piece).copied().unwrap_or(0);
         let holders: Vec<(ConnId, u64)> = self
             .peers
             .values()
@@ -300,7 +305,7 @@ impl Swarm {
     /// Whether this peer is where everything comes from: the publisher, or whoever has all of it when nobody else in sight does. Two
     /// such peers would leave everything to each other.
     fn is_seeder(&self) -> bool {
-        let is_source = |peer: &crate::peer::Peer| peer.is_up() && self.has_all(peer);
+        let is_source = |peer: &Peer| peer.is_up() && !peer.is_local() && self.has_all(peer);
         self.role == Role::Publisher
             || self.pieces.all_whole() && !self.peers.values().any(is_source)
     }

@@ -56,6 +56,7 @@ impl Swarm {
             Some(Reason::Duplicate)
         } else if self.peers.len() >= usize::from(self.config.peers_max)
             && !self.by_id.contains_key(&id)
+            && path != Path::Local
         {
             Some(Reason::Full)
         } else {
@@ -92,7 +93,7 @@ impl Swarm {
         let statement = hello_statement(&self.swarm, &self.me, &peer.id, &peer.binding);
         let start_set = self.wants_start_set();
         let mut haves = have::announce(self.pieces.ids(), |piece| self.offered(piece)).into_iter();
-        let grant = self.first_grant();
+        let grant = self.first_grant(self.peers[&conn].is_local());
         let hello = Hello {
             peer: self.me.0,
             signature: Signature::new(&self.key.sign(&statement)),
@@ -147,6 +148,7 @@ impl Swarm {
             self.give_start_set(conn);
         }
         self.catch_up(conn);
+        self.tell_needs();
         self.retry_pending(conn);
         if hello.grant == 0 {
             self.connect_more();
@@ -163,6 +165,7 @@ impl Swarm {
             return;
         };
         self.by_id.remove(&peer.id);
+        self.demands.retain(|demand| !peer.needs.contains(demand));
         for timer in [Timer::Have(conn), Timer::Ack(conn), Timer::Ping(conn)] {
             self.timers.cancel(timer);
         }
@@ -220,7 +223,9 @@ impl Swarm {
     /// people who have all paused would never meet the one who gives.
     fn counted(&self) -> usize {
         let misses = !self.pieces.all_whole();
-        let gives = |peer: &&Peer| !misses || !peer.is_up() || picker::is_useful(peer);
+        let gives = |peer: &&Peer| {
+            !peer.is_local() && (!misses || !peer.is_up() || picker::is_useful(peer))
+        };
         self.peers.values().filter(gives).count()
     }
 

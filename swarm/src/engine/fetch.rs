@@ -3,11 +3,13 @@
 use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config;
-use crate::face::{ConnId, Demand, Role};
+use crate::face::{ConnId, Demand, Reason, Role};
 use crate::peer::Owed;
 use crate::picker;
 use crate::timer::Instant;
-use crate::wire::{ENTRIES_MAX, FLAG_INSIST, FLAG_SOON, FLAG_URGENT, Message, Part, Want};
+use crate::wire::{
+    self, ENTRIES_MAX, FLAG_INSIST, FLAG_NEED, FLAG_SOON, FLAG_URGENT, Message, Part, Want,
+};
 use baton_content::{BLOCK_LEN, Mask, PieceId};
 use baton_sorted::{SortedMap, sort_by_key};
 
@@ -22,6 +24,10 @@ const CANCEL_PAUSE_US: u64 = 400_000;
 
 impl Swarm {
     pub(super) fn demanded(&mut self, mut demands: Vec<Demand>) {
+        // Those of the tabs that have nobody but us, too.
+        for peer in self.peers.values() {
+            demands.extend(&peer.needs);
+        }
         demands.retain(|demand| demand.mask.0 != 0);
         sort_by_key(&mut demands, |demand| {
             let piece = demand.piece;
@@ -36,6 +42,64 @@ impl Swarm {
             self.drop_old_requests();
         }
         self.moisten();
+        self.tell_needs();
+    }
+
+    /// What our player needs and the tab that leads us lacks.
+    pub(super) fn tell_needs(&mut self) {
+        let leads_us = |peer: &&crate::peer::Peer| peer.is_up() && peer.leads_us();
+        let Some(peer) = self.peers.values().find(leads_us) else {
+            return;
+        };
+        let conn = peer.conn;
+        let need = |piece: PieceId, mask, flags| Want {
+            lane: piece.lane.0,
+            index: piece.index.0,
+            mask,
+            flags: FLAG_NEED | flags,
+            root8: None,
+        };
+        let urgent_until = self.now.after(picker::urgent_window_us(&self.peers));
+        let lacked = self.demands.iter().filter_map(|demand| {
+            let mask = demand.mask.0 & !peer.has.mask(demand.piece);
+            let flags = match demand.deadline {
+                at if at <= urgent_until => FLAG_URGENT,
+                at if at <= self.now.after(config::SOON_US) => FLAG_SOON,
+                _ => 0,
+            };
+            (mask != 0).then(|| need(demand.piece, mask, flags))
+        });
+        let mut needs: Vec<Want> = lacked.take(ENTRIES_MAX).collect();
+        if needs.is_empty() {
+            needs.push(need(wire::piece_id(0, 0), 0, 0));
+        }
+        let peer = self.peers.get_mut(&conn).expect("it was found");
+        if peer.needs_told != needs {
+            peer.needs_told.clone_from(&needs);
+            self.send(conn, &Message::Request(needs));
+        }
+    }
+
+    /// A tab that has nobody but us says what it needs: as if our own player needed it.
+    pub(super) fn needs(&mut self, conn: ConnId, wants: &[Want]) -> Result<(), Reason> {
+        if self.role == Role::Publisher {
+            return Ok(());
+        }
+        let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+        let in_us = |flags: u8| match flags {
+            flags if flags & FLAG_URGENT != 0 => 0,
+            flags if flags & FLAG_SOON != 0 => config::SOON_US / 2,
+            _ => config::SOON_US * 2,
+        };
+        let needs = wants.iter().map(|want| Demand {
+            piece: wire::piece_id(want.lane, want.index),
+            mask: Mask(want.mask),
+            deadline: self.now.after(in_us(want.flags)),
+        });
+        let old = std::mem::replace(&mut peer.needs, needs.collect());
+        let demands = self.demands.iter().filter(|demand| !old.contains(demand));
+        self.demanded(demands.copied().collect());
+        Ok(())
     }
 
     /// Whether the player now urgently needs what it did not ask for before: it jumped.

@@ -175,8 +175,10 @@ impl Swarm {
     pub(super) fn schedule_news(&mut self) {
         for peer in self.peers.values().filter(|peer| !peer.news.is_empty()) {
             let soon = self.now.after(5_000);
+            // A tab that has nobody but us waits for it.
             let at = peer
                 .have_sent_at
+                .filter(|_| !peer.is_local())
                 .map_or(soon, |sent| soon.max(sent.after(config::HAVE_INTERVAL_US)));
             self.timers.set_earlier(Timer::Have(peer.conn), at);
         }
@@ -233,10 +235,11 @@ impl Swarm {
 
     /// Tells whom we are connected with, and so whom we can introduce: newcomers at once, everybody else when it changed, not often.
     pub(super) fn tell_neighbours(&mut self) {
-        let ids: Vec<PeerId> = self
-            .by_id
-            .keys()
-            .copied()
+        // Nobody else can reach a tab of this browser.
+        let others = self.by_id.iter();
+        let ids: Vec<PeerId> = others
+            .filter(|(_, conn)| !self.peers[conn].is_local())
+            .map(|(id, _)| *id)
             .take(config::NEIGHBOURS_MAX)
             .collect();
         let changed = ids != self.neighbours_said;
@@ -246,8 +249,9 @@ impl Swarm {
         let general = changed && again_at <= self.now;
         let message = Message::Neighbours(ids.iter().map(|id| id.0).collect());
         for conn in self.up().collect::<Vec<_>>() {
-            let told = &mut self.peers.get_mut(&conn).expect("listed").neighbours_told;
-            if !std::mem::replace(told, true) || general {
+            let peer = self.peers.get_mut(&conn).expect("listed");
+            let told = std::mem::replace(&mut peer.neighbours_told, true);
+            if !peer.is_local() && (!told || general) {
                 self.send(conn, &message);
             }
         }

@@ -201,8 +201,10 @@ impl Swarm {
                     self.directory.proved(peer.id);
                     peer.down.delivered_at = Some(self.now);
                     peer.down.stalled = false;
-                    self.counters.received_bytes += len;
-                    if !peer.is_publisher() {
+                    if !peer.is_local() {
+                        self.counters.received_bytes += len;
+                    }
+                    if !peer.is_publisher() && !peer.is_local() {
                         self.counters.received_from_viewers_bytes += len;
                     }
                     self.counters.verified_blocks += 1;

@@ -4,9 +4,9 @@ use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config;
 use crate::face::{Channel, ConnId, Event, Flood, Output, Reason, Role};
-use crate::peer::Manner;
+use crate::peer::{Manner, Peer};
 use crate::wire::{
-    self, Ack, FLAG_INSIST, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal, Reject, Want,
+    self, Ack, FLAG_INSIST, FLAG_NEED, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal, Reject, Want,
 };
 use baton_content::{BLOCK_LEN, Header, Mask, PeerId, PieceId, VerifiedBlock};
 use baton_sorted::SortedMap;
@@ -14,8 +14,8 @@ use baton_sorted::SortedMap;
 /// A peer's first delivered bytes after which it gets the full grant.
 const PROVEN_BYTES: u64 = 256 * 1024;
 impl Swarm {
-    pub(super) fn first_grant(&self) -> u16 {
-        if self.upload_paused {
+    pub(super) fn first_grant(&self, local: bool) -> u16 {
+        if self.upload_paused && !local {
             0
         } else {
             self.config.grant_new_blocks
@@ -25,7 +25,7 @@ impl Swarm {
     /// After a pause began or ended.
     pub(super) fn regrant(&mut self) {
         for conn in self.peers.keys().copied().collect::<Vec<_>>() {
-            let grant = self.first_grant();
+            let grant = self.first_grant(self.peers[&conn].is_local());
             self.grant(conn, grant);
             if grant == 0 {
                 self.choke(conn);
@@ -80,6 +80,10 @@ impl Swarm {
     }
 
     pub(super) fn requested(&mut self, conn: ConnId, wants: &[Want]) -> Result<(), Reason> {
+        let local = self.peers.get(&conn).is_some_and(Peer::is_local);
+        if local && wants.iter().any(|want| want.flags & FLAG_NEED != 0) {
+            return self.needs(conn, wants);
+        }
         for want in wants {
             let piece = wire::piece_id(want.lane, want.index);
             let manner = Manner {
@@ -218,8 +222,10 @@ impl Swarm {
         let proven = peer.up.acked >= PROVEN_BYTES && peer.up.grant != 0;
         // The uplink's measure shares it between peers: taken for more than it carries, it let a seeder load what others had meanwhile
         // (4.6 copies instead of 3.4 in scenarios/tiny.toml).
-        self.uplink
-            .add(self.now, self.uplink_busy_since, new, false);
+        if !self.peers[&conn].is_local() {
+            self.uplink
+                .add(self.now, self.uplink_busy_since, new, false);
+        }
         if proven {
             let grant = self.config.grant_blocks;
             self.grant(conn, grant);
@@ -306,11 +312,14 @@ impl Swarm {
 
     /// Loads what may soon be sent, and sends what may be sent now.
     pub(super) fn serve(&mut self) {
-        if self.stopped.is_some() || self.upload_paused {
+        if self.stopped.is_some() {
             return;
         }
         let now = self.now;
-        let busy = |peer: &crate::peer::Peer| peer.up.waiting_blocks() > 0 && !peer.is_lost(now);
+        let paused = self.upload_paused;
+        let busy = |peer: &crate::peer::Peer| {
+            peer.up.waiting_blocks() > 0 && !peer.is_lost(now) && (peer.is_local() || !paused)
+        };
         let mut conns: Vec<ConnId> = self
             .peers
             .values()
@@ -384,6 +393,7 @@ impl Swarm {
             return false;
         }
         if let Some(bucket) = &mut self.upload_limit
+            && !peer.is_local()
             && !bucket.take(self.now, len)
         {
             let at = bucket.ready_at(self.now, len);
@@ -427,7 +437,9 @@ impl Swarm {
         peer.up.sent_message(self.now, bytes.len() as u64);
         peer.up.sent += payload;
         peer.up.rate.add(self.now, payload);
-        self.counters.sent_bytes += payload;
+        if !peer.is_local() {
+            self.counters.sent_bytes += payload;
+        }
         self.send_bytes(conn, Channel::Data, bytes);
     }
 }

@@ -10,7 +10,10 @@ use baton_content::{Lane, MANIFEST_LANE, PieceId, PieceIndex};
 impl Swarm {
     /// Numbers for plots, pages and tests. Costs some microseconds per thousand pieces and peer.
     pub fn stats(&self) -> Stats {
-        let up = || self.peers.values().filter(|peer| peer.is_up());
+        let up = || {
+            let others = self.peers.values().filter(|peer| !peer.is_local());
+            others.filter(|peer| peer.is_up())
+        };
         let complete =
             |peer: &&Peer| !peer.is_publisher() && picker::is_open(peer) && self.has_all(peer);
         Stats {
@@ -99,7 +102,7 @@ impl Swarm {
         let viewers: Vec<&Peer> = self
             .peers
             .values()
-            .filter(|peer| picker::is_open(peer) && !peer.is_publisher())
+            .filter(|peer| picker::is_open(peer) && !peer.is_publisher() && !peer.is_local())
             .collect();
         if viewers.iter().any(|peer| self.has_all(peer)) {
             return 1000;

@@ -121,6 +121,8 @@ pub struct World {
     pub load_us: u64,
     /// Pairs that cannot meet.
     pub apart: BTreeSet<(usize, usize)>,
+    /// Pairs that are tabs of one browser.
+    pub tabs: BTreeSet<(usize, usize)>,
     /// Check the engines' invariants after every so many inputs.
     pub check_every: u64,
     /// Print every message as it is sent.
@@ -144,6 +146,7 @@ impl World {
             seal_us: 3_000,
             load_us: 500,
             apart: BTreeSet::new(),
+            tabs: BTreeSet::new(),
             check_every: 64,
             trace: false,
             recording: false,

@@ -33,6 +33,7 @@ impl World {
         let Some(other) = reachable else {
             return self.later(SECOND, from, Input::ConnectFailed { peer: to });
         };
+        let tabs = self.tabs.contains(&(from.min(other), from.max(other)));
         let mut ends = [ConnId(0); 2];
         for (end, node) in ends.iter_mut().zip([from, other]) {
             *end = ConnId(self.nodes[node].next_conn);
@@ -67,7 +68,10 @@ impl World {
                     conn: ends[at],
                     peer,
                     binding,
-                    path: Path::Direct,
+                    path: match tabs {
+                        true => Path::Local,
+                        false => Path::Direct,
+                    },
                 },
             );
             self.input(

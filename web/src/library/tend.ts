@@ -86,9 +86,12 @@ function passOn(): Promise<never> {
   const take = async (folder: string): Promise<void> => {
     if (asked.has(folder) || tended.has(folder) || !baton.client) return;
     asked.add(folder);
-    // Not before nobody else has it.
-    await navigator.locks.request(lockOf(folder), () => undefined);
+    // Not before nobody else has it, or waits for it: a page in which a person has it open goes first, and this is looked at again soon.
+    const { locks } = navigator;
+    await locks.request(lockOf(folder), () => undefined);
+    const { held = [], pending = [] } = await locks.query();
     asked.delete(folder);
+    if ([...held, ...pending].some(({ name }) => name === lockOf(folder))) return;
     const stream = wanted.get(folder);
     if (!stream || !(await streams.get(folder).catch(() => undefined)) || tended.has(folder)) return;
     ours.add(folder);
