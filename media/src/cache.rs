@@ -91,12 +91,9 @@ impl Cache {
         Some(run.slice((at - start) as usize..))
     }
 
-    /// Drops runs, those furthest from every wanted range's order first, until no more than `cap` bytes are held.
-    /// `wanted` is in order of urgency.
+    /// Drops what is in no wanted range, and of these the last ones, until no more than `cap` bytes are held. `wanted` is in order of
+    /// urgency.
     pub(crate) fn shrink(&mut self, cap: usize, wanted: &[Range<u64>]) {
-        if self.held <= cap {
-            return;
-        }
         let mut old = std::mem::take(&mut self.runs);
         self.held = 0;
         for range in wanted {

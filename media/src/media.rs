@@ -18,6 +18,10 @@ const CACHE_MAX: usize = 32 << 20;
 const OPENING_MAX: usize = 96 << 20;
 /// Of the cache, what look-ahead may fill: the rest is for what comes unasked.
 const AHEAD_BYTES: u64 = 24 << 20;
+/// Held by who has little memory before what was put out is dropped: a few segments of 8 Mbit/s.
+const LITTLE_BYTES: usize = 4 << 20;
+/// And how much more comes before the next look.
+const TRIM_STEP: usize = 1 << 20;
 /// How far ahead of the playhead bytes are demanded.
 const AHEAD_US: u64 = 30_000_000;
 /// What is produced without being told.
@@ -48,8 +52,10 @@ pub struct Media {
     generation: u32,
     playhead_us: u64,
     produce_until_us: u64,
-    /// The most that is demanded ahead of the playhead.
+    /// The most that is demanded ahead of what was put out.
     ahead_bytes: u64,
+    /// Beyond it what was put out already is dropped.
+    trim_at: usize,
     /// Where the demuxer has to go before anything is produced.
     seek_to: Option<u64>,
     /// Something happened since the last turn that led nowhere.
@@ -97,6 +103,7 @@ impl Media {
             playhead_us: 0,
             produce_until_us: PRODUCE_US,
             ahead_bytes: AHEAD_BYTES,
+            trim_at: CACHE_MAX,
             seek_to: None,
             fresh: true,
             needs: Vec::new(),
@@ -128,11 +135,16 @@ impl Media {
         }
         self.cache.insert(offset, &bytes.slice(..inside));
         self.fresh = true;
-        let cap = if matches!(self.state, State::Opening) { OPENING_MAX } else { CACHE_MAX };
-        if self.cache.held() > cap {
+        let opening = matches!(self.state, State::Opening);
+        let (cap, trim_at) = if opening { (OPENING_MAX, OPENING_MAX) } else { (CACHE_MAX, self.trim_at) };
+        if self.cache.held() > trim_at {
             self.refresh_plan();
             let wanted: Vec<Range<u64>> = self.needs.iter().chain(&self.plan).map(|a| a.range.clone()).collect();
             self.cache.shrink(cap, &wanted);
+            if !opening {
+                // Where all of it is wanted, not again with each block.
+                self.trim_at = self.little().max(self.cache.held() + TRIM_STEP).min(CACHE_MAX);
+            }
         }
     }
 
@@ -206,10 +218,17 @@ impl Media {
         self.needs.clear();
     }
 
-    /// Demands no more than so many bytes ahead of the playhead: for who has little memory. Below the usual 24 MiB.
+    /// Demands no more than so many bytes ahead of what was put out, and drops what was put out sooner: for who has little memory. Below
+    /// the usual 24 MiB.
     pub fn set_ahead(&mut self, bytes: u64) {
         self.ahead_bytes = bytes.min(AHEAD_BYTES);
+        self.trim_at = self.little();
         (self.fresh, self.plan_stale) = (true, true);
+    }
+
+    /// How much is held without a look at what of it is still wanted.
+    fn little(&self) -> usize {
+        if self.ahead_bytes < AHEAD_BYTES { LITTLE_BYTES } else { CACHE_MAX }
     }
 
     /// What plays now and how far ahead segments are wanted.
