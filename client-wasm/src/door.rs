@@ -91,6 +91,38 @@ pub fn bytes(value: &JsValue) -> Vec<u8> {
     Uint8Array::new(value).to_vec()
 }
 
+/// Frees an ArrayBuffer at once. The collectors of televisions' engines are slow to see what lies behind small objects: 25 MB of a film lay
+/// about there (docs/measurements.md). To move it to where nobody is any more is the only way that these engines have.
+#[cfg(not(feature = "simd"))]
+pub fn free(buffer: &JsValue) {
+    thread_local! {
+        static NOBODY: Option<(JsValue, js_sys::Function)> = nobody();
+    }
+    NOBODY.with(|nobody| {
+        if let Some((port, post)) = nobody {
+            let _ = post.call2(port, &JsValue::NULL, &Array::of1(buffer));
+        }
+    });
+}
+
+/// Today's engines collect in time.
+#[cfg(feature = "simd")]
+pub fn free(_: &JsValue) {}
+
+/// A port whose other end is closed, and how to post to it.
+#[cfg(not(feature = "simd"))]
+fn nobody() -> Option<(JsValue, js_sys::Function)> {
+    let get = |of: &JsValue, key: &str| Reflect::get(of, &key.into()).ok();
+    let constructor = get(&js_sys::global(), "MessageChannel")?;
+    let constructor: js_sys::Function = constructor.dyn_into().ok()?;
+    let channel: JsValue = Reflect::construct(&constructor, &Array::new()).ok()?.into();
+    let (port, other) = (get(&channel, "port1")?, get(&channel, "port2")?);
+    let close: js_sys::Function = get(&other, "close")?.dyn_into().ok()?;
+    close.call0(&other).ok()?;
+    let post = get(&port, "postMessage")?.dyn_into().ok()?;
+    Some((port, post))
+}
+
 /// Sets a property on an object of ours.
 pub fn set(object: &JsValue, key: &str, value: impl Into<JsValue>) {
     Reflect::set(object, &JsValue::from_str(key), &value.into())

@@ -420,11 +420,17 @@ impl Player {
                 continue;
             };
             buffer.place(first);
-            match buffer
-                .buffer
-                .append_buffer_with_array_buffer(&joined(&parts))
-            {
-                Ok(()) => buffer.appending_init = first.generation == INIT_GENERATION,
+            let all = joined(&parts);
+            let appended = buffer.buffer.append_buffer_with_array_buffer(&all);
+            if parts.len() > 1 {
+                door::free(&all);
+            }
+            match appended {
+                Ok(()) => {
+                    buffer.appending_init = first.generation == INIT_GENERATION;
+                    // The SourceBuffer has copied them.
+                    parts.iter().for_each(|part| door::free(&part.data));
+                }
                 // Full: make room behind the playhead and try again at the next move; the queue waits.
                 Err(error) if door::name(&error) == "QuotaExceededError" => {
                     for part in parts.into_iter().rev() {
@@ -714,12 +720,12 @@ impl Reach {
         past_s: 20.0,
         step_s: 10.0,
     };
-    /// A television: 8 Mbit/s come to 27 MB. Behind the playhead must be more than there is between two sync samples (x264 puts them up to
-    /// 250 pictures apart), because a `remove` takes all that depends on what it takes.
+    /// A television: 8 Mbit/s come to 19 MB. Behind the playhead must be more than there is between two sync samples (x264 puts them up to
+    /// 250 pictures apart, 10.4 s of a film), because a `remove` takes all that depends on what it takes.
     const SMALL: Reach = Reach {
-        ahead_s: 10.0,
-        past_s: 15.0,
-        step_s: 2.0,
+        ahead_s: 6.0,
+        past_s: 12.0,
+        step_s: 1.0,
     };
 }
 

@@ -1,6 +1,7 @@
 //! Where swarm and media meet: what the player needs becomes demands, blocks become segments.
 
 use super::decoder::Decoder;
+use super::store::Limits;
 use super::viewer::{Keys, ViewerStore};
 use super::{Door, WorkerEvent, now};
 use crate::bridge::{
@@ -30,6 +31,10 @@ pub struct Film {
     /// The page's number for what is produced now, and the media engine's number from which on it counts.
     generation: (u32, u32),
     pace: Pace,
+    gait: Gait,
+    /// What of the film is opened, microseconds ahead of the playhead: what the player has asked for, and `open_us` more. What is farther
+    /// waits sealed.
+    opened_ahead_us: u64,
     /// Whether the swarm knows of it.
     focus_told: bool,
     /// Something changed: ask the media engine again.
@@ -63,22 +68,57 @@ impl Pace {
         Pace::Settling { since: now() }
     }
 
-    fn until(self) -> Option<Instant> {
+    fn until(self, gait: &Gait) -> Option<Instant> {
         match self {
             Pace::Picture { until } => Some(until),
-            Pace::Settling { since } => Some(since.after(SETTLE_US)),
+            Pace::Settling { since } => Some(since.after(gait.settle_us)),
             Pace::Free => None,
         }
     }
 
     /// How far ahead of the playhead is fetched, microseconds.
-    fn ahead_us(self, at: Instant) -> u64 {
+    fn ahead_us(self, gait: &Gait, at: Instant) -> u64 {
         match self {
-            Pace::Picture { .. } => HOLD_AHEAD_US,
-            Pace::Settling { since } => SETTLE_AHEAD_US + SETTLE_SPEED * at.since(since),
+            Pace::Picture { .. } => gait.hold_ahead_us,
+            Pace::Settling { since } => gait.settle_ahead_us + gait.settle_speed * at.since(since),
             Pace::Free => u64::MAX,
         }
     }
+}
+
+/// The figures of [`Pace`].
+struct Gait {
+    /// How much of the film is fetched before its picture is on the screen, microseconds: each piece more is decrypted, verified and
+    /// appended while the picture is being decoded. It must outlast the round trip that brings what follows.
+    hold_ahead_us: u64,
+    /// How long the pace stays gentle after a picture, microseconds.
+    settle_us: u64,
+    /// How much of the film is fetched as soon as the picture is there, microseconds: it must outlast a tick and the longest round trip.
+    settle_ahead_us: u64,
+    /// And how much more with each second, seconds.
+    settle_speed: u64,
+    /// How long before the player takes it a block is opened, microseconds: opened it takes as much memory once more. It must outlast some
+    /// ticks.
+    open_us: u64,
+}
+
+impl Gait {
+    const USUAL: Gait = Gait {
+        hold_ahead_us: 500_000,
+        settle_us: 1_000_000,
+        settle_ahead_us: 1_000_000,
+        settle_speed: 3,
+        open_us: u64::MAX,
+    };
+    /// A television's processor decodes, decrypts and verifies at a third of a desktop's speed: what is on its way takes longer to be
+    /// there, and a transfer at full speed takes the decoder's time. Twice as fast as it plays, until twenty seconds are here.
+    const SMALL: Gait = Gait {
+        hold_ahead_us: 1_500_000,
+        settle_us: 20_000_000,
+        settle_ahead_us: 3_000_000,
+        settle_speed: 1,
+        open_us: 2_000_000,
+    };
 }
 
 impl Film {
@@ -88,7 +128,7 @@ impl Film {
         door: Door,
         entry: &Entry,
         (mp3_in_mp4, ac3): (bool, bool),
-        ahead_bytes: u64,
+        limits: Limits,
     ) -> Film {
         let mut media = Media::new(entry.size, Some(&entry.path), Support { mp3_in_mp4 });
         if !ac3 {
@@ -96,7 +136,12 @@ impl Film {
             let wake = Rc::new(move || door.emit(WorkerEvent::Film(film)));
             media.set_decoder(Box::new(Decoder::new(wake)));
         }
-        media.set_ahead(ahead_bytes);
+        media.set_ahead(limits.ahead);
+        let gait = if limits.small {
+            Gait::SMALL
+        } else {
+            Gait::USUAL
+        };
         Film {
             number,
             door,
@@ -105,6 +150,8 @@ impl Film {
             missing: SortedMap::new(),
             generation: (0, 0),
             pace: Pace::picture(),
+            opened_ahead_us: AHEAD_US.saturating_add(gait.open_us),
+            gait,
             focus_told: false,
             stale: true,
             turns: 0,
@@ -139,7 +186,11 @@ impl Film {
             self.stale = true;
         }
         // Whatever was waited for is not waited for any longer.
-        if self.pace.until().is_some_and(|until| now() >= until) {
+        if self
+            .pace
+            .until(&self.gait)
+            .is_some_and(|until| now() >= until)
+        {
             self.set_pace(Pace::Free);
         }
         self.stale |= matches!(self.pace, Pace::Settling { .. });
@@ -161,6 +212,7 @@ impl Film {
 
     /// Where the viewer is, and until when to produce.
     pub fn playhead(&mut self, at_s: f64, until_s: f64) {
+        self.opened_ahead_us = micros(until_s - at_s).saturating_add(self.gait.open_us);
         self.media.set_playhead(micros(at_s), micros(until_s));
         self.stale = true;
     }
@@ -207,13 +259,17 @@ impl Film {
             fed = false;
             wanted.clear();
             for demand in &demands {
-                if demand.in_us > self.pace.ahead_us(at) {
+                if demand.in_us > self.pace.ahead_us(&self.gait, at) {
                     continue;
                 }
                 let deadline = Instant(at.0 + demand.in_us);
+                let sealed = demand.in_us > self.opened_ahead_us;
                 for (piece, mask) in entry.blocks(demand.range.clone()) {
-                    let have = self.feed(entry, store, keys, piece, mask);
-                    fed |= !have.is_empty();
+                    let have = match sealed {
+                        true => store.have(piece),
+                        false => self.feed(entry, store, keys, piece, mask),
+                    };
+                    fed |= !sealed && !have.is_empty();
                     let missing = mask.without(have);
                     if !missing.is_empty() {
                         wanted.push(Demand {
@@ -239,7 +295,7 @@ impl Film {
         if !self.focus_told {
             self.focus_told = true;
             inputs.push(Input::Focus {
-                until: self.pace.until().unwrap_or(at),
+                until: self.pace.until(&self.gait).unwrap_or(at),
             });
         }
         inputs.push(Input::Demanded(wanted));
@@ -512,17 +568,10 @@ fn why(reason: Reason) -> &'static str {
     }
 }
 
+/// How far ahead the player asks for the film as long as it has not said so, microseconds.
+const AHEAD_US: u64 = 10_000_000;
 /// How long the picture may take before reading on matters more, microseconds.
 const HOLD_US: u64 = 2_500_000;
-/// How much of the film is fetched before its picture is on the screen, microseconds: each piece more is decrypted, verified and appended
-/// while the picture is being decoded. It must outlast the round trip that brings what follows.
-const HOLD_AHEAD_US: u64 = 500_000;
-/// How long the pace stays gentle after a picture, microseconds.
-const SETTLE_US: u64 = 1_000_000;
-/// How much of the film is fetched as soon as the picture is there, microseconds: it must outlast a tick and the longest round trip.
-const SETTLE_AHEAD_US: u64 = 1_000_000;
-/// And how much more with each second, seconds.
-const SETTLE_SPEED: u64 = 3;
 /// Times that the media engine is fed in one turn. A film of short fragments without an index takes one for each fragment on
 /// the way to a jump.
 const ROUNDS_MAX: usize = 32;

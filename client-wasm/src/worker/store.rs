@@ -39,8 +39,10 @@ pub struct Limits {
     pub cache: usize,
     /// Waiting to be written.
     pub unwritten: usize,
-    /// Of the film, before its playhead is there.
+    /// Of the film, before the player takes it.
     pub ahead: u64,
+    /// Whether everything is scarce: the film is then fetched gently and opened late.
+    pub small: bool,
 }
 
 impl Default for Limits {
@@ -58,16 +60,19 @@ impl Default for Limits {
             unwritten: 8 << 20,
             // As much as the media engine asks for at most.
             ahead: u64::MAX,
+            small: false,
         }
     }
 }
 
 impl Limits {
-    /// For a page that may have 150 MB in all (docs/tv.md). Half of it is ahead, the other half was seen: to pass on, and to step back to.
+    /// For a page that may have 150 MB in all (docs/tv.md). With the six seconds that the player has, 20 MB of 8 Mbit/s are ahead; the rest
+    /// was seen: to pass on, and to step back to.
     pub fn television() -> Limits {
         Limits {
-            memory: 40_000_000,
-            ahead: 20_000_000,
+            memory: 28_000_000,
+            ahead: 14_000_000,
+            small: true,
             ..Limits::default()
         }
     }

@@ -446,8 +446,8 @@ impl Viewer {
             && is_playable(entry)
             && entry.size > 0
         {
-            let (door, ahead) = (self.door.clone(), self.limits.ahead);
-            self.film = Some(Film::new(self.number, door, entry, takes, ahead));
+            let (door, limits) = (self.door.clone(), self.limits);
+            self.film = Some(Film::new(self.number, door, entry, takes, limits));
         }
         if self.film.is_none() {
             // Nobody plays it: there is no first word of a player to wait for.
