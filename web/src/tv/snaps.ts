@@ -14,6 +14,8 @@ export interface Snap {
 let kept = new Map<number, Snap>();
 let stretch_s = 0;
 let busy = false;
+/** Whether anybody wanted one. */
+let wanted = false;
 
 /** Another film. */
 export function forgetSnaps(): void {
@@ -23,6 +25,7 @@ export function forgetSnaps(): void {
 
 /** What was seen at this place or not long before it. */
 export function snapAt(ms: number): Snap | null {
+  wanted = true;
   if (stretch_s === 0) return null;
   const at = Math.floor(ms / 1000 / stretch_s);
   const here = kept.get(at);
@@ -30,7 +33,10 @@ export function snapAt(ms: number): Snap | null {
 }
 
 export function beginSnaps(): void {
-  for (const name of ['timeupdate', 'seeked']) video.addEventListener(name, () => void look());
+  video.addEventListener('timeupdate', () => {
+    if (wanted || !KEEPS_COPIES) void look();
+  });
+  for (const name of ['seeked', 'pause']) video.addEventListener(name, () => void look());
 }
 
 async function look(): Promise<void> {
@@ -69,6 +75,11 @@ function isBlack(canvas: HTMLCanvasElement): boolean {
   return data.every((value, i) => i % 4 === 3 || value < BLACK);
 }
 
+/**
+ * Engines of this age keep each picture of the film that was ever copied, whole, until memory is short: 8 MB each in 1080p. While nobody has asked for
+ * one they copy only where somebody stopped or jumped to.
+ */
+const KEEPS_COPIES = !('requestVideoFrameCallback' in HTMLVideoElement.prototype);
 /** Finer than anybody's thumb on a slider, seconds. */
 const STRETCH_S = 5;
 /** 4 KB each: 2 MB. Stretches are longer in films of more than forty minutes. */
