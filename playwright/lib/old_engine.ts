@@ -27,7 +27,7 @@ interface Message {
 
 /** What an engine takes. */
 export interface Usage {
-  /** Memory of its page, with its share of what is shared. */
+  /** Memory of its page, with its share of what is shared: of the largest of the processes that have pages, because an empty one begins beside it. */
   bytes: number;
   /** Processor seconds of the page's process, by thread; threads of one name together. */
   page_s: Map<string, number>;
@@ -139,7 +139,7 @@ export class OldEngine {
           continue;
         }
         const shares = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
-        sum.bytes += Number(shares?.[1] ?? 0) * 1024;
+        sum.bytes = Math.max(sum.bytes, Number(shares?.[1] ?? 0) * 1024);
         for (const tid of numbers(`/proc/${pid}/task`)) {
           const comm = readFileSync(`/proc/${pid}/task/${tid}/comm`, 'utf8').trim().replace(/[\d/]+$/, '');
           const name = tid === pid ? 'main' : comm;
