@@ -16,7 +16,7 @@ pub const HOT_RECEIVED: u32 = 1;
 pub const HOT_CREDIT: u32 = 2;
 /// Messages for channels: `[HOT_SEND, stream, (conn, channel, ArrayBuffer)…]`.
 pub const HOT_SEND: u32 = 3;
-/// An init or a media segment: `[HOT_SEGMENT, stream, track, generation, start_s, ArrayBuffer]`.
+/// An init or a media segment: `[HOT_SEGMENT, stream, track, generation, start_s, ArrayBuffer, random_access]`.
 pub const HOT_SEGMENT: u32 = 4;
 /// The generation of an init segment: what comes before a jump and after it needs it alike.
 pub const INIT_GENERATION: u32 = u32::MAX;

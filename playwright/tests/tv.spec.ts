@@ -293,6 +293,24 @@ function faults(): string[] {
   return found;
 }
 
+test('a TV has little of a film before and behind what it shows, and steps back to what it no longer has', async ({ newPeer, newTv }) => {
+  const publisher = await newPeer();
+  await publisher.share(await film('colours.mp4'));
+  const tv = await newTv(79);
+  await tv.go('/tv');
+  await playOnTv(publisher, await codeOf(tv));
+  await runsFrom(tv, 12);
+  // Key frames are two seconds apart: at most those two, the two that are wanted, and a second's step.
+  const at = await tv.until(() => {
+    const { buffered, currentTime } = document.querySelector('video')!;
+    const [from, to] = [buffered.start(0), buffered.end(0)];
+    return buffered.length === 1 && from > 0 && from <= currentTime && currentTime - from < 6 && to - currentTime < 7 ? currentTime : 0;
+  });
+  await tv.key('rewind');
+  await tv.until((at) => document.querySelector('video')!.currentTime < at - 5, at);
+  await runsFrom(tv, at - 9);
+});
+
 test('a TV with a plain http address of the house plays what a phone there sends', async ({ newPeer, newTv, server }) => {
   const base = `http://lan.test:${server.port}`;
   const tv = await newTv(79, { base, hosts: ['lan.test'] });

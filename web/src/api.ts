@@ -15,7 +15,7 @@ export interface ClientOptions {
   server?: string;
   /** Where sealed blocks are kept. `opfs` survives a reload; where it is missing, memory is used. */
   storage?: 'opfs' | 'memory';
-  /** `tv`: for a machine with little of everything. Eight connections at most, 28 MB of the stream kept, half a megabyte per second passed on. */
+  /** `tv`: for a machine with little of everything. Eight connections at most, 14 MB of the stream kept, half a megabyte per second passed on. */
   means?: 'tv';
   /** Force one build of the engine; by default the browser decides. */
   wasm?: 'mvp' | 'simd';

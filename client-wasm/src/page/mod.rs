@@ -151,6 +151,7 @@ impl Page {
                     generation: number(3) as u32,
                     start_s: number(4),
                     data: message.get(5).unchecked_into(),
+                    random_access: message.get(6).is_truthy(),
                 };
                 self.in_film(number(1) as u32, |s| s.segment(segment));
             }

@@ -100,12 +100,16 @@ pub struct Segment {
     /// When its first sample is shown.
     pub start_s: f64,
     pub data: js_sys::ArrayBuffer,
+    /// Its first sample is a sync sample.
+    pub random_access: bool,
 }
 
 struct Buffer {
     track: Track,
     buffer: SourceBuffer,
     queue: VecDeque<Segment>,
+    /// Where what was appended can be cut, seconds, oldest first: a `remove` takes all that depends on what it takes.
+    cuts: VecDeque<f64>,
     ended: bool,
     /// The generation that a format without times of its own was last placed for.
     placed: Option<u32>,
@@ -383,6 +387,7 @@ impl Player {
             track,
             buffer,
             queue,
+            cuts: VecDeque::new(),
             ended: false,
             placed: None,
             flush: false,
@@ -405,13 +410,15 @@ impl Player {
             buffer.emptying = false;
             if buffer.flush {
                 buffer.flush = false;
+                buffer.cuts.clear();
                 if buffer.buffer.remove(0.0, f64::INFINITY).is_ok() {
                     buffer.emptying = true;
                     continue;
                 }
             }
-            if let Some((from, to)) = buffer.past(at_s, past_s + step_s)
-                && buffer.buffer.remove(from, to.min(at_s - past_s)).is_ok()
+            if let Some((from, _)) = buffer.past(at_s, past_s + step_s)
+                && let Some(to) = buffer.cut(at_s - past_s).filter(|to| *to > from)
+                && buffer.buffer.remove(from, to).is_ok()
             {
                 continue;
             }
@@ -429,7 +436,10 @@ impl Player {
                 Ok(()) => {
                     buffer.appending_init = first.generation == INIT_GENERATION;
                     // The SourceBuffer has copied them.
-                    parts.iter().for_each(|part| door::free(&part.data));
+                    for part in &parts {
+                        door::free(&part.data);
+                        buffer.can_cut(part);
+                    }
                 }
                 // Full: make room behind the playhead and try again at the next move; the queue waits.
                 Err(error) if door::name(&error) == "QuotaExceededError" => {
@@ -585,6 +595,21 @@ impl Buffer {
         (start < at_s - keep_s).then_some((start, at_s))
     }
 
+    fn can_cut(&mut self, segment: &Segment) {
+        if segment.random_access && self.cuts.len() < CUTS_MAX {
+            // What takes the place of itself (another sound track was chosen) begins earlier again.
+            self.cuts.retain(|at_s| *at_s < segment.start_s);
+            self.cuts.push_back(segment.start_s);
+        }
+    }
+
+    /// The last place to cut before this one.
+    fn cut(&mut self, before_s: f64) -> Option<f64> {
+        let count = self.cuts.partition_point(|at_s| *at_s <= before_s);
+        // A hair before it: what is rounded up would take what begins there.
+        self.cuts.drain(..count).last().map(|at_s| at_s - CUT_S)
+    }
+
     /// Bare MP3 (Chromium's `audio/mpeg`) has no times of its own: each generation says where it begins.
     fn place(&mut self, segment: &Segment) {
         if self.track.mime == BARE_MP3
@@ -720,11 +745,10 @@ impl Reach {
         past_s: 20.0,
         step_s: 10.0,
     };
-    /// A television: 8 Mbit/s come to 19 MB. Behind the playhead must be more than there is between two sync samples (x264 puts them up to
-    /// 250 pictures apart, 10.4 s of a film), because a `remove` takes all that depends on what it takes.
+    /// A television: 8 Mbit/s come to 7 MB and what lies between two sync samples. What is farther behind is sealed in the store.
     const SMALL: Reach = Reach {
-        ahead_s: 6.0,
-        past_s: 12.0,
+        ahead_s: 4.0,
+        past_s: 2.0,
         step_s: 1.0,
     };
 }
@@ -741,5 +765,9 @@ const PLAYHEAD_STEP_S: f64 = 0.2;
 const QUEUE_MAX: usize = 512;
 /// The most that goes into one append, bytes: half a second of 8 Mbit/s; a jump must not wait for more.
 const APPEND_MAX: u32 = 512 * 1024;
+/// Places where a SourceBuffer can be cut: two a second, for longer than anything is kept.
+const CUTS_MAX: usize = 512;
+/// How much earlier it is cut, seconds.
+const CUT_S: f64 = 0.001;
 /// What MediaSource calls MP3 that is in no container; its appends cannot be joined across generations.
 const BARE_MP3: &str = "audio/mpeg";

@@ -406,15 +406,18 @@ impl Film {
                         duration_us,
                     });
                 }
-                Output::Init { track, bytes } => self.segment(track, INIT_GENERATION, 0, &bytes),
+                Output::Init { track, bytes } => {
+                    self.segment(track, INIT_GENERATION, 0, false, &bytes);
+                }
                 Output::Segment {
                     track,
                     bytes,
                     generation,
                     start_us,
+                    random_access,
                     ..
                 } => {
-                    self.segment(track, generation, start_us, &bytes);
+                    self.segment(track, generation, start_us, random_access, &bytes);
                 }
                 Output::EndOfTrack { track, generation } if generation >= self.generation.1 => {
                     let (stream, generation) = (self.number, self.generation.0);
@@ -436,7 +439,14 @@ impl Film {
     }
 
     /// Sends a segment to the page under the page's number, unless it is from before the last jump.
-    fn segment(&self, track: TrackId, generation: u32, start_us: u64, bytes: &[u8]) {
+    fn segment(
+        &self,
+        track: TrackId,
+        generation: u32,
+        start_us: u64,
+        random_access: bool,
+        bytes: &[u8],
+    ) {
         if generation < self.generation.1 {
             return;
         }
@@ -452,6 +462,7 @@ impl Film {
             number.into(),
             (start_us as f64 / 1e6).into(),
             buffer.clone(),
+            random_access.into(),
         ];
         self.door.post(&message, &Array::of1(&buffer));
     }

@@ -66,12 +66,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// For a page that may have 150 MB in all (docs/tv.md). With the six seconds that the player has, 20 MB of 8 Mbit/s are ahead; the rest
+    /// For a page that may have 150 MB in all (docs/tv.md). With the four seconds that the player has, 10 MB of 8 Mbit/s are ahead; the rest
     /// was seen: to pass on, and to step back to.
     pub fn television() -> Limits {
         Limits {
-            memory: 28_000_000,
-            ahead: 14_000_000,
+            memory: 14_000_000,
+            ahead: 6_000_000,
             small: true,
             ..Limits::default()
         }
