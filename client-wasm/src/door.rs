@@ -94,20 +94,45 @@ pub fn bytes(value: &JsValue) -> Vec<u8> {
 /// Frees an ArrayBuffer at once. The collectors of televisions' engines are slow to see what lies behind small objects: 25 MB of a film lay
 /// about there (docs/measurements.md). To move it to where nobody is any more is the only way that these engines have.
 #[cfg(not(feature = "simd"))]
-pub fn free(buffer: &JsValue) {
+pub fn free(buffer: &js_sys::ArrayBuffer) {
     thread_local! {
         static NOBODY: Option<(JsValue, js_sys::Function)> = nobody();
+        static FREED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
     }
+    let freed = FREED.get().saturating_add(buffer.byte_length());
+    FREED.set(if freed < COLLECT_BYTES { freed } else { 0 });
     NOBODY.with(|nobody| {
         if let Some((port, post)) = nobody {
             let _ = post.call2(port, &JsValue::NULL, &Array::of1(buffer));
         }
     });
+    if freed >= COLLECT_BYTES {
+        collect();
+    }
 }
+
+/// Makes the collector look. What each message leaves behind is small, but these engines let it lie: 30 MB more after three minutes of film.
+/// They look when buffers come to more than a limit, and one that nobody writes to takes address space only. Where there is none for it
+/// things stay as they were.
+#[cfg(not(feature = "simd"))]
+fn collect() {
+    if let Ok(constructor) = Reflect::get(&js_sys::global(), &"ArrayBuffer".into())
+        && let Ok(constructor) = constructor.dyn_into::<js_sys::Function>()
+    {
+        let _ = Reflect::construct(&constructor, &Array::of1(&REMINDER_BYTES.into()));
+    }
+}
+
+/// How much comes between two such looks: some eight seconds of a film of 8 Mbit/s.
+#[cfg(not(feature = "simd"))]
+const COLLECT_BYTES: u32 = 8 << 20;
+/// As much as V8 7 to 9 let buffers grow by before they look (`kExternalAllocationSoftLimit`).
+#[cfg(not(feature = "simd"))]
+const REMINDER_BYTES: u32 = 64 << 20;
 
 /// Today's engines collect in time.
 #[cfg(feature = "simd")]
-pub fn free(_: &JsValue) {}
+pub fn free(_: &js_sys::ArrayBuffer) {}
 
 /// A port whose other end is closed, and how to post to it.
 #[cfg(not(feature = "simd"))]

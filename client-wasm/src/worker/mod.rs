@@ -177,7 +177,7 @@ impl Worker {
                 let conn = ConnId(number(2) as u64);
                 let channel = channel_of(number(3) as u32);
                 let bytes = Bytes::from(door::bytes(&message.get(4)));
-                door::free(&message.get(4));
+                door::free(&message.get(4).unchecked_into());
                 self.in_stream(stream, |s| {
                     s.input(Input::Received {
                         conn,
