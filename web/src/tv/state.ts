@@ -52,7 +52,6 @@ export async function listen(): Promise<void> {
   });
   beginSnaps();
   effect(tellFilm);
-  video.addEventListener('error', () => void beginAnew());
   video.addEventListener('ended', () => queue.value.length > 0 && next());
 }
 
@@ -85,26 +84,6 @@ function beginThere(): void {
   video.currentTime = from_s;
   from_s = 0;
 }
-
-/**
- * A decoder that broke down begins anew: at the sync sample before the place, from which every decoder can start. (Firefox takes any picture of its own for one:
- * a jump behind such a picture ends so, and so does a film that begins there.)
- */
-async function beginAnew(): Promise<void> {
-  const [view, at, ran, now] = [baton.view, video.currentTime, !video.paused, performance.now()];
-  if (!view || now - anewAt < ANEW_MS) return;
-  anewAt = now;
-  const still = await view.still(at).catch(() => null);
-  if (baton.view !== view) return;
-  from_s = still ? still.at_s : 0;
-  view.attach(video);
-  beginThere();
-  if (ran) play();
-}
-
-let anewAt = -Infinity;
-/** What breaks down again at once is beyond help. */
-const ANEW_MS = 8000;
 
 /** No film any more. What was under way can be taken up again. */
 export function stop(): void {

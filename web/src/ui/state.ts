@@ -1,7 +1,7 @@
 /** What the pages draw, as signals: snapshots of the session, the share and the view. */
 import { computed, effect, signal } from '@preact/signals';
 import type { Film, Meta, Problem, ShareStats, Stats, Track, ViewStats } from '../api';
-import { baton, onSessionChange, session } from '../session';
+import { baton, onSessionChange, session, theVideo } from '../session';
 
 export const link = signal('');
 export const shared = signal(session.shared);
@@ -62,6 +62,7 @@ export function startState(): void {
       adoptShare();
     }
   });
+  theVideo().addEventListener('error', () => void import('../anew').then((part) => part.beginAnew()).catch(() => undefined));
   setInterval(sample, 1000);
   effect(() => {
     // The style sheet lays the page out by this. `lost`: no film to show yet, and a reason.
