@@ -25,10 +25,20 @@ interface Message {
   error?: { message: string };
 }
 
+/** Memory of the process of a page, bytes. */
+export interface Memory {
+  /** All that it has written or made, the parts of the program that only it has in memory, and its share of the pictures that it shares with the browser. */
+  own: number;
+  /** And its share of the parts of the program that other processes of the browser have in memory too (PSS). */
+  share: number;
+}
+
 /** What an engine takes. */
 export interface Usage {
-  /** Memory of its page, with its share of what is shared: of the largest of the processes that have pages, because an empty one begins beside it. */
-  bytes: number;
+  /** Of its page: the largest of the processes that have one. */
+  page: Memory;
+  /** Of the empty page that every engine begins with, beside it. */
+  empty: Memory;
   /** Processor seconds of the page's process, by thread; threads of one name together. */
   page_s: Map<string, number>;
   /** Of the other processes, by their kind: one browser, what draws, what reaches the network. */
@@ -128,7 +138,8 @@ export class OldEngine {
 
   /** What it takes of the machine now, and took so far. */
   usage(): Usage {
-    const sum: Usage = { bytes: 0, page_s: new Map(), others_s: new Map() };
+    const sum = { page_s: new Map<string, number>(), others_s: new Map<string, number>() };
+    const pages: Memory[] = [];
     for (const pid of numbers('/proc')) {
       try {
         const stat = fields(`/proc/${pid}/stat`);
@@ -138,8 +149,7 @@ export class OldEngine {
           sum.others_s.set(type, (sum.others_s.get(type) ?? 0) + seconds(stat));
           continue;
         }
-        const shares = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
-        sum.bytes = Math.max(sum.bytes, Number(shares?.[1] ?? 0) * 1024);
+        pages.push(memory(pid));
         for (const tid of numbers(`/proc/${pid}/task`)) {
           const comm = readFileSync(`/proc/${pid}/task/${tid}/comm`, 'utf8').trim().replace(/[\d/]+$/, '');
           const name = tid === pid ? 'main' : comm;
@@ -149,7 +159,8 @@ export class OldEngine {
         // It has ended by itself.
       }
     }
-    return sum;
+    pages.sort((a, b) => a.share - b.share);
+    return { ...sum, page: pages.at(-1)!, empty: pages[0]! };
   }
 
   #hear(message: Message): void {
@@ -162,6 +173,13 @@ export class OldEngine {
       this.#listeners.get(message.sessionId)?.(message.method!, message.params as never);
     }
   }
+}
+
+/** See proc_pid_smaps(5). Pages that are private and clean are the program's: everything else that is private is anonymous. */
+function memory(pid: string): Memory {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  const of = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? NaN) * 1024;
+  return { own: of('Pss_Anon') + of('Pss_Shmem') + of('Private_Clean'), share: of('Pss') };
 }
 
 const numbers = (folder: string): string[] => readdirSync(folder).filter((name) => /^\d+$/.test(name));
