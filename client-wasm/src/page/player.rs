@@ -86,6 +86,7 @@ pub struct Player {
 }
 
 /// How much of the film is in the SourceBuffers, seconds.
+#[derive(Clone, Copy)]
 struct Reach {
     ahead_s: f64,
     /// Behind the playhead, for a short step back; what is more goes in steps.
@@ -304,7 +305,10 @@ impl Player {
             }
             VideoEvent::FirstPicture(at_ms) => {
                 self.startup_ms.get_or_insert(at_ms - self.began_ms);
-                vec![PlayerNews::Shown]
+                self.playhead_sent = (-1.0, -1.0);
+                let mut news = self.playhead();
+                news.push(PlayerNews::Shown);
+                news
             }
             VideoEvent::Broken => {
                 let what = self.video.error().map(|e| e.message()).unwrap_or_default();
@@ -550,12 +554,19 @@ impl Player {
     /// Tells where the viewer is, when that has changed by enough to matter.
     fn playhead(&mut self) -> Vec<PlayerNews> {
         let at_s = self.video.current_time();
-        let until_s = at_s + self.reach.ahead_s;
+        let until_s = at_s + self.ahead_s();
         if (at_s - self.playhead_sent.0).abs() < PLAYHEAD_STEP_S {
             return Vec::new();
         }
         self.playhead_sent = (at_s, until_s);
         vec![PlayerNews::Playhead { at_s, until_s }]
+    }
+
+    /// While there is no picture today's engines get the usual: the decoder of Firefox that was started at a picture which is no sync sample
+    /// (web/src/anew.ts) says that it gives up when the next one comes, and waits for ever for less.
+    fn ahead_s(&self) -> f64 {
+        let none = cfg!(feature = "simd") && self.video.ready_state() < 2;
+        if none { Reach::USUAL } else { self.reach }.ahead_s
     }
 
     fn fail(&mut self, what: &str) -> Vec<PlayerNews> {
