@@ -145,20 +145,6 @@ test('seeking to 90 % shows its picture long before the bytes between are here',
   expect([12, 13]).toContain(secondOf(await colour(viewer.page)));
 });
 
-test('a jump behind a picture that only looks like a sync sample ends in a film that plays', async ({ newPeer, browserName }) => {
-  const publisher = await newPeer();
-  const viewer = await newPeer();
-  await viewer.open(await publisher.share(await film('own-pictures.mp4')));
-  await shown(viewer.page);
-  await viewer.until('view', (stats) => stats.complete);
-  // Firefox starts its decoder at such a picture, which gives up: the page begins anew at the true one before.
-  if (browserName === 'firefox') viewer.allow(/could not be decoded|DoDecode/);
-  await seek(viewer.page, 17.2);
-  await shown(viewer.page, { from: browserName === 'firefox' ? 11.8 : 17.1, before: 18 });
-  await plays(viewer.page);
-  await expect(viewer.page.getByTestId('error')).toHaveCount(0);
-});
-
 test('the keyboard plays, pauses, seeks and mutes', async ({ newPeer }) => {
   const publisher = await newPeer();
   const viewer = await newPeer();
