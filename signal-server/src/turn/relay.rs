@@ -327,10 +327,16 @@ impl Relays {
         if transport.first() != Some(&UDP) {
             return Err((442, "UDP only"));
         }
-        let family = message
-            .get(attribute::REQUESTED_ADDRESS_FAMILY)
-            .map_or(1, |it| it[0]);
-        if (family == 2) != self.settings.public.is_ipv6() {
+        let family = match message.get(attribute::REQUESTED_ADDRESS_FAMILY) {
+            None => IPV4,
+            Some(&[family, _, _, _]) => family,
+            Some(_) => return Err((400, "which family?")),
+        };
+        let ours = match self.settings.public {
+            IpAddr::V4(_) => IPV4,
+            IpAddr::V6(_) => IPV6,
+        };
+        if family != ours {
             return Err((440, "no relays of this family"));
         }
         let (user, address) = (&proven.user, from.address.ip());
@@ -600,6 +606,9 @@ struct Proven {
 /// What clients say their credential is for.
 pub const REALM: &str = "baton";
 const UDP: u8 = 17;
+/// RFC 8656 §18.6.
+const IPV4: u8 = 1;
+const IPV6: u8 = 2;
 const NONCE_LIFETIME_S: u64 = 3600;
 /// Permissions, and channels, of one allocation: a peer connection has one peer of at most 64 candidates.
 const PEERS_MAX: usize = 64;

@@ -191,6 +191,15 @@ impl Writer {
         self
     }
 
+    /// Puts another byte where one was written, if there is one.
+    #[cfg(test)]
+    pub fn change(mut self, at: usize, byte: u8) -> Self {
+        if let Some(there) = self.raw.get_mut(at) {
+            *there = byte;
+        }
+        self
+    }
+
     pub fn number(self, kind: u16, value: u32) -> Self {
         self.attribute(kind, &value.to_be_bytes())
     }
