@@ -521,6 +521,40 @@ async fn what_no_node_wrote_is_dropped_and_disturbs_nobody() {
         };
         for letter in [
             &b""[..],
+/// How often Redis was told to do this, by scripts too.
+fn calls(redis: &Redis, command: &str) -> u64 {
+    let Answer::Text(text) = redis.ask(&["INFO", "commandstats"]) else {
+        panic!("no statistics");
+    };
+    let text = String::from_utf8(text).expect("text");
+    let begin = format!("cmdstat_{command}:calls=");
+    let line = text.lines().find_map(|line| line.strip_prefix(&begin));
+    let count = line.and_then(|rest| rest.split(',').next()?.parse().ok());
+    count.unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_costs_redis_no_look_at_all_connections_of_its_address() {
+    let redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    let (a, b) = (Identity::new(1, 10), Identity::new(1, 11));
+    let (mut at_a, _) = Client::join(nodes[0].address(), &a).await;
+    let (mut at_b, _) = Client::join(nodes[1].address(), &b).await;
+    let before = calls(&redis, "hgetall");
+    assert_eq!(before, 2, "each Join looks once");
+    for completeness_permille in 1..=5 {
+        let report = Report {
+            completeness_permille,
+            free_slots: 1,
+            spare_upload_kbit: 0,
+        };
+        at_a.say(&ClientMessage::Report(report)).await;
+        at_b.more_until(|named| named[0].completeness_permille == completeness_permille)
+            .await;
+    }
+    assert_eq!(calls(&redis, "hgetall"), before);
+}
+
             &[7; 3],
             &[0xff; 200],
             &vec![0; 1 << 20],

@@ -148,7 +148,7 @@ impl Cluster {
         }
         let told: Vec<_> = news.told.into_iter().collect();
         for told in told.chunks(AT_ONCE) {
-            join_all(told.iter().map(|peer| self.tell_of(up, peer))).await;
+            join_all(told.iter().map(|it| self.tell_of(up, &it.0, it.1))).await;
         }
     }
 
@@ -186,15 +186,17 @@ impl Cluster {
         }
     }
 
-    /// Writes who is here as it is now.
-    async fn tell_of(&self, up: &Up, (swarm, peer): &(SwarmId, PeerId)) {
+    /// Writes who is here as it is now; to its address's account too if that may not know.
+    async fn tell_of(&self, up: &Up, (swarm, peer): &(SwarmId, PeerId), is_new: bool) {
         let look = |member: &Member| (Presence::of(member, up.node), member.line.connection);
         let Some((presence, connection)) = self.rooms.look(swarm, peer, look) else {
             return;
         };
-        let unlimited = (usize::MAX, usize::MAX);
-        self.open(up, &presence.spot, connection, swarm, unlimited)
-            .await;
+        if is_new {
+            let unlimited = (usize::MAX, usize::MAX);
+            self.open(up, &presence.spot, connection, swarm, unlimited)
+                .await;
+        }
         if let Some(Entered::Earlier(other)) = self.announce(up, swarm, peer, &presence).await {
             // While we were alone it joined elsewhere.
             self.rooms.replaced(swarm, peer, other.joined_unix_s);
@@ -210,8 +212,8 @@ impl Cluster {
     }
 
     fn tell_all(&self) {
-        let everybody = self.rooms.everybody();
-        self.news().told.extend(everybody);
+        let everybody = self.rooms.everybody().into_iter();
+        self.news().told.extend(everybody.map(|peer| (peer, true)));
     }
 
     /// Sends what goes to other nodes, in the order in which it came. Never ends.

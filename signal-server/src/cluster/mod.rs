@@ -115,7 +115,9 @@ enum Post {
 /// What Redis does not know yet. It is written in turns: what changes often is written once.
 #[derive(Default)]
 struct News {
-    told: HashSet<(SwarmId, PeerId)>,
+    /// Who is here; with `true`, its address's account does not know either. That costs Redis a look at all connections of the address, which a
+    /// Report, five times a second of each, must not.
+    told: HashMap<(SwarmId, PeerId), bool>,
     left: Vec<Left>,
     ghosts: Vec<Ghost>,
     /// Names that connections had.
@@ -228,7 +230,7 @@ impl Cluster {
     pub fn report(&self, swarm: &SwarmId, peer: &PeerId, report: Report) {
         self.rooms.report(swarm, peer, report);
         if self.up().is_some() {
-            self.news().told.insert((*swarm, *peer));
+            self.news().told.entry((*swarm, *peer)).or_insert(false);
         }
     }
 
@@ -277,7 +279,7 @@ impl Cluster {
             Some(Entered::Full) => Err(Refusal::SwarmFull),
             Some(Entered::Here(_)) => Ok(()),
             None => {
-                self.news().told.insert((*swarm, *peer));
+                self.news().told.insert((*swarm, *peer), true);
                 Ok(())
             }
         }
