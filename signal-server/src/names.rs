@@ -3,7 +3,7 @@
 //! In this process's memory, and where there are many nodes in Redis too, for all of them (`cluster/names.rs`); without Redis a name holds at its own node. The server learns a ticket, which lets it into a pairing room like anybody who guessed a
 //! name, and never the other half of a code.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -25,9 +25,13 @@ pub struct Names {
 #[derive(Default)]
 struct Table {
     named: HashMap<u16, Named>,
+    /// All names by their end, so that those that are over are found without a look at the others.
+    ends: BTreeSet<(Instant, u16)>,
     /// Which name a connection has: most connections have none, and all of them end.
     of: HashMap<u64, u16>,
     asked: HashMap<AddressKey, Asked>,
+    /// The same addresses and when the window of each began, earliest first.
+    windows: VecDeque<(Instant, AddressKey)>,
 }
 
 struct Named {
@@ -41,8 +45,8 @@ struct Named {
 }
 
 /// What one address asked for in its present window.
+#[derive(Default)]
 struct Asked {
-    since: Instant,
     names: u32,
     finds: u32,
 }
@@ -67,10 +71,7 @@ impl Names {
         let may = {
             let mut table = self.lock();
             self.free(&mut table, connection);
-            let expired = table.named.values().filter(|it| it.until <= now);
-            let expired: Vec<u64> = expired.map(|it| it.connection).collect();
-            expired.iter().for_each(|it| self.free(&mut table, *it));
-            table.may_name(address, now) && table.named.len() < NAMED_MAX
+            table.may_name(address, now) && self.has_room(&mut table, now)
         };
         let may = may && self.within(address, Question::Name).await;
         let Some((name, shared)) = self.draw(may, &ticket, connection).await else {
@@ -84,12 +85,26 @@ impl Names {
             finds_left: FINDS,
             shared,
         };
-        let mut table = self.lock();
-        table.named.insert(name, named);
-        table.of.insert(connection, name);
+        if !self.lock().give(name, named) {
+            // Another question of ours drew it in this very moment.
+            if let Some(cluster) = self.cluster.as_ref().filter(|_| shared) {
+                cluster.free_name(name, connection);
+            }
+            self.metrics.names_refused_total.add(1);
+            return None;
+        }
         self.metrics.names.add(1);
         self.metrics.names_total.add(1);
         Some(name)
+    }
+
+    /// Whether one more may have a name, now that those whose time is over have none.
+    fn has_room(&self, table: &mut Table, now: Instant) -> bool {
+        while let Some((_, name)) = table.ends.first().filter(|(until, _)| *until <= now) {
+            let name = *name;
+            self.take_back(table, name);
+        }
+        table.named.len() < NAMED_MAX
     }
 
     /// A name that is free here and, as far as Redis answers (then it is shared), at all nodes.
@@ -157,17 +172,27 @@ impl Names {
 
     /// The connection is over, and its name with it. Not `async`: it is called when a session ends in whatever way.
     pub fn forget(&self, connection: u64) {
-        self.free(&mut self.lock(), connection);
+        let mut table = self.lock();
+        self.free(&mut table, connection);
+        table.forget_addresses(Instant::now());
     }
 
     fn free(&self, table: &mut Table, connection: u64) {
-        if let Some(name) = table.of.remove(&connection) {
-            let shared = table.named.remove(&name).is_some_and(|it| it.shared);
-            if let Some(cluster) = self.cluster.as_ref().filter(|_| shared) {
-                cluster.free_name(name, connection);
-            }
-            self.metrics.names.add(-1);
+        if let Some(name) = table.of.get(&connection).copied() {
+            self.take_back(table, name);
         }
+    }
+
+    /// The name is free again.
+    fn take_back(&self, table: &mut Table, name: u16) {
+        let named = table.named.remove(&name);
+        let named = named.expect("what leads to a name is gone when it is");
+        table.ends.remove(&(named.until, name));
+        table.of.remove(&named.connection);
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| named.shared) {
+            cluster.free_name(name, named.connection);
+        }
+        self.metrics.names.add(-1);
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -190,29 +215,38 @@ impl Table {
         }
     }
 
+    /// Whether the name was free and the connection had none; then it has it.
+    fn give(&mut self, name: u16, named: Named) -> bool {
+        if self.named.contains_key(&name) || self.of.contains_key(&named.connection) {
+            return false;
+        }
+        self.ends.insert((named.until, name));
+        self.of.insert(named.connection, name);
+        self.named.insert(name, named);
+        true
+    }
+
     /// The address's account; `None` when there is no room for another one.
     fn asked(&mut self, address: IpAddr, now: Instant) -> Option<&mut Asked> {
+        self.forget_addresses(now);
         let key = AddressKey::of(address);
-        if self.asked.len() >= ADDRESSES_MAX && !self.asked.contains_key(&key) {
-            self.asked.retain(|_, it| it.since + LASTS > now);
+        if !self.asked.contains_key(&key) {
             if self.asked.len() >= ADDRESSES_MAX {
                 return None;
             }
+            self.windows.push_back((now, key));
         }
-        let fresh = Asked {
-            since: now,
-            names: 0,
-            finds: 0,
-        };
-        let asked = self.asked.entry(key).or_insert(fresh);
-        if asked.since + LASTS <= now {
-            *asked = Asked {
-                since: now,
-                names: 0,
-                finds: 0,
-            };
+        Some(self.asked.entry(key).or_default())
+    }
+
+    /// Forgets the addresses whose window is over: they may ask for as much again as those who never asked.
+    fn forget_addresses(&mut self, now: Instant) {
+        while let Some((_, key)) = self
+            .windows
+            .pop_front_if(|(since, _)| *since + LASTS <= now)
+        {
+            self.asked.remove(&key);
         }
-        Some(asked)
     }
 
     fn may_name(&mut self, address: IpAddr, now: Instant) -> bool {
@@ -313,6 +347,46 @@ mod tests {
                 .await
                 .is_some()
         );
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_names_and_addresses_when_their_time_is_over() {
+        let (names, now) = (names(), Instant::now());
+        for n in 0..50 {
+            names.name(TICKET, n.into(), address(n), now).await.unwrap();
+            names.find(7, address(100 + n), now).await;
+        }
+        // One asks for another name, one goes.
+        names.name(TICKET, 1, address(1), now).await.unwrap();
+        names.forget(2);
+        let sizes = |names: &Names| {
+            let table = names.lock();
+            let of_names = [table.named.len(), table.ends.len(), table.of.len()];
+            assert_eq!(of_names, [table.named.len(); 3]);
+            assert_eq!(table.asked.len(), table.windows.len());
+            (table.named.len(), table.asked.len())
+        };
+        assert_eq!(sizes(&names), (49, 100));
+        names.name(TICKET, 99, address(200), now + LASTS).await;
+        assert_eq!(sizes(&names), (1, 1));
+        names.forget(99);
+        assert_eq!(sizes(&names), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn who_may_not_have_a_name_makes_nobody_look_at_the_others() {
+        let (names, now) = (names(), Instant::now() + LASTS);
+        for _ in 0..NAMES_PER_ADDRESS {
+            names.name(TICKET, 1, address(1), now).await.unwrap();
+        }
+        let late = now + LASTS - Duration::from_millis(1);
+        names
+            .name(TICKET, 2, address(2), now - LASTS)
+            .await
+            .unwrap();
+        assert_eq!(names.name(TICKET, 1, address(1), late).await, None);
+        let named = names.lock().named.len();
+        assert_eq!(named, 1, "the one that is over was not looked for");
     }
 
     #[tokio::test]
