@@ -3,10 +3,12 @@
 //! Every option that is a flag and a variable is a key here. A flag counts before its variable, the variable before the file, the file
 //! before the default; values go through the same parser, so they are refused in the same words.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -136,8 +138,6 @@ fn value(option: &Arg, values: &[String]) -> String {
         let names = option.get_value_names().unwrap_or_default();
         names.first().map_or("…".to_owned(), ToString::to_string)
     };
-    // TOML's basic strings escape as Rust's do, as far as an option's value has anything to escape.
-    let quoted = |text: &str| format!("{text:?}");
     match (option.get_action(), values) {
         (ArgAction::SetTrue, _) => values.first().map_or("false".to_owned(), Clone::clone),
         (ArgAction::Append, []) => format!("[{}]", quoted(&shape())),
@@ -146,9 +146,36 @@ fn value(option: &Arg, values: &[String]) -> String {
             format!("[{}]", many.join(", "))
         }
         (_, []) => quoted(&shape()),
-        (_, [one, ..]) if one.parse::<u64>().is_ok() => one.clone(),
+        (_, [one, ..]) if is_number(option, one) => one.clone(),
         (_, [one, ..]) => quoted(one),
     }
+}
+
+/// Whether it may stand without quotes: a text that looks like a number must not, nor one that TOML writes otherwise or has no room for.
+fn is_number(option: &Arg, value: &str) -> bool {
+    let kind = option.get_value_parser().type_id();
+    let counts = kind == TypeId::of::<u32>()
+        || kind == TypeId::of::<u64>()
+        || kind == TypeId::of::<usize>()
+        || kind == TypeId::of::<Duration>();
+    let number = value.parse::<i64>().map(|number| number.to_string());
+    counts && number.is_ok_and(|written| written == value)
+}
+
+/// A basic string of TOML 1.0.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control.is_control() => {
+                write!(quoted, "\\u{:04X}", u32::from(control)).expect("writing to a string");
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// Lines of at most 110 characters.
@@ -258,6 +285,52 @@ mod tests {
         again.config = None;
         assert_eq!(format!("{config:?}"), format!("{again:?}"));
         assert_eq!(printed, same);
+    }
+
+    /// Sets two options of text to it, one of them a list, and reads what is printed.
+    fn comes_back(text: &str) {
+        let secret = format!("--turn-secret={text}");
+        let ice = format!("--ice=turn:a:1,me,{}", text.replace([' ', ','], ""));
+        let (config, printed) = loaded(&[&secret, &ice]).unwrap();
+        assert_eq!(config.turn.turn_secret.as_deref(), Some(text));
+        let name = format!("text-{:?}", std::thread::current().id());
+        let file = File::new(&name, &printed);
+        let (mut again, same) = file.with(&[]).unwrap();
+        again.config = None;
+        assert_eq!(format!("{config:?}"), format!("{again:?}"));
+        assert_eq!(printed, same);
+    }
+
+    #[test]
+    fn text_that_looks_like_something_else_comes_back_as_it_was() {
+        for text in [
+            "007",
+            "+5",
+            "-5",
+            "5",
+            "99999999999999999999",
+            "true",
+            "1e3",
+            "e\u{301}",
+            "\u{7f}\u{80}\u{1}\t",
+            "a\r\nb",
+            "\\u0041",
+            "\"\"\"",
+            "# no comment",
+            "\u{feff}\u{2028}\u{1f3a5}",
+        ] {
+            comes_back(text);
+        }
+        let (_, printed) = loaded(&["--turn-secret=5", "--keepalive=+5"]).unwrap();
+        assert!(printed.contains("\nturn-secret = \"5\"\n"));
+        assert!(printed.contains("\nkeepalive = \"+5\"\n"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_comes_back_as_it_was(text in "[^\0]{1,20}") {
+            comes_back(&text);
+        }
     }
 
     #[test]
