@@ -17,6 +17,9 @@ use baton_tests::remote::{by_code, code_of, linked, now_ms, paired, tv};
 use baton_tests::signalling::{Client, Identity, server, unix_s};
 use baton_tests::while_working;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 /// In a process of its own it names the Redis of a node to be.
 const NODE: &str = "BATON_TEST_NODE";
 
@@ -665,6 +668,61 @@ async fn three_carrying(url: &str) -> [Running; 3] {
 }
 
 async fn carried_between_nodes(url: &str) {
+/// Another way to a Redis, on which nothing gets there while it is held; what comes from there does.
+async fn way_to_hold(url: &str) -> (String, watch::Sender<bool>) {
+    let (_, address) = url.split_once("://").expect("an address");
+    let address = address.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it has one").port();
+    let (hold, held) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((from, _)) = listener.accept().await {
+            let (address, mut held) = (address.clone(), held.clone());
+            tokio::spawn(async move {
+                let to = TcpStream::connect(address).await?;
+                let ((mut asked, mut told), (mut answered, mut asks)) =
+                    (from.into_split(), to.into_split());
+                tokio::spawn(async move { tokio::io::copy(&mut answered, &mut told).await });
+                let mut buffer = vec![0; 1 << 16];
+                loop {
+                    let len = asked.read(&mut buffer).await?;
+                    let _ = held.wait_for(|held| !held).await;
+                    if len == 0 {
+                        return std::io::Result::Ok(());
+                    }
+                    asks.write_all(&buffer[..len]).await?;
+                }
+            });
+        }
+    });
+    (format!("redis://127.0.0.1:{port}"), hold)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_back_to_another_node_has_no_more_room_than_other_blobs() {
+    let redis = Redis::start();
+    let (way, hold) = way_to_hold(&redis.url()).await;
+    let node = node(&way).await;
+    let address = node.address();
+    until_metric(address, "baton_cluster_nodes", 1.0).await;
+    let channel = match redis.ask(&["PUBSUB", "SHARDCHANNELS"]) {
+        Answer::List(channels) => channels.into_iter().next(),
+        other => panic!("{other:?}"),
+    };
+    let Some(Answer::Text(channel)) = channel else {
+        panic!("it listens nowhere")
+    };
+    hold.send_replace(true);
+    // Twice as many as there is room for, for somebody who is not here: each is to go back.
+    let letter = [&[0][..], &[8; 16], &[1; 32], &[2; 32], &[3; 32], b"blob"].concat();
+    let script = b"for i = 1, 8192 do redis.call('SPUBLISH', KEYS[1], ARGV[1]) end";
+    redis.ask(&[b"EVAL", &script[..], b"1", &channel, &letter]);
+    let received = async || metric(address, "baton_cluster_letters_received_total").await;
+    let connected = async || metric(address, "baton_cluster_connected").await;
+    while received().await < 8192.0 && connected().await == 1.0 {}
+    assert!(metric(address, "baton_relays_dropped_total").await > 0.0);
+}
+
     let nodes = three_carrying(url).await;
     let mut alice = Carrier::join(&nodes[0], 1).await;
     let mut bob = Carrier::join(&nodes[1], 2).await;

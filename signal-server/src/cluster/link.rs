@@ -228,11 +228,11 @@ impl Cluster {
 
     async fn route(&self, up: &Up, post: Post) -> Option<Routed> {
         match post {
-            Post::To(node, letter) => Some(Routed {
+            Post::To(node, letter, room) => Some(Routed {
                 node,
                 swarm: letter.swarm,
                 what: letter.what,
-                _room: None,
+                _room: room,
             }),
             Post::Blob {
                 swarm,

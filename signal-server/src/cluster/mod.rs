@@ -109,7 +109,8 @@ enum Post {
         /// The same.
         room: OwnedSemaphorePermit,
     },
-    To(NodeId, Letter),
+    /// With the room of the blob in it, if it has one.
+    To(NodeId, Letter, Option<OwnedSemaphorePermit>),
 }
 
 /// What Redis does not know yet. It is written in turns: what changes often is written once.
@@ -324,7 +325,7 @@ impl Cluster {
             // If it is lost, the two are there until the earlier one's client hears from nobody.
             let _ = up
                 .posts
-                .try_send(Post::To(old.node, up.letter(swarm, what)));
+                .try_send(Post::To(old.node, up.letter(swarm, what), None));
         }
         Some(entered)
     }
@@ -455,7 +456,7 @@ impl Cluster {
         if delivery != Delivery::Queued {
             let letter = up.letter(&swarm, What::Lost { from, to });
             // If this is lost too, the receiver ends the connection: the next frame shows it that one is missing.
-            let _ = up.posts.try_send(Post::To(sender, letter));
+            let _ = up.posts.try_send(Post::To(sender, letter, None));
         }
     }
 
@@ -474,7 +475,11 @@ impl Cluster {
             let full = delivery == Delivery::Full;
             let letter = up.letter(&swarm, What::Back { blob, full });
             // Lost if the way is blocked: the sender then waits for an answer in vain, as with any lost packet.
-            let _ = up.posts.try_send(Post::To(sender, letter));
+            let Ok(room) = up.blobs.clone().try_acquire_owned() else {
+                self.metrics.relays_dropped_total.add(1);
+                return;
+            };
+            let _ = up.posts.try_send(Post::To(sender, letter, Some(room)));
         }
     }
 
@@ -613,7 +618,7 @@ const NEWS_MAX: usize = 65_536;
 const GHOSTS_MAX: usize = 1024;
 /// Peers of other nodes whose place is remembered: 80 bytes each. Beyond, all are looked up again.
 const ROUTES_MAX: usize = 32_768;
-/// Blobs on their way to other nodes, at most 4 KiB each.
+/// Blobs on their way to other nodes, at most 4 KiB each, those that go back where they came from counted too.
 const BLOBS_MAX: usize = 4096;
 /// Bytes of frames on their way to other nodes, each counted as its sender pays for it: what 64 carried connections have under way, and
 /// more than a second of all senders together by default. By number, short frames of a single sender could have taken all the room.
