@@ -11,6 +11,7 @@ use baton_signal_protocol::*;
 use baton_signal_server::{Config, Running, Server};
 use baton_tests::carrier::{Carrier, carried_both_ways, carry, join as join_carrying};
 use baton_tests::http::get;
+use baton_tests::mmdb::{Value, database};
 use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, link_of};
 use baton_tests::redis::{Answer, Redis, Seal};
 use baton_tests::remote::{by_code, code_of, linked, now_ms, paired, tv};
@@ -269,6 +270,106 @@ async fn the_same_house_comes_first_whichever_node_it_is_at() {
     let join = async |node: &Running, peer: u8, address: &str| {
         let header = [("x-forwarded-for", address)];
         let client = Client::connect_with(node.address(), &header).await;
+/// Network 64500 in Germany at two places, another network there, and France.
+fn places() -> Vec<u8> {
+    let of = |country, network| {
+        Value::Map(vec![
+            ("country_code", Value::Text(country)),
+            ("autonomous_system_number", Value::Number(network)),
+        ])
+    };
+    database(&[
+        ("198.51.1.0", 24, of("DE", 64500)),
+        ("198.51.2.0", 24, of("DE", 64500)),
+        ("198.51.3.0", 24, of("DE", 64501)),
+        ("203.0.0.0", 16, of("FR", 64500)),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_near_comes_first_whichever_node_it_is_at() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("places.mmdb");
+    std::fs::write(&file, places()).expect("a file");
+    let knowing = || {
+        server(|config| {
+            in_cluster(config, &url);
+            config.geo = vec![file.clone()];
+            config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+        })
+    };
+    let nodes = [knowing().await, knowing().await, knowing().await];
+    for node in &nodes {
+        until_metric(node.address(), "baton_cluster_nodes", 3.0).await;
+    }
+    let join = async |node: &Running, peer: u8, address: &str| {
+        let header = [("x-forwarded-for", address)];
+        let client = Client::connect_with(node.address(), &header).await;
+        let client = client.expect("it lets us in");
+        let joined = client.enter(&Identity::new(1, peer), unix_s()).await;
+        joined.expect("a Welcome")
+    };
+    // So many that by chance alone hardly anybody would hear of the two.
+    let mut crowd = Vec::new();
+    for peer in 0..150 {
+        let node = &nodes[usize::from(peer % 2)];
+        crowd.push(join(node, peer, &format!("203.0.{peer}.1")).await);
+    }
+    let _same_country = join(&nodes[0], 200, "198.51.3.1").await;
+    let _same_network = join(&nodes[1], 201, "198.51.2.1").await;
+    let (mut newcomer, met) = join(&nodes[2], 202, "198.51.1.1").await;
+    for met in [met, newcomer.more().await] {
+        let near = [201, 200].map(|peer| Identity::new(1, peer).peer_id());
+        assert_eq!([met[0].peer, met[1].peer], near);
+        let regions = met.iter().map(|it| it.region.as_deref());
+        let expected = [&["DE"; 2][..], &["FR"; 14]].concat();
+        assert!(regions.eq(expected.into_iter().map(Some)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swarm_is_full_at_all_nodes_together() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let small = || {
+        server(|config| {
+            in_cluster(config, &url);
+            config.limits.swarm_peers_max = 3;
+        })
+    };
+    let nodes = [small().await, small().await, small().await];
+    for node in &nodes {
+        until_metric(node.address(), "baton_cluster_nodes", 3.0).await;
+    }
+    let mut members = Vec::new();
+    for (node, peer) in nodes.iter().zip(1..) {
+        members.push(
+            Client::join(node.address(), &Identity::new(1, peer))
+                .await
+                .0,
+        );
+    }
+    let late = Identity::new(1, 4);
+    for node in &nodes {
+        let client = Client::connect(node.address()).await;
+        match client.enter(&late, unix_s()).await {
+            Err(ServerMessage::Refused { reason, .. }) => assert_eq!(reason, Refusal::SwarmFull),
+            other => panic!("{:?}", other.map(|(_, met)| met)),
+        }
+    }
+    // Another swarm has room, and this one when somebody has left.
+    let _other = Client::join(nodes[0].address(), &Identity::new(2, 4)).await;
+    members[1].say(&ClientMessage::Leave).await;
+    loop {
+        let client = Client::connect(nodes[0].address()).await;
+        if client.enter(&late, unix_s()).await.is_ok() {
+            break;
+        }
+    }
+}
+
         let client = client.expect("it lets us in");
         let joined = client.enter(&Identity::new(1, peer), unix_s()).await;
         joined.expect("a Welcome")
