@@ -126,11 +126,13 @@ impl Places {
                     Ok(database) => {
                         file.put(database);
                         metrics.geo_reloads_total.add(1);
+                        tracing::info!("the new database of places is in use");
                     }
                     Err(error) => {
                         *refused = Some(stamp);
                         metrics.geo_refused_total.add(1);
-                        eprintln!("the old database of places stays: {error:#}");
+                        let error = format!("{error:#}");
+                        tracing::warn!(error, "the old database of places stays");
                     }
                 }
             }

@@ -203,6 +203,27 @@ impl Drop for Redis {
     }
 }
 
+/// Another way to a Redis, and how often somebody took it.
+pub async fn counted_way(url: &str) -> (String, tokio::sync::watch::Receiver<u32>) {
+    let (scheme, address) = url.split_once("://").expect("an address");
+    let address = address.to_owned();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let port = listener.local_addr().expect("it has one").port();
+    let (count, counted) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            count.send_modify(|it| *it += 1);
+            let address = address.clone();
+            tokio::spawn(async move {
+                let mut to = tokio::net::TcpStream::connect(address).await?;
+                tokio::io::copy_bidirectional(&mut from, &mut to).await
+            });
+        }
+    });
+    (format!("{scheme}://127.0.0.1:{port}"), counted)
+}
+
 /// Below what a Redis Cluster's second port, 10,000 higher, can be.
 pub fn free_port() -> u16 {
     loop {

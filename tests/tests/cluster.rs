@@ -13,14 +13,14 @@ use baton_tests::carrier::{Carrier, carried_both_ways, carry, join as join_carry
 use baton_tests::http::get;
 use baton_tests::mmdb::{Value, database};
 use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, link_of};
-use baton_tests::redis::{Answer, Redis, Seal};
+use baton_tests::redis::{Answer, Redis, Seal, counted_way};
 use baton_tests::remote::{by_code, code_of, linked, now_ms, paired, tv};
 use baton_tests::signalling::{Client, Identity, server, unix_s};
 use baton_tests::while_working;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
 /// In a process of its own it names the Redis of a node to be.
 const NODE: &str = "BATON_TEST_NODE";
 
@@ -182,27 +182,6 @@ async fn viewers_on_three_nodes_meet_talk_and_part_over_a_redis_cluster_of_three
     meet_and_part_on(&shards[1].url()).await;
 }
 
-/// Another way to a Redis, and how often somebody took it.
-async fn counted_way(url: &str) -> (String, tokio::sync::watch::Receiver<u32>) {
-    let (scheme, address) = url.split_once("://").expect("an address");
-    let address = address.to_owned();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-    let listener = listener.expect("a free port");
-    let port = listener.local_addr().expect("it has one").port();
-    let (count, counted) = tokio::sync::watch::channel(0);
-    tokio::spawn(async move {
-        while let Ok((mut from, _)) = listener.accept().await {
-            count.send_modify(|it| *it += 1);
-            let address = address.clone();
-            tokio::spawn(async move {
-                let mut to = tokio::net::TcpStream::connect(address).await?;
-                tokio::io::copy_bidirectional(&mut from, &mut to).await
-            });
-        }
-    });
-    (format!("{scheme}://127.0.0.1:{port}"), counted)
-}
-
 /// A node that takes this authority's word for who Redis is.
 async fn sealed_node(urls: &str, seal: &Seal, authority: Option<&str>) -> Running {
     server(|config| {
@@ -270,6 +249,27 @@ async fn the_same_house_comes_first_whichever_node_it_is_at() {
     let join = async |node: &Running, peer: u8, address: &str| {
         let header = [("x-forwarded-for", address)];
         let client = Client::connect_with(node.address(), &header).await;
+        let client = client.expect("it lets us in");
+        let joined = client.enter(&Identity::new(1, peer), unix_s()).await;
+        joined.expect("a Welcome")
+    };
+    let mut crowd = Vec::new();
+    for peer in 0..100 {
+        crowd.push(join(&two, peer, &format!("203.0.{peer}.1")).await);
+    }
+    let _house = join(&one, 200, "192.0.2.1").await;
+    let _street = join(&one, 201, "192.0.2.77").await;
+    let (mut newcomer, met) = join(&two, 202, "192.0.2.1").await;
+    let first_two = [&met[0], &met[1]].map(|it| it.peer);
+    assert_eq!(
+        first_two,
+        [200, 201].map(|peer| Identity::new(1, peer).peer_id())
+    );
+    assert_eq!(met.len(), 16);
+    let again = newcomer.more().await;
+    assert_ne!(met, again, "others of the crowd, by chance");
+}
+
 /// Network 64500 in Germany at two places, another network there, and France.
 fn places() -> Vec<u8> {
     let of = |country, network| {
@@ -368,27 +368,6 @@ async fn a_swarm_is_full_at_all_nodes_together() {
             break;
         }
     }
-}
-
-        let client = client.expect("it lets us in");
-        let joined = client.enter(&Identity::new(1, peer), unix_s()).await;
-        joined.expect("a Welcome")
-    };
-    let mut crowd = Vec::new();
-    for peer in 0..100 {
-        crowd.push(join(&two, peer, &format!("203.0.{peer}.1")).await);
-    }
-    let _house = join(&one, 200, "192.0.2.1").await;
-    let _street = join(&one, 201, "192.0.2.77").await;
-    let (mut newcomer, met) = join(&two, 202, "192.0.2.1").await;
-    let first_two = [&met[0], &met[1]].map(|it| it.peer);
-    assert_eq!(
-        first_two,
-        [200, 201].map(|peer| Identity::new(1, peer).peer_id())
-    );
-    assert_eq!(met.len(), 16);
-    let again = newcomer.more().await;
-    assert_ne!(met, again, "others of the crowd, by chance");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -542,6 +521,40 @@ async fn an_address_has_one_account_at_all_nodes() {
     }
 }
 
+/// How often Redis was told to do this, by scripts too.
+fn calls(redis: &Redis, command: &str) -> u64 {
+    let Answer::Text(text) = redis.ask(&["INFO", "commandstats"]) else {
+        panic!("no statistics");
+    };
+    let text = String::from_utf8(text).expect("text");
+    let begin = format!("cmdstat_{command}:calls=");
+    let line = text.lines().find_map(|line| line.strip_prefix(&begin));
+    let count = line.and_then(|rest| rest.split(',').next()?.parse().ok());
+    count.unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_costs_redis_no_look_at_all_connections_of_its_address() {
+    let redis = Redis::start();
+    let nodes = three(&redis.url()).await;
+    let (a, b) = (Identity::new(1, 10), Identity::new(1, 11));
+    let (mut at_a, _) = Client::join(nodes[0].address(), &a).await;
+    let (mut at_b, _) = Client::join(nodes[1].address(), &b).await;
+    let before = calls(&redis, "hgetall");
+    assert_eq!(before, 2, "each Join looks once");
+    for completeness_permille in 1..=5 {
+        let report = Report {
+            completeness_permille,
+            free_slots: 1,
+            spare_upload_kbit: 0,
+        };
+        at_a.say(&ClientMessage::Report(report)).await;
+        at_b.more_until(|named| named[0].completeness_permille == completeness_permille)
+            .await;
+    }
+    assert_eq!(calls(&redis, "hgetall"), before);
+}
+
 /// The keys that begin and end so.
 fn keys_like(redis: &Redis, begin: &str, is_cell: bool) -> Vec<Vec<u8>> {
     let mut keys = redis.keys();
@@ -625,40 +638,6 @@ async fn what_no_node_wrote_is_dropped_and_disturbs_nobody() {
         };
         for letter in [
             &b""[..],
-/// How often Redis was told to do this, by scripts too.
-fn calls(redis: &Redis, command: &str) -> u64 {
-    let Answer::Text(text) = redis.ask(&["INFO", "commandstats"]) else {
-        panic!("no statistics");
-    };
-    let text = String::from_utf8(text).expect("text");
-    let begin = format!("cmdstat_{command}:calls=");
-    let line = text.lines().find_map(|line| line.strip_prefix(&begin));
-    let count = line.and_then(|rest| rest.split(',').next()?.parse().ok());
-    count.unwrap_or(0)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_report_costs_redis_no_look_at_all_connections_of_its_address() {
-    let redis = Redis::start();
-    let nodes = three(&redis.url()).await;
-    let (a, b) = (Identity::new(1, 10), Identity::new(1, 11));
-    let (mut at_a, _) = Client::join(nodes[0].address(), &a).await;
-    let (mut at_b, _) = Client::join(nodes[1].address(), &b).await;
-    let before = calls(&redis, "hgetall");
-    assert_eq!(before, 2, "each Join looks once");
-    for completeness_permille in 1..=5 {
-        let report = Report {
-            completeness_permille,
-            free_slots: 1,
-            spare_upload_kbit: 0,
-        };
-        at_a.say(&ClientMessage::Report(report)).await;
-        at_b.more_until(|named| named[0].completeness_permille == completeness_permille)
-            .await;
-    }
-    assert_eq!(calls(&redis, "hgetall"), before);
-}
-
             &[7; 3],
             &[0xff; 200],
             &vec![0; 1 << 20],
@@ -687,6 +666,61 @@ async fn a_report_costs_redis_no_look_at_all_connections_of_its_address() {
     redis.ask(&["FLUSHALL"]);
     at_b.more_until(|named| names(named, &a) && names(named, &victim))
         .await;
+}
+
+/// Another way to a Redis, on which nothing gets there while it is held; what comes from there does.
+async fn way_to_hold(url: &str) -> (String, watch::Sender<bool>) {
+    let (_, address) = url.split_once("://").expect("an address");
+    let address = address.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it has one").port();
+    let (hold, held) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((from, _)) = listener.accept().await {
+            let (address, mut held) = (address.clone(), held.clone());
+            tokio::spawn(async move {
+                let to = TcpStream::connect(address).await?;
+                let ((mut asked, mut told), (mut answered, mut asks)) =
+                    (from.into_split(), to.into_split());
+                tokio::spawn(async move { tokio::io::copy(&mut answered, &mut told).await });
+                let mut buffer = vec![0; 1 << 16];
+                loop {
+                    let len = asked.read(&mut buffer).await?;
+                    let _ = held.wait_for(|held| !held).await;
+                    if len == 0 {
+                        return std::io::Result::Ok(());
+                    }
+                    asks.write_all(&buffer[..len]).await?;
+                }
+            });
+        }
+    });
+    (format!("redis://127.0.0.1:{port}"), hold)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_back_to_another_node_has_no_more_room_than_other_blobs() {
+    let redis = Redis::start();
+    let (way, hold) = way_to_hold(&redis.url()).await;
+    let node = node(&way).await;
+    let address = node.address();
+    until_metric(address, "baton_cluster_nodes", 1.0).await;
+    let channel = match redis.ask(&["PUBSUB", "SHARDCHANNELS"]) {
+        Answer::List(channels) => channels.into_iter().next(),
+        other => panic!("{other:?}"),
+    };
+    let Some(Answer::Text(channel)) = channel else {
+        panic!("it listens nowhere")
+    };
+    hold.send_replace(true);
+    // Twice as many as there is room for, for somebody who is not here: each is to go back.
+    let letter = [&[0][..], &[8; 16], &[1; 32], &[2; 32], &[3; 32], b"blob"].concat();
+    let script = b"for i = 1, 8192 do redis.call('SPUBLISH', KEYS[1], ARGV[1]) end";
+    redis.ask(&[b"EVAL", &script[..], b"1", &channel, &letter]);
+    let received = async || metric(address, "baton_cluster_letters_received_total").await;
+    let connected = async || metric(address, "baton_cluster_connected").await;
+    while received().await < 8192.0 && connected().await == 1.0 {}
+    assert!(metric(address, "baton_relays_dropped_total").await > 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -769,61 +803,6 @@ async fn three_carrying(url: &str) -> [Running; 3] {
 }
 
 async fn carried_between_nodes(url: &str) {
-/// Another way to a Redis, on which nothing gets there while it is held; what comes from there does.
-async fn way_to_hold(url: &str) -> (String, watch::Sender<bool>) {
-    let (_, address) = url.split_once("://").expect("an address");
-    let address = address.to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = listener.local_addr().expect("it has one").port();
-    let (hold, held) = watch::channel(false);
-    tokio::spawn(async move {
-        while let Ok((from, _)) = listener.accept().await {
-            let (address, mut held) = (address.clone(), held.clone());
-            tokio::spawn(async move {
-                let to = TcpStream::connect(address).await?;
-                let ((mut asked, mut told), (mut answered, mut asks)) =
-                    (from.into_split(), to.into_split());
-                tokio::spawn(async move { tokio::io::copy(&mut answered, &mut told).await });
-                let mut buffer = vec![0; 1 << 16];
-                loop {
-                    let len = asked.read(&mut buffer).await?;
-                    let _ = held.wait_for(|held| !held).await;
-                    if len == 0 {
-                        return std::io::Result::Ok(());
-                    }
-                    asks.write_all(&buffer[..len]).await?;
-                }
-            });
-        }
-    });
-    (format!("redis://127.0.0.1:{port}"), hold)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_goes_back_to_another_node_has_no_more_room_than_other_blobs() {
-    let redis = Redis::start();
-    let (way, hold) = way_to_hold(&redis.url()).await;
-    let node = node(&way).await;
-    let address = node.address();
-    until_metric(address, "baton_cluster_nodes", 1.0).await;
-    let channel = match redis.ask(&["PUBSUB", "SHARDCHANNELS"]) {
-        Answer::List(channels) => channels.into_iter().next(),
-        other => panic!("{other:?}"),
-    };
-    let Some(Answer::Text(channel)) = channel else {
-        panic!("it listens nowhere")
-    };
-    hold.send_replace(true);
-    // Twice as many as there is room for, for somebody who is not here: each is to go back.
-    let letter = [&[0][..], &[8; 16], &[1; 32], &[2; 32], &[3; 32], b"blob"].concat();
-    let script = b"for i = 1, 8192 do redis.call('SPUBLISH', KEYS[1], ARGV[1]) end";
-    redis.ask(&[b"EVAL", &script[..], b"1", &channel, &letter]);
-    let received = async || metric(address, "baton_cluster_letters_received_total").await;
-    let connected = async || metric(address, "baton_cluster_connected").await;
-    while received().await < 8192.0 && connected().await == 1.0 {}
-    assert!(metric(address, "baton_relays_dropped_total").await > 0.0);
-}
-
     let nodes = three_carrying(url).await;
     let mut alice = Carrier::join(&nodes[0], 1).await;
     let mut bob = Carrier::join(&nodes[1], 2).await;

@@ -3,9 +3,13 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use baton_signal_protocol::{ClientMessage, IceServer, Refusal, ServerMessage};
 use baton_signal_server::log::{Format, Level, Log};
+use baton_tests::http::get;
+use baton_tests::mmdb::{Value, database};
+use baton_tests::redis::{Redis, counted_way};
 use baton_tests::signalling::{Client, Identity, PATIENCE, server, unix_s};
 use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
@@ -209,4 +213,132 @@ async fn sessions_are_not_logged_unless_the_operator_asks() {
     })
     .await;
     assert_eq!(text, "");
+}
+
+/// Level and message of each line, and the reasons beside them.
+fn said(lines: &Lines) -> (Vec<(String, String)>, Vec<String>) {
+    let text = lines.0.lock().expect("nobody panics with it").clone();
+    let text = String::from_utf8(text).expect("text");
+    let (mut words, mut reasons) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("an object");
+        let field = |name: &str| line[name].as_str().map(str::to_owned);
+        words.push((
+            field("level").expect("a level"),
+            field("message").expect("a message"),
+        ));
+        reasons.extend(field("reason"));
+    }
+    (words, reasons)
+}
+
+fn lines_of_operators() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = Log {
+        log: Level::Info,
+        log_format: Format::Json,
+        log_addresses: false,
+    };
+    let taken = tracing::subscriber::set_default(log.subscriber(move || writer.clone()));
+    (lines, taken)
+}
+
+/// Until the metrics have this line.
+async fn until(node: SocketAddr, line: &str) {
+    loop {
+        let text = get(node, "/metrics").await.body;
+        let text = String::from_utf8(text).expect("text");
+        if text.lines().any(|it| it == line) {
+            return;
+        }
+    }
+}
+
+async fn until_connected(node: SocketAddr) {
+    until(node, "baton_cluster_connected 1").await;
+}
+
+fn alone() -> (String, String) {
+    let message = "without Redis: this node carries on alone";
+    ("WARN".to_owned(), message.to_owned())
+}
+
+fn joined() -> (String, String) {
+    let message = "this node has joined the cluster";
+    ("INFO".to_owned(), message.to_owned())
+}
+
+#[tokio::test]
+async fn a_node_without_its_redis_says_once_that_it_is_alone_and_once_that_it_is_not_any_more() {
+    let (lines, _taken) = lines_of_operators();
+    let mut redis = Redis::start();
+    let (way, mut attempts) = counted_way(&redis.url()).await;
+    let node = server(|config| config.cluster.cluster = vec![way]).await;
+    until_connected(node.address()).await;
+    assert_eq!(said(&lines).0, [joined()]);
+    redis.kill();
+    attempts.wait_for(|it| *it >= 5).await.expect("it counts");
+    assert_eq!(said(&lines).0, [joined(), alone()]);
+    redis.start_again();
+    until_connected(node.address()).await;
+    assert_eq!(said(&lines).0, [joined(), alone(), joined()]);
+}
+
+#[tokio::test]
+async fn why_a_node_is_alone_is_said_and_no_password_with_it() {
+    let locked = Redis::start_with(&["--requirepass", "sesame"]);
+    // As Redis before version 7: it repeats what it does not understand.
+    let old = Redis::start_with(&["--rename-command", "HELLO", "of-later"]);
+    let older = Redis::start_with(&["--rename-command", "SSUBSCRIBE", "of-later"]);
+    let mut nobody = Redis::start();
+    nobody.kill();
+    for (redis, why) in [
+        (&locked, "WRONGPASS"),
+        (&old, "HELLO"),
+        (&older, "SSUBSCRIBE"),
+        (&nobody, ""),
+    ] {
+        let (lines, _taken) = lines_of_operators();
+        let (way, mut attempts) = counted_way(&redis.url()).await;
+        let url = way.replace("://", "://:wrong@");
+        let _node = server(|config| config.cluster.cluster = vec![url]).await;
+        attempts.wait_for(|it| *it >= 4).await.expect("it counts");
+        let (words, reasons) = said(&lines);
+        assert_eq!((words.as_slice(), reasons.len()), (&[alone()][..], 1));
+        assert!(reasons[0].contains(why), "{reasons:?}");
+        assert!(!reasons[0].contains("wrong"), "{reasons:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_places_that_is_no_good_is_a_line_like_any_other() {
+    let (lines, _taken) = lines_of_operators();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("places.mmdb");
+    let write = |bytes: &[u8]| {
+        let new = folder.path().join("new");
+        std::fs::write(&new, bytes).expect("a file");
+        std::fs::rename(new, &file).expect("it replaces the old one");
+    };
+    let good = |country| {
+        let record = Value::Map(vec![("country_code", Value::Text(country))]);
+        database(&[("198.51.0.0", 16, record)])
+    };
+    write(&good("DE"));
+    let server = server(|config| {
+        config.geo = vec![file.clone()];
+        config.geo_reload = Duration::from_millis(50);
+    })
+    .await;
+    write(b"no database at all");
+    until(server.address(), "baton_geo_refused_total 1").await;
+    write(&good("FR"));
+    until(server.address(), "baton_geo_reloads_total 1").await;
+    let line = |level: &str, message: &str| (level.to_owned(), message.to_owned());
+    let expected = [
+        line("WARN", "the old database of places stays"),
+        line("INFO", "the new database of places is in use"),
+    ];
+    assert_eq!(said(&lines).0, expected);
 }

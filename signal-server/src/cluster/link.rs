@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use baton_signal_protocol::{PeerId, SwarmId};
 use futures_util::future::join_all;
-use redis::{PushInfo, PushKind, RedisResult, Value};
+use redis::{ErrorKind, IntoConnectionInfo, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -22,21 +22,39 @@ impl Cluster {
         let _down = Down(self.clone());
         let mut pause = PAUSE_MIN;
         let mut last_node = None;
+        // Of what kind the reason was that the operator heard last, while the node is alone.
+        let mut said = None;
         loop {
-            if let Ok((up, posts)) = self.connect(last_node).await {
-                pause = PAUSE_MIN;
-                last_node = Some(up.node);
-                self.set(Some(up.clone()));
-                // From here on joins tell Redis themselves. Those who are here already are news to it.
-                self.tell_all();
-                tokio::select! {
-                    () = self.keep_lease(&up) => {}
-                    () = self.tell(&up) => {}
-                    () = self.refresh() => {}
-                    () = self.post(&up, posts) => {}
-                    () = up.lost.notified() => {}
+            let why = match self.connect(last_node).await {
+                Ok((up, posts)) => {
+                    pause = PAUSE_MIN;
+                    last_node = Some(up.node);
+                    self.set(Some(up.clone()));
+                    // From here on joins tell Redis themselves. Those who are here already are news to it.
+                    self.tell_all();
+                    said = None;
+                    tracing::info!("this node has joined the cluster");
+                    let why = tokio::select! {
+                        why = self.keep_lease(&up) => why,
+                        () = self.tell(&up) => None,
+                        () = self.refresh() => None,
+                        () = self.post(&up, posts) => None,
+                        () = up.lost.notified() => None,
+                    };
+                    self.set(None);
+                    why.or_else(|| up.failed())
                 }
-                self.set(None);
+                Err(error) => Some(error),
+            };
+            let kind = why.as_ref().map_or(ErrorKind::Io, RedisError::kind);
+            // Not each attempt is news; that it fails for another reason now is.
+            if said != Some(kind) {
+                said = Some(kind);
+                let reason = why.map_or_else(
+                    || "the connection or the lease was lost".to_owned(),
+                    |error| reason(&error, &self.settings.urls),
+                );
+                tracing::warn!(reason, "without Redis: this node carries on alone");
             }
             sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -93,6 +111,7 @@ impl Cluster {
             blobs: Arc::new(Semaphore::new(BLOBS_MAX)),
             frames: Arc::new(Semaphore::new(FRAMES_MAX)),
             routes: Mutex::default(),
+            failed: Mutex::default(),
             lost,
         };
         Ok((Arc::new(up), waiting))
@@ -108,8 +127,8 @@ impl Cluster {
         }
     }
 
-    /// Ends when the lease is lost: then Redis forgot us, and others have forgotten our peers.
-    async fn keep_lease(&self, up: &Up) {
+    /// Ends when the lease is lost: then Redis forgot us, and others have forgotten our peers. With the error, if there was one.
+    async fn keep_lease(&self, up: &Up) -> Option<RedisError> {
         let mut beat = interval(self.settings.lease / 3);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -120,7 +139,8 @@ impl Cluster {
                     self.metrics.cluster_nodes.set(live.len() as i64);
                     up.answered(question, live);
                 }
-                Ok((false, _)) | Err(_) => return,
+                Ok((false, _)) => return None,
+                Err(error) => return Some(error),
             }
         }
     }
@@ -337,6 +357,30 @@ fn payload(data: &[Value]) -> &[u8] {
     }
 }
 
+/// What an error says, without what nobody should read in a log.
+fn reason(error: &RedisError, urls: &[String]) -> String {
+    let mut text = error.to_string();
+    // With a command that it does not know Redis repeats what came with it, a password perhaps, and perhaps cut off.
+    if let Some(at) = text.find(", with args") {
+        text.truncate(at);
+    }
+    for url in urls {
+        let settings = url.as_str().into_connection_info().ok();
+        let decoded = settings.and_then(|it| it.redis_settings().password().map(str::to_owned));
+        let written = url
+            .rsplit_once('@')
+            .and_then(|it| it.0.rsplit(':').next())
+            .map(str::to_owned);
+        for secret in [decoded, written].into_iter().flatten() {
+            if !secret.is_empty() {
+                text = text.replace(&secret, "…");
+            }
+        }
+    }
+    let readable = text.chars().filter(|it| !it.is_control());
+    readable.take(REASON_MAX).collect()
+}
+
 /// Nobody guesses it, and no two are the same.
 fn new_node() -> NodeId {
     let mut node = NodeId::default();
@@ -352,3 +396,28 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Redis is back for seconds at most before we notice.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// Characters of what Redis says of itself that are logged.
+const REASON_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_reason_tells_a_password() {
+        let urls = ["redis://me:p%40ss@10.0.0.1:1", "redis://:other@10.0.0.1:2"];
+        let urls = urls.map(str::to_owned);
+        let said = |detail: &str| {
+            let error = (ErrorKind::Extension, "it said", detail.to_owned()).into();
+            reason(&error, &urls)
+        };
+        let old =
+            said("ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'me' 'p@");
+        assert!(old.ends_with("unknown command 'HELLO'"), "{old}");
+        for secret in ["p@ss", "p%40ss", "other"] {
+            let text = said(&format!("no way to {secret}\nat all {secret}"));
+            assert!(text.contains("no way to …at all …"), "{text}");
+        }
+        assert!(said(&"x".repeat(10_000)).len() <= REASON_MAX);
+    }
+}

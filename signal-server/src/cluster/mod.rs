@@ -73,6 +73,8 @@ struct Up {
     frames: Arc<Semaphore>,
     /// Where peers of other nodes were found; wrong ones come back.
     routes: Mutex<HashMap<(SwarmId, PeerId), NodeId>>,
+    /// Why the link is to be given up, if a command said so.
+    failed: Mutex<Option<RedisError>>,
     lost: Arc<Notify>,
 }
 
@@ -267,10 +269,10 @@ impl Cluster {
             self.settings.connections_per_address,
             self.settings.swarms_per_address,
         );
-        match self
+        let opened = self
             .open(up, &presence.spot, connection, swarm, limits)
-            .await
-        {
+            .await;
+        match opened {
             Some(Opened::TooManyConnections) => return Err(Refusal::AddressConnections),
             Some(Opened::TooManySwarms) => return Err(Refusal::AddressSwarms),
             Some(Opened::Taken) | None => {}
@@ -278,8 +280,8 @@ impl Cluster {
         match self.announce(up, swarm, peer, presence).await {
             Some(Entered::Earlier(_)) => Err(Refusal::Replayed),
             Some(Entered::Full) => Err(Refusal::SwarmFull),
-            Some(Entered::Here(_)) => Ok(()),
-            None => {
+            Some(Entered::Here(_)) if opened.is_some() => Ok(()),
+            Some(Entered::Here(_)) | None => {
                 self.news().told.insert((*swarm, *peer), true);
                 Ok(())
             }
@@ -472,13 +474,13 @@ impl Cluster {
             .rooms
             .relay(&swarm, blob.from, &blob.to, blob.bytes.clone());
         if delivery != Delivery::Queued {
-            let full = delivery == Delivery::Full;
-            let letter = up.letter(&swarm, What::Back { blob, full });
             // Lost if the way is blocked: the sender then waits for an answer in vain, as with any lost packet.
             let Ok(room) = up.blobs.clone().try_acquire_owned() else {
                 self.metrics.relays_dropped_total.add(1);
                 return;
             };
+            let full = delivery == Delivery::Full;
+            let letter = up.letter(&swarm, What::Back { blob, full });
             let _ = up.posts.try_send(Post::To(sender, letter, Some(room)));
         }
     }
@@ -562,11 +564,21 @@ impl Up {
                     ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType
                 );
                 if !answered {
+                    *self.failure() = Some(error);
                     self.lost.notify_one();
                 }
                 None
             }
         }
+    }
+
+    /// Why the link was given up, as far as a command knows.
+    fn failed(&self) -> Option<RedisError> {
+        self.failure().take()
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<RedisError>> {
+        self.failed.lock().expect("nobody panics while holding it")
     }
 
     fn letter(&self, swarm: &SwarmId, what: What) -> Letter {
