@@ -273,6 +273,15 @@ pub struct Turn {
     )]
     pub turn_user_rate: u32,
 
+    /// Bytes per second relayed for one address (IPv6: one /64), both ways together. The default is half of what is relayed in all.
+    #[arg(
+        long,
+        env = "BATON_TURN_ADDRESS_RATE",
+        default_value_t = 6_250_000,
+        value_name = "BYTES"
+    )]
+    pub turn_address_rate: u32,
+
     /// Bytes per second relayed in all, both ways together. The default is 100 Mbit/s.
     #[arg(
         long,

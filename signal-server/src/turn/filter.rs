@@ -3,13 +3,33 @@
 //! Whoever has a credential makes this server send packets. Without the filter they would reach what only this server reaches: itself, its
 //! network, and the metadata service of its cloud (SSRF).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use crate::proxy::Network;
 
-/// Whether a relay may send to `address` and hear from it.
-pub fn is_allowed(address: IpAddr, allowed: &[Network]) -> bool {
-    allowed.iter().any(|network| network.contains(address)) || is_public(address)
+/// Whether a relay may send to `address` and hear from it. `is_ours` knows the addresses of this machine, public ones too.
+pub fn is_allowed(address: IpAddr, allowed: &[Network], is_ours: impl Fn(IpAddr) -> bool) -> bool {
+    let leads_to_us = || match address {
+        IpAddr::V6(v6) => is_ours(embedded(v6).map_or(address, IpAddr::V4)),
+        IpAddr::V4(_) => is_ours(address),
+    };
+    allowed.iter().any(|network| network.contains(address))
+        || (is_public(address) && !leads_to_us())
+}
+
+/// Whether this machine has the address: no socket can be bound to another's.
+pub fn is_of_this_machine(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok() && !binds_anything(address)
+}
+
+/// Whether the system lets sockets have addresses that are not its own (Linux' `ip_nonlocal_bind`), so that binding says nothing. These are for
+/// documentation (RFC 5737, RFC 3849), and nobody's.
+fn binds_anything(like: IpAddr) -> bool {
+    let nobodys: IpAddr = match like {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    UdpSocket::bind((nobodys, 0)).is_ok()
 }
 
 /// Whether an address is one that the whole internet can reach (the registries of RFC 6890), however it is written.
@@ -120,7 +140,10 @@ pub mod tests {
     #[test]
     fn no_address_but_those_of_the_open_internet_is_relayed_to() {
         for address in FORBIDDEN {
-            assert!(!is_allowed(address.parse().unwrap(), &[]), "{address}");
+            assert!(
+                !is_allowed(address.parse().unwrap(), &[], |_| false),
+                "{address}"
+            );
         }
         for address in [
             "1.1.1.1",
@@ -139,8 +162,36 @@ pub mod tests {
             "2002:101:101::1",
             "::ffff:1.1.1.1",
         ] {
-            assert!(is_allowed(address.parse().unwrap(), &[]), "{address}");
+            assert!(
+                is_allowed(address.parse().unwrap(), &[], |_| false),
+                "{address}"
+            );
         }
+    }
+
+    #[test]
+    fn no_public_address_of_this_machine_is_relayed_to_however_it_is_written() {
+        let ours = |address: IpAddr| address == IpAddr::from([1, 1, 1, 1]);
+        for (address, may) in [
+            ("1.1.1.1", false),
+            ("::ffff:1.1.1.1", false),
+            ("64:ff9b::1.1.1.1", false),
+            ("2002:101:101::1", false),
+            ("1.1.1.2", true),
+            ("2a00::1", true),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(is_allowed(address, &[], ours), may, "{address}");
+        }
+        // Unless the operator says so.
+        let all = ["1.1.1.0/24".parse().unwrap()];
+        assert!(is_allowed([1, 1, 1, 1].into(), &all, ours));
+    }
+
+    #[test]
+    fn this_machine_knows_its_own_addresses() {
+        assert!(is_of_this_machine(Ipv4Addr::LOCALHOST.into()));
+        assert!(!is_of_this_machine([192, 0, 2, 7].into()));
     }
 
     #[test]
@@ -158,7 +209,7 @@ pub mod tests {
             ("127.0.0.1", false),
         ] {
             assert_eq!(
-                is_allowed(address.parse().unwrap(), &allowed),
+                is_allowed(address.parse().unwrap(), &allowed, |_| false),
                 may,
                 "{address}"
             );

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use baton_signal_protocol::{IceServer, PeerId, SwarmId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -75,10 +75,12 @@ impl Turn {
                 secret,
                 public,
                 allowed_peers: options.turn_allow_peers.clone(),
+                is_ours: filter::is_of_this_machine,
                 allocations_per_user: options.turn_allocations_per_user,
                 allocations_per_address: options.turn_allocations_per_address,
                 allocations_max: options.turn_allocations_max,
                 user_bytes_per_second: options.turn_user_rate,
+                address_bytes_per_second: options.turn_address_rate,
                 bytes_per_second: options.turn_rate,
                 log: config.log,
             },
@@ -98,7 +100,7 @@ impl Turn {
             udp: self.udp.clone(),
             ports: self.ports,
             sockets: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            lines: BTreeMap::new(),
             events,
         };
         let _stop = Abort(accepting.abort_handle());
@@ -113,8 +115,8 @@ impl Turn {
                         state.relays.handle_client(Instant::now(), client, &buffer[..len]);
                     }
                 }
-                Some(event) = inbox.recv() => state.handle(event),
-                _ = tick.tick() => state.relays.handle_time(Instant::now()),
+                Some(event) = inbox.recv() => state.handle(Instant::now(), event),
+                _ = tick.tick() => state.handle_time(Instant::now()),
             }
             state.work().await;
         }
@@ -168,26 +170,45 @@ struct State {
     udp: Arc<UdpSocket>,
     ports: Option<Ports>,
     sockets: BTreeMap<RelayId, Socket>,
-    connections: BTreeMap<Client, mpsc::Sender<Vec<u8>>>,
+    /// Of clients that came by TCP.
+    lines: BTreeMap<Client, Line>,
     events: mpsc::Sender<Event>,
 }
 
+/// A client's TCP connection, as the task that owns the state has it. Dropped, it is closed.
+struct Line {
+    queue: mpsc::Sender<Vec<u8>>,
+    /// When it had a relay last, or began.
+    relayed: Instant,
+}
+
 impl State {
-    fn handle(&mut self, event: Event) {
-        let now = Instant::now();
+    fn handle(&mut self, now: Instant, event: Event) {
         match event {
             Event::FromClient(client, bytes) => self.relays.handle_client(now, client, &bytes),
             Event::FromPeer(relay, from, bytes) => {
                 self.relays.handle_peer(now, relay, from, &bytes);
             }
-            Event::Connected(client, line) => {
-                self.connections.insert(client, line);
+            Event::Connected(client, queue) => {
+                let relayed = now;
+                self.lines.insert(client, Line { queue, relayed });
             }
             Event::Gone(client) => {
-                self.connections.remove(&client);
+                self.lines.remove(&client);
                 self.relays.handle_gone(client);
             }
         }
+    }
+
+    /// Ends what is over, and closes the connections that are here for nothing: one word now and then would keep a place from those who want a relay.
+    fn handle_time(&mut self, now: Instant) {
+        self.relays.handle_time(now);
+        self.lines.retain(|client, line| {
+            if self.relays.has_relay(client) {
+                line.relayed = now;
+            }
+            now < line.relayed + IDLE
+        });
     }
 
     /// Does all that is to be done. A packet that cannot be sent is lost, as packets are.
@@ -202,8 +223,8 @@ impl State {
                     Output::Answer { to, bytes } => match to.transport {
                         Transport::Udp => drop(self.udp.send_to(&bytes, to.address).await),
                         Transport::Tcp(_) => {
-                            if let Some(line) = self.connections.get(&to) {
-                                let _ = line.try_send(bytes);
+                            if let Some(line) = self.lines.get(&to) {
+                                let _ = line.queue.try_send(bytes);
                             }
                         }
                     },
@@ -307,7 +328,9 @@ async fn accept(listener: TcpListener, events: mpsc::Sender<Event>, app: Arc<App
         };
         let events = events.clone();
         tokio::spawn(async move {
-            converse(stream, client, &events).await;
+            let _ = stream.set_nodelay(true);
+            let (reader, writer) = stream.into_split();
+            converse(reader, writer, client, &events).await;
             let _ = events.send(Event::Gone(client)).await;
             drop((of_all, of_address));
         });
@@ -315,9 +338,12 @@ async fn accept(listener: TcpListener, events: mpsc::Sender<Event>, app: Arc<App
 }
 
 /// One client's TCP connection, until either side ends it.
-async fn converse(stream: TcpStream, client: Client, events: &mpsc::Sender<Event>) {
-    let _ = stream.set_nodelay(true);
-    let (mut reader, mut writer) = stream.into_split();
+async fn converse(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    client: Client,
+    events: &mpsc::Sender<Event>,
+) {
     let (line, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE_MAX);
     if events.send(Event::Connected(client, line)).await.is_err() {
         return;
@@ -348,7 +374,7 @@ async fn converse(stream: TcpStream, client: Client, events: &mpsc::Sender<Event
 }
 
 /// The next message of a stream: STUN, or channel data without its padding.
-async fn read_frame(reader: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Vec<u8>> {
+async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
     reader.read_exact(&mut frame).await?;
     let len = usize::from(u16::from_be_bytes([frame[2], frame[3]]));
@@ -379,3 +405,5 @@ const PORT_TRIES: usize = 32;
 const FIRST_WORD: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(660);
 const WRITE: Duration = Duration::from_secs(10);
+/// How long a TCP client may be without a relay: it has asked for one within a few round trips, or gave it back and goes.
+const IDLE: Duration = Duration::from_secs(30);

@@ -25,12 +25,15 @@ pub struct Settings {
     /// The address that relays are reached at; of their family are the peers.
     pub public: IpAddr,
     pub allowed_peers: Vec<Network>,
+    /// Which addresses this machine has, beside `public`.
+    pub is_ours: fn(IpAddr) -> bool,
     /// Allocations of one credential, from one address, and in all.
     pub allocations_per_user: usize,
     pub allocations_per_address: usize,
     pub allocations_max: usize,
-    /// Bytes per second of one user and in all, both directions together.
+    /// Bytes per second of one user, of one address and in all, both directions together.
     pub user_bytes_per_second: u32,
+    pub address_bytes_per_second: u32,
     pub bytes_per_second: u32,
     pub log: Log,
 }
@@ -109,6 +112,11 @@ impl Relays {
     /// The address that relays are reached at.
     pub fn public(&self) -> IpAddr {
         self.settings.public
+    }
+
+    /// Whether this client has a relay, or asked for one that is being opened.
+    pub fn has_relay(&self, client: &Client) -> bool {
+        self.by_client.contains_key(client)
     }
 
     #[cfg(test)]
@@ -493,11 +501,14 @@ impl Relays {
         }
     }
 
-    /// Takes bytes from the user's account and the server's.
+    /// Takes bytes from the accounts of the user, its address and the server.
     fn pays(&mut self, now: Instant, relay: RelayId, bytes: usize) -> bool {
         let allocation = self.allocations.get(&relay);
-        let pays =
-            allocation.is_some_and(|it| self.accounts.pay(&self.settings, now, &it.user, bytes));
+        let pays = allocation.is_some_and(|it| {
+            let address = it.client.address.ip();
+            self.accounts
+                .pay(&self.settings, now, &it.user, address, bytes)
+        });
         let counter = if pays {
             &self.metrics.turn_bytes_total
         } else {
@@ -527,8 +538,14 @@ impl Relays {
         if peer.is_ipv6() != self.settings.public.is_ipv6() {
             return Err((443, "the peer is of another family"));
         }
+        let Settings {
+            public,
+            allowed_peers,
+            is_ours,
+            ..
+        } = &self.settings;
         // Our own address leads to other allocations and nowhere else.
-        if peer != self.settings.public && !filter::is_allowed(peer, &self.settings.allowed_peers) {
+        if peer != *public && !filter::is_allowed(peer, allowed_peers, is_ours) {
             return Err((403, "not to this address"));
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! The relay in virtual time, by a client that says what it is told to.
 
+mod lines;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,10 +33,12 @@ fn world(change: impl FnOnce(&mut Settings)) -> World {
         secret: secret.clone(),
         public: "8.8.4.4".parse().unwrap(),
         allowed_peers: Vec::new(),
+        is_ours: |address| address == IpAddr::from([9, 9, 9, 1]),
         allocations_per_user: 2,
         allocations_per_address: 3,
         allocations_max: 4,
         user_bytes_per_second: 10_000,
+        address_bytes_per_second: 30_000,
         bytes_per_second: 50_000,
         log: crate::Config::local().log,
     };
@@ -379,6 +383,11 @@ fn our_own_address_leads_to_other_relays_and_to_no_socket() {
     assert_eq!(message.peers().next(), Some(Some(a)));
     // The DNS server of this very machine, say.
     alice.send(&mut world, at("8.8.4.4:53"), b"hello");
+    // Where it has another public address, that is nobody's business either.
+    let second = at("9.9.9.1:53");
+    assert_eq!(alice.permit(&mut world, second), Said::Error(403));
+    assert_eq!(alice.bind(&mut world, 0x4000, second), Said::Error(403));
+    alice.send(&mut world, second, b"hello");
     assert!(world.relayed.is_empty() && world.heard.is_empty());
 }
 
@@ -494,6 +503,64 @@ fn a_user_and_all_users_together_keep_to_their_rates() {
     let of_all = world.relayed.len();
     // Thirty seconds, and what two seconds saved up.
     assert!((430..=485).contains(&of_all), "{of_all}");
+}
+
+/// How many packets of 1,000 bytes come through of those that all send for so many seconds: each of them twice its rate.
+fn relayed_in(world: &mut World, callers: &[Caller], peer: SocketAddr, seconds: u64) -> usize {
+    world.relayed.clear();
+    for _ in 0..seconds * 10 {
+        world.now += Duration::from_millis(100);
+        for caller in callers {
+            for _ in 0..2 {
+                caller.send(world, peer, &[0; 968]);
+            }
+        }
+    }
+    world.relayed.len()
+}
+
+#[test]
+fn as_many_users_as_one_address_makes_have_no_more_than_its_rate() {
+    let mut world = world(|settings| {
+        settings.address_bytes_per_second = 15_000;
+        settings.allocations_max = 10;
+    });
+    let peer = at("9.9.9.9:9");
+    let relaying = |world: &mut World, address: &str, number: u8| {
+        let mut caller = caller(address, world.credential(1, number));
+        caller.relay(world);
+        assert_eq!(caller.permit(world, peer), DONE);
+        caller
+    };
+    // One customer's network is one address.
+    let crowd = [1, 2, 3].map(|n| relaying(&mut world, &format!("[2a00:1:2:3::{n}]:5"), n));
+    let _burst = relayed_in(&mut world, &crowd, peer, 10);
+    let of_all = relayed_in(&mut world, &crowd, peer, 30);
+    assert!((445..=455).contains(&of_all), "{of_all}");
+    // Whoever lives elsewhere has its own.
+    let other = [relaying(&mut world, "[2a00:1:2:4::1]:5", 4)];
+    let _burst = relayed_in(&mut world, &other, peer, 10);
+    let of_other = relayed_in(&mut world, &other, peer, 30);
+    assert!((295..=305).contains(&of_other), "{of_other}");
+}
+
+#[test]
+fn who_gives_a_relay_back_and_asks_for_another_has_spent_what_it_has_spent() {
+    let mut world = world(|_| ());
+    let peer = at("9.9.9.9:9");
+    let mut viewer = caller("1.2.3.4:5", world.credential(1, 1));
+    let mut of_all = 0;
+    for _ in 0..10 {
+        viewer.relay(&mut world);
+        assert_eq!(viewer.permit(&mut world, peer), DONE);
+        of_all += relayed_in(&mut world, std::slice::from_ref(&viewer), peer, 1);
+        assert_eq!(viewer.refresh(&mut world, 0), Said::Success(None, Some(0)));
+        world.pass(0);
+    }
+    // Ten seconds, and what two seconds saved up.
+    assert!((110..=121).contains(&of_all), "{of_all}");
+    world.pass(5);
+    assert!(world.relays.is_empty(), "nothing is left behind");
 }
 
 #[test]
@@ -679,7 +746,7 @@ proptest::proptest! {
             world.hears(caller.client, &raw);
         }
         for (_, to, _) in &world.relayed {
-            proptest::prop_assert!(filter::is_allowed(to.ip(), &[]) && to.ip() != world.relays.public(), "{}", to);
+            proptest::prop_assert!(filter::is_allowed(to.ip(), &[], |_| false) && to.ip() != world.relays.public(), "{}", to);
         }
         let other = caller("2.2.2.2:2", world.credential(1, 3)).client;
         let raw = Writer::new(Class::Request, method::BINDING, &[7; 12]).finish();
