@@ -289,10 +289,10 @@ mod tests {
 
     /// Sets two options of text to it, one of them a list, and reads what is printed.
     fn comes_back(text: &str) {
-        let secret = format!("--turn-secret={text}");
+        let store = format!("--acme-store={text}");
         let ice = format!("--ice=turn:a:1,me,{}", text.replace([' ', ','], ""));
-        let (config, printed) = loaded(&[&secret, &ice]).unwrap();
-        assert_eq!(config.turn.turn_secret.as_deref(), Some(text));
+        let (config, printed) = loaded(&[&store, &ice]).unwrap();
+        assert_eq!(config.acme.store.as_deref(), Some(Path::new(text)));
         let name = format!("text-{:?}", std::thread::current().id());
         let file = File::new(&name, &printed);
         let (mut again, same) = file.with(&[]).unwrap();
@@ -321,8 +321,8 @@ mod tests {
         ] {
             comes_back(text);
         }
-        let (_, printed) = loaded(&["--turn-secret=5", "--keepalive=+5"]).unwrap();
-        assert!(printed.contains("\nturn-secret = \"5\"\n"));
+        let (_, printed) = loaded(&["--acme-store=5", "--keepalive=+5"]).unwrap();
+        assert!(printed.contains("\nacme-store = \"5\"\n"));
         assert!(printed.contains("\nkeepalive = \"+5\"\n"));
     }
 

@@ -296,7 +296,8 @@ async fn why_a_node_is_alone_is_said_and_no_password_with_it() {
     for (redis, why) in [
         (&locked, "WRONGPASS"),
         (&old, "HELLO"),
-        (&older, "SSUBSCRIBE"),
+        // What it repeats is no text, and so no error that could be read.
+        (&older, ""),
         (&nobody, ""),
     ] {
         let (lines, _taken) = lines_of_operators();
