@@ -140,7 +140,7 @@ fn nobody() -> Option<(JsValue, js_sys::Function)> {
     let get = |of: &JsValue, key: &str| Reflect::get(of, &key.into()).ok();
     let constructor = get(&js_sys::global(), "MessageChannel")?;
     let constructor: js_sys::Function = constructor.dyn_into().ok()?;
-    let channel: JsValue = Reflect::construct(&constructor, &Array::new()).ok()?.into();
+    let channel: JsValue = Reflect::construct(&constructor, &Array::new()).ok()?;
     let (port, other) = (get(&channel, "port1")?, get(&channel, "port2")?);
     let close: js_sys::Function = get(&other, "close")?.dyn_into().ok()?;
     close.call0(&other).ok()?;

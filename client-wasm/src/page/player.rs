@@ -618,7 +618,10 @@ impl Buffer {
     fn cut(&mut self, before_s: f64) -> Option<f64> {
         let count = self.cuts.partition_point(|at_s| *at_s <= before_s);
         // A hair before it: what is rounded up would take what begins there.
-        self.cuts.drain(..count).last().map(|at_s| at_s - CUT_S)
+        self.cuts
+            .drain(..count)
+            .next_back()
+            .map(|at_s| at_s - CUT_S)
     }
 
     /// Bare MP3 (Chromium's `audio/mpeg`) has no times of its own: each generation says where it begins.
