@@ -22,7 +22,7 @@ impl Profile {
 ///
 /// Build, tests and clippy name the same set, so that dependencies get the same features and are compiled once. The web
 /// app is embedded in dev builds too (`debug-embed`): the server works wherever it is put.
-pub const NATIVE: [&str; 15] = [
+pub const NATIVE: [&str; 17] = [
     "--workspace",
     "--exclude",
     "xtask",
@@ -36,6 +36,9 @@ pub const NATIVE: [&str; 15] = [
     "baton-ac3-wasm",
     "--exclude",
     "baton-remux-wasm",
+    // Its programs have no end.
+    "--exclude",
+    "baton-fuzz",
     "--features",
     "rust-embed/debug-embed",
 ];
