@@ -49,10 +49,12 @@ impl Assets {
         let mut files = Vec::new();
         let mut pending = vec![directory.to_owned()];
         while let Some(folder) = pending.pop() {
-            for entry in std::fs::read_dir(&folder)
-                .with_context(|| format!("--web: cannot read {}", folder.display()))?
+            let entries = std::fs::read_dir(&folder);
+            for entry in
+                entries.with_context(|| format!("--web: cannot read {}", folder.display()))?
             {
-                let path = entry?.path();
+                let cannot_read = |path: &Path| format!("--web: cannot read {}", path.display());
+                let path = entry.with_context(|| cannot_read(&folder))?.path();
                 if path.is_dir() {
                     pending.push(path);
                 } else {
@@ -60,7 +62,8 @@ impl Assets {
                         .strip_prefix(directory)?
                         .to_string_lossy()
                         .replace('\\', "/");
-                    files.push((name, Bytes::from(std::fs::read(&path)?)));
+                    let bytes = std::fs::read(&path).with_context(|| cannot_read(&path))?;
+                    files.push((name, Bytes::from(bytes)));
                 }
             }
         }

@@ -158,6 +158,48 @@ fn a_bad_value_is_refused_with_the_name_of_its_option() {
 
 #[cfg(unix)]
 #[test]
+fn a_file_of_the_web_app_that_cannot_be_read_is_named_with_its_option() {
+    let web = std::env::temp_dir().join(format!("baton-web-{}", std::process::id()));
+    std::fs::create_dir_all(&web).unwrap();
+    std::os::unix::fs::symlink("/nowhere", web.join("lost.js")).unwrap();
+    let mut command = baton_server();
+    let command = command.args(["--listen", "127.0.0.1:0", "--web"]).arg(&web);
+    let refused = command.output().unwrap();
+    std::fs::remove_dir_all(&web).unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("--web") && said.contains("lost.js"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_asks_for_as_many_open_files_as_its_limits_need() {
+    let mut shell = Command::new("sh");
+    let words = [
+        "-c",
+        "ulimit -Sn 200; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_baton-server"),
+    ];
+    let limits = ["--connections-max", "300", "--http-connections-max", "100"];
+    shell
+        .args(words)
+        .args(["--listen", "127.0.0.1:0"])
+        .args(limits);
+    let (server, _) = Process::start(&mut shell);
+    let file = format!("/proc/{}/limits", server.0.id());
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Max open files"));
+    let soft: u64 = line
+        .unwrap()
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(soft >= 400, "{soft}");
+}
+
+#[cfg(unix)]
+#[test]
 fn it_stops_in_peace_when_told_to() {
     for signal in ["-TERM", "-INT"] {
         let (mut server, _) = Process::start(baton_server().args(["--listen", "127.0.0.1:0"]));

@@ -48,7 +48,12 @@ fn missing() -> Option<&'static str> {
     if !root {
         return Some("root");
     }
-    let programs = [("ip", "-V"), ("nft", "-v"), ("turnserver", "-V")];
+    let programs = [
+        ("ip", "-V"),
+        ("nft", "-v"),
+        ("turnserver", "-V"),
+        ("redis-server", "-v"),
+    ];
     let absent = |(program, flag): &(&str, &str)| run::command(program).arg(flag).output().is_err();
     programs
         .iter()

@@ -90,6 +90,11 @@ async fn run(rounds: usize) -> Result<()> {
     let [ours, webtorrent, aquatic] = [0, 1, 2].map(|at| median(&all[at]));
     let ours = ours.context("our own server was not measured")?;
     let p99 = |it: Figures| ms(it.p99);
+    for (name, rival) in [("bittorrent-tracker", webtorrent), ("aquatic_ws", aquatic)] {
+        if rival.is_none() {
+            println!("{name} was not measured: what is wanted beside it is not known");
+        }
+    }
     if let Some(rival) = webtorrent {
         let (a, b) = (ours.bytes_per_connection, rival.bytes_per_connection);
         verdict("memory, of bittorrent-tracker's", a / b, 1.0);

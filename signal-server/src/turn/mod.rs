@@ -94,7 +94,7 @@ impl Turn {
     /// Serves until the server stops for good. Films that run over a relay go on while it drains.
     pub async fn run(self, app: Arc<App>) {
         let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
-        let accepting = tokio::spawn(accept(self.tcp, events.clone(), app.clone()));
+        let mut accepting = tokio::spawn(accept(self.tcp, events.clone(), app.clone()));
         let mut state = State {
             relays: Relays::new(self.settings, app.metrics.clone(), Instant::now(), unix_s()),
             udp: self.udp.clone(),
@@ -117,6 +117,8 @@ impl Turn {
                 }
                 Some(event) = inbox.recv() => state.handle(Instant::now(), event),
                 _ = tick.tick() => state.handle_time(Instant::now()),
+                // It has no end but a defect, which ends this too: whoever runs the server sees it.
+                _ = &mut accepting => return,
             }
             state.work().await;
         }
