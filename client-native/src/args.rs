@@ -171,8 +171,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|n| n.checked_mul(scale))
         .ok_or_else(fault)?;
+    if seconds > LONGEST_S {
+        return Err("a time is no longer than a hundred years".into());
+    }
     Ok(Duration::from_secs(seconds))
 }
+
+/// Longer ones are slips, and no clock can count to them.
+const LONGEST_S: u64 = 100 * 365 * 86_400;
 
 /// `ADDRESS:PORT`, an address with any port, or a port of this machine alone.
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
@@ -205,6 +211,8 @@ mod tests {
         assert!(size("-1").is_err() && size("x").is_err() && size("").is_err());
         assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert!(duration("9999999999999999999s").is_err());
+        assert!(duration("36501d").is_err());
         assert!(duration("99999999999999999999d").is_err() && duration("é").is_err());
         assert_eq!(listen("9000"), Ok(SocketAddr::from(([127, 0, 0, 1], 9000))));
         assert_eq!(listen("0.0.0.0"), Ok(SocketAddr::from(([0, 0, 0, 0], 0))));

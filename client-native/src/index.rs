@@ -120,6 +120,12 @@ impl Index {
         self.pieces.iter().map(|(piece, (_, mask))| (*piece, *mask))
     }
 
+    /// Whether a block is here that is not the manifest's.
+    pub fn has_content(&self) -> bool {
+        let mut pieces = self.pieces();
+        pieces.any(|(piece, mask)| piece.lane.0 != 0 && !mask.is_empty())
+    }
+
     /// Bytes of blocks that are here.
     pub fn bytes(&self) -> u64 {
         let piece = |(header, mask): &(Header, Mask)| {

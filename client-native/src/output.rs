@@ -34,33 +34,39 @@ pub struct Place {
     into: bool,
     /// Tells the half files of different streams apart.
     id: String,
-    /// A finished download may be there: it is seeded from.
+    /// The log says that blocks are here: a finished download of the right sizes is ours, and is seeded from.
     pub again: bool,
 }
 
 impl Place {
-    pub fn new(path: &Path, swarm: &SwarmId, again: bool) -> Place {
+    pub fn new(path: &Path, swarm: &SwarmId) -> Place {
         let id: String = swarm.to_string().chars().take(12).collect();
         let mut place = Place {
             path: path.into(),
             into: false,
             id,
-            again,
+            again: false,
         };
-        // A finished folder of an earlier run is no folder to put it into.
-        place.into = path.is_dir() && !place.index_path().exists();
+        // A finished folder of an earlier run is no folder to put it into. What has no name of its own, as `.`, is always one.
+        let earlier = place.beside().is_some_and(|index| index.exists());
+        place.into = path.is_dir() && !earlier;
         place
     }
 
     /// The log beside a download, which lets it go on after a crash: one per output and stream.
     pub fn index_path(&self) -> PathBuf {
-        match self.path.file_name() {
-            Some(name) if !self.into => {
-                self.path
-                    .with_file_name(format!(".{}-{}.index", name.to_string_lossy(), self.id))
-            }
+        match self.beside() {
+            Some(index) if !self.into => index,
             _ => self.path.join(format!(".baton-{}.index", self.id)),
         }
+    }
+
+    fn beside(&self) -> Option<PathBuf> {
+        let name = self.path.file_name()?.to_string_lossy();
+        Some(
+            self.path
+                .with_file_name(format!(".{name}-{}.index", self.id)),
+        )
     }
 
     /// The name of the finished download.
@@ -116,14 +122,15 @@ impl Files {
             }
             Target::At(place) => {
                 let end = place.end(manifest);
-                let part = if !end.exists() {
-                    place.part(&end)
-                } else if place.again {
-                    end.clone()
-                } else {
+                let part = place.part(&end);
+                files.names = Some((end.clone(), end.clone()));
+                // With a half file beside it, what has the name is somebody else's.
+                let is_ours = place.again && !part.exists() && files.has_its_sizes();
+                if !end.exists() {
+                    files.names = Some((part, end));
+                } else if !is_ours {
                     return Err(there_already(&end));
-                };
-                files.names = Some((part, end));
+                }
             }
         }
         let mut made = BTreeSet::new();
@@ -169,6 +176,15 @@ impl Files {
         Ok(())
     }
 
+    /// Whether all that is there of it is as long as it is to be.
+    fn has_its_sizes(&self) -> bool {
+        let mut entries = self.entries.iter().enumerate();
+        entries.all(|(at, entry)| {
+            let there = self.path(at).and_then(|path| path.metadata().ok());
+            there.is_none_or(|it| it.is_file() && it.len() == entry.size)
+        })
+    }
+
     /// The name that it has or will have.
     pub fn end(&self) -> Option<&Path> {
         self.names.as_ref().map(|(_, end)| end.as_path())
@@ -212,8 +228,9 @@ fn make(path: &Path, size: u64) -> io::Result<File> {
         .open(path)
         .map_err(told)?;
     if file.metadata().map_err(told)?.len() != size {
-        file.set_len(size).map_err(told)?;
+        // Room first: a file of its full length is taken for one that has it.
         allocate(&file, size).map_err(told)?;
+        file.set_len(size).map_err(told)?;
     }
     Ok(file)
 }
@@ -315,7 +332,9 @@ mod tests {
     }
 
     fn at(path: &Path, swarm: u8, again: bool) -> Target {
-        Target::At(Place::new(path, &SwarmId([swarm; 32]), again))
+        let mut place = Place::new(path, &SwarmId([swarm; 32]));
+        place.again = again;
+        Target::At(place)
     }
 
     fn created(target: &Target, manifest: &Manifest) -> io::Result<Files> {
@@ -336,9 +355,25 @@ mod tests {
         assert!(film.starts_with(b"first"));
         assert!(created(&at(dir.path(), 3, false), &file("film.mp4")).is_err());
         assert!(
-            created(&at(dir.path(), 3, true), &file("film.mp4")).is_ok(),
+            created(&at(dir.path(), 1, true), &file("film.mp4")).is_ok(),
             "to seed from"
         );
+        assert!(
+            created(&at(dir.path(), 2, true), &file("film.mp4")).is_err(),
+            "its own is the half file"
+        );
+        std::fs::write(dir.path().join("film.mp4"), b"mine").expect("a file");
+        assert!(created(&at(dir.path(), 1, true), &file("film.mp4")).is_err());
+        let film = std::fs::read(dir.path().join("film.mp4")).expect("the film");
+        assert_eq!(film, b"mine");
+    }
+
+    #[test]
+    fn what_has_no_name_is_a_folder_to_put_it_into_however_often() {
+        for path in [".", "..", "/"] {
+            let place = Place::new(Path::new(path), &SwarmId([1; 32]));
+            assert!(place.into && place.index_path().starts_with(path), "{path}");
+        }
     }
 
     #[test]

@@ -200,9 +200,9 @@ pub fn fetch(
     let routes = net.routes(&servers)?;
     let keys = link.keys();
     let swarm = keys.swarm.id();
-    let place = match &destination {
-        Destination::At(path) => Some(Place::new(path, &swarm, false)),
-        Destination::Seeding(path) => Some(Place::new(path, &swarm, true)),
+    let seeding = matches!(destination, Destination::Seeding(_));
+    let mut place = match &destination {
+        Destination::At(path) | Destination::Seeding(path) => Some(Place::new(path, &swarm)),
         Destination::Nameless | Destination::Nowhere => None,
     };
     let index_path = match &place {
@@ -217,16 +217,18 @@ pub fn fetch(
         // A log without a name goes with its process.
         let _ = std::fs::remove_file(&index_path);
     }
+    if let Some(place) = &mut place {
+        place.again = seeding && index.has_content();
+    }
     let (have, head) = (index.have(), index.head().cloned());
     let (news, answers) = mpsc::unbounded_channel();
     let library = Arc::new(Library::default());
     let (worker, jobs) = worker::queue();
-    let keep_index = place.as_ref().is_some_and(|place| place.again);
     let mut viewer = Viewer::new(viewer::Setup {
         slot_key: keys.link_slot,
         index,
         index_path,
-        keep_index,
+        keep_index: seeding,
         target: match (place, &destination) {
             (Some(place), _) => Target::At(place),
             (None, Destination::Nowhere) => Target::Nowhere,

@@ -112,6 +112,53 @@ async fn a_finished_download_is_seeded_again_by_the_same_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_name_a_killed_download_goes_on_and_a_finished_one_is_seeded_again() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let album = folder.path().join("album");
+    std::fs::create_dir(&album).expect("a folder");
+    for (name, len) in [("one.bin", 6_000_000), ("two.bin", 300_000)] {
+        std::fs::write(album.join(name), film(len)).expect("a file");
+    }
+    let seed = ["seed", "album", "--server", &origin, "--upload", "2000000"];
+    let mut publisher = Peer::start(folder.path(), &seed);
+    let (link, _) = link_of(&mut publisher);
+    let here = tempfile::tempdir().expect("a folder");
+    let get = ["get", &link, "--seed"];
+    let mut viewer = Peer::start(here.path(), &get);
+    while viewer.wait("progress", PATIENCE)["received_bytes"].as_u64() < Some(2 << 20) {}
+    viewer.kill();
+    let mut viewer = Peer::start(here.path(), &get);
+    let done = viewer.wait("done", PATIENCE);
+    assert!(done["received_bytes"].as_u64() < Some(5_500_000), "{done}");
+    viewer.kill();
+    drop(publisher);
+    let mut viewer = Peer::start(here.path(), &get);
+    assert_eq!(viewer.wait("done", PATIENCE)["received_bytes"], 0);
+    let copy = std::fs::read(here.path().join("album").join("one.bin")).expect("it came");
+    assert!(copy == film(6_000_000));
+    assert!(!here.path().join("one.bin").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_somebody_elses_is_not_seeded_over() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_publisher, link) = publisher(folder.path(), &origin, &film(3 << 20), &[]);
+    let here = tempfile::tempdir().expect("a folder");
+    let own = here.path().join("film.bin");
+    // As long as the other, and there before anything of that came.
+    for mine in [&film(3 << 20)[1..], &vec![7; 3 << 20][..], b"mine"] {
+        std::fs::write(&own, mine).expect("a file");
+        let mut viewer = Peer::start(here.path(), &["get", &link, "--seed"]);
+        assert_eq!(viewer.end(), Some(5));
+        assert!(std::fs::read(&own).expect("it is there") == mine);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn standard_output_has_the_film_and_nothing_else() {
     let server = server(|_| {}).await;
     let origin = format!("http://{}", server.address());
