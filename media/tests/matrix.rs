@@ -90,6 +90,7 @@ fn compare(
     };
     let sound = stream == "a:0";
     let mut due = source.iter().enumerate().peekable();
+    let mut taken: Vec<Taken> = Vec::new();
     for (ours, is) in ours.iter().zip(times) {
         // Where the source has no sound there is silence, so that no browser plays what follows too early.
         if sound && due.peek().is_none_or(|(_, source)| source.hash != ours.hash) && is_silent(ours, mime) {
@@ -108,8 +109,11 @@ fn compare(
             "{name} {stream} #{i}: at {is}, should be {should}"
         );
         assert!(!stretched || is < 0.05, "{name} {stream} #{i}: at {is}");
+        taken.push(Taken { packet: ours.clone(), at_s: (!stretched).then_some(is) });
     }
     assert_eq!(due.count(), 0, "{name} {stream} ends too early");
+    let container = played.info.as_ref().expect("ready").container;
+    ask_others(path, stream, container == Container::FragmentedMp4, &taken, case);
     if !sound && !mime.contains("webm") {
         lasts_until_next(&name, &mp4_times(&played.inits[&track], segments));
     }
@@ -117,6 +121,49 @@ fn compare(
         let lasts = mp4_times(&played.inits[&track], segments).into_iter().map(|(_, duration)| duration);
         let (shortest, longest) = lasts.skip(1).fold((1.0, 0.0), |(a, b): (f64, f64), d| (a.min(d), b.max(d)));
         assert!(longest < 0.1 || longest < 1.6 * shortest, "{name}: one frame lasts {longest} s");
+    }
+}
+
+/// One sample that came out.
+struct Taken {
+    packet: Packet,
+    /// When it is shown, where that was not changed for the film's beginning.
+    at_s: Option<f64>,
+}
+
+/// What the other demuxers do not read, in their words: fragments that count from the file's beginning, `stz2`, QuickTime's sound.
+const REFUSED: [&str; 3] =
+    ["absolute base_data_offset is not supported", "Missing mandatory 'stsz' box", "[mp4a] InsufficientBuffer"];
+
+/// What came out is what two other demuxers see, one after the other: from the first that is not before the film's beginning.
+fn ask_others(path: &Path, stream: &str, fragmented: bool, ours: &[Taken], case: &Case) {
+    let name = path.file_name().expect("a name").to_string_lossy();
+    let theirs = match second::opinion(path, stream.starts_with('v'), fragmented) {
+        None => return,
+        Some(Ok(theirs)) => theirs,
+        Some(Err(why)) => {
+            assert!(REFUSED.iter().any(|it| why.contains(it)), "{name} {stream}: another demuxer says {why}");
+            return;
+        }
+    };
+    let skipped = theirs.len().checked_sub(ours.len()).unwrap_or_else(|| panic!("{name} {stream}: others see less"));
+    let mut apart_s: Option<f64> = None;
+    for (i, (ours, theirs)) in ours.iter().zip(&theirs[skipped..]).enumerate() {
+        let Taken { packet, at_s } = ours;
+        assert_eq!(
+            (packet.size, &packet.hash),
+            (theirs.size, &theirs.hash),
+            "{name} {stream} #{i}, {skipped} before it"
+        );
+        assert!(theirs.key.is_none_or(|key| key == packet.key), "{name} {stream} #{i}: {packet:?} {theirs:?}");
+        if let Some(at_s) = at_s {
+            let now_s = theirs.at_s - at_s;
+            let first_s = *apart_s.get_or_insert(now_s);
+            assert!(
+                (now_s - first_s).abs() <= 2.0 * case.tolerance_s,
+                "{name} {stream} #{i}: {now_s} s apart, first {first_s}"
+            );
+        }
     }
 }
 
@@ -141,27 +188,6 @@ fn is_silent(packet: &Packet, mime: &str) -> bool {
 
 fn mp4(name: &str, args: &str, video: Option<&str>, audio: Option<&str>) {
     check(&clip(name, args), Container::Mp4, video, audio);
-}
-
-/// A box's header and body, or `None` to leave it as it is.
-type Change<'a> = &'a dyn Fn(&[u8; 4], &[u8]) -> Option<(Vec<u8>, Vec<u8>)>;
-
-fn rewrite(data: &[u8], change: Change) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = data;
-    while let Some(size) = rest.first_chunk::<4>().map(|b| u32::from_be_bytes(*b) as usize) {
-        let (this, after) = rest.split_at(size);
-        let kind: &[u8; 4] = this[4..8].try_into().expect("four bytes");
-        let (header, body) = change(kind, &this[8..]).unwrap_or_else(|| {
-            let inside = matches!(kind, b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl");
-            let body = if inside { rewrite(&this[8..], change) } else { this[8..].to_vec() };
-            ([&(body.len() as u32 + 8).to_be_bytes()[..], kind].concat(), body)
-        });
-        out.extend_from_slice(&header);
-        out.extend_from_slice(&body);
-        rest = after;
-    }
-    out
 }
 
 #[test]

@@ -12,10 +12,10 @@ const CUES: [(u64, u64, &str); 3] = [
     (4_000_000, 4_800_000, "Ende gut"),
 ];
 
-/// A file of our own for ffmpeg to read.
-fn ingredient(name: &str, text: &str) -> PathBuf {
-    let path = scratch(name);
-    std::fs::write(&path, text).expect("a writable target directory");
+/// A file of our own. Tests run side by side, and some read it while others write it: what is there is always whole.
+fn ingredient(name: &str, bytes: &[u8]) -> PathBuf {
+    let (path, draft) = (scratch(name), scratch(&format!("{name}.{:?}", std::thread::current().id())));
+    std::fs::write(&draft, bytes).and_then(|()| std::fs::rename(&draft, &path)).expect("a writable target directory");
     path
 }
 
@@ -24,7 +24,7 @@ fn srt() -> PathBuf {
     let cue = |(i, (from, to, text)): (usize, &(u64, u64, &str))| {
         format!("{}\n{} --> {}\n{text}\n\n", i + 1, stamp(*from), stamp(*to))
     };
-    ingredient("words.srt", &CUES.iter().enumerate().map(cue).collect::<String>())
+    ingredient("words.srt", CUES.iter().enumerate().map(cue).collect::<String>().as_bytes())
 }
 
 fn meta() -> PathBuf {
@@ -32,7 +32,7 @@ fn meta() -> PathBuf {
         format!("[CHAPTER]\nTIMEBASE=1/1000\nSTART={from}\nEND={to}\ntitle={title}\n")
     };
     let all = [";FFMETADATA1\ntitle=A film\n", &chapter(0, 2500, "The beginning"), &chapter(2500, 6000, "Übrigens")];
-    ingredient("film.meta", &all.concat())
+    ingredient("film.meta", all.concat().as_bytes())
 }
 
 /// One film with two sound tracks, two subtitle tracks, chapters and a title.
@@ -55,11 +55,16 @@ fn films() -> Vec<PathBuf> {
     vec![
         film("texts.mp4", &format!("{AVC} -c:s mov_text")),
         film("texts-frag.mp4", &format!("{AVC} -c:s mov_text -movflags +frag_keyframe+empty_moov+default_base_moof")),
+        wvtt(),
         film("texts-srt.mkv", &format!("{AVC} -c:s srt")),
         film("texts-ass.mkv", &format!("{AVC} -c:s ass")),
         film("texts-vtt.mkv", &format!("{AVC} -c:s webvtt")),
         film("texts.webm", "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 300k -c:a libopus -ac 2 -c:s webvtt"),
     ]
+}
+
+fn wvtt() -> PathBuf {
+    ingredient("texts-wvtt.mp4", &with_wvtt(&read(&film("texts.mp4", &format!("{AVC} -c:s mov_text")))))
 }
 
 struct Found {
@@ -123,6 +128,62 @@ fn subtitles_of_every_container_become_cues() {
             }
         }
     }
+}
+
+/// A film with WebVTT in MP4 (ISO/IEC 14496-30), which ffmpeg does not write: made of one with tx3g. The samples lie in an `mdat` before `moov`.
+fn with_wvtt(file: &[u8]) -> Vec<u8> {
+    let boxed = |kind: &[u8], parts: &[&[u8]]| {
+        let body = parts.concat();
+        [&(body.len() as u32 + 8).to_be_bytes()[..], kind, &body].concat()
+    };
+    let word = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().expect("four")) as usize;
+    let moov = file.windows(4).rposition(|w| w == b"moov").expect("moov") - 4;
+    let samples = std::cell::RefCell::new(Vec::new());
+    let moved = rewrite(&file[moov..], &|kind, body| {
+        if kind != b"stbl" || !body.windows(4).any(|w| w == b"tx3g") {
+            return None;
+        }
+        let table = |name: &[u8; 4]| -> Vec<usize> {
+            let at = body.windows(4).position(|w| w == name).expect("a table");
+            body[at + 8..].chunks_exact(4).map(|w| u32::from_be_bytes(w.try_into().expect("four")) as usize).collect()
+        };
+        let (sizes, chunks, runs) = (table(b"stsz")[1..].to_vec(), table(b"stco"), table(b"stsc"));
+        let (mut sample, mut new_sizes, mut offsets) = (0, Vec::new(), Vec::new());
+        for chunk in 0..chunks[0] {
+            let run = (0..runs[0]).take_while(|i| runs[1 + 3 * i] <= chunk + 1).last().expect("a run");
+            let mut at = chunks[1 + chunk];
+            for _ in 0..runs[2 + 3 * run] {
+                let length = usize::from(u16::from_be_bytes([file[at], file[at + 1]]));
+                let text = String::from_utf8_lossy(&file[at + 2..at + 2 + length]).replace('&', "&amp;");
+                let new = match text.is_empty() {
+                    true => boxed(b"vtte", &[]),
+                    false => boxed(b"vttc", &[&boxed(b"payl", &[text.as_bytes()])]),
+                };
+                let mut all = samples.borrow_mut();
+                offsets.push((moov + 8 + all.len()) as u32);
+                new_sizes.push(new.len() as u32);
+                all.extend(new);
+                at += sizes[1 + sample];
+                sample += 1;
+            }
+        }
+        let words = |list: &[u32]| list.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>();
+        let count = sample as u32;
+        let entry = boxed(b"wvtt", &[&[0, 0, 0, 0, 0, 0, 0, 1], &boxed(b"vttC", &[b"WEBVTT"])]);
+        let times = body.windows(4).position(|w| w == b"stts").expect("times") - 4;
+        let times_len = u32::from_be_bytes(body[times..times + 4].try_into().expect("four")) as usize;
+        let new = [
+            boxed(b"stsd", &[&words(&[0, 1]), &entry]),
+            body[times..times + times_len].to_vec(),
+            boxed(b"stsc", &[&words(&[0, 1, 1, 1, 1])]),
+            boxed(b"stsz", &[&words(&[0, 0, count]), &words(&new_sizes)]),
+            boxed(b"stco", &[&words(&[0, count]), &words(&offsets)]),
+        ]
+        .concat();
+        Some(([&(new.len() as u32 + 8).to_be_bytes()[..], b"stbl"].concat(), new))
+    });
+    assert_eq!(word(moov) + moov, file.len(), "moov is at the end");
+    [&file[..moov], &boxed(b"mdat", &[&samples.into_inner()]), &moved].concat()
 }
 
 #[test]

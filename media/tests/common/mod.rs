@@ -1,6 +1,8 @@
 //! What the tests share: clips made by ffmpeg, ffprobe's opinion of them, and a player that feeds the engine.
 #![allow(dead_code)]
 
+pub mod second;
+
 use baton_media::{Info, Kind, Media, Output, Support, TrackId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -272,6 +274,28 @@ pub fn mp4_times(init: &[u8], segments: &[Segment]) -> Vec<(f64, f64)> {
         let us = |ticks: u64| (ticks as f64 / scale * 1e6) as i64;
         assert!((us(first) - segment.start_us as i64).abs() <= 1 && (us(last) - segment.end_us as i64).abs() <= 1);
         next = Some(dts);
+    }
+    out
+}
+
+/// A box's header and body, or `None` to leave it as it is.
+pub type Change<'a> = &'a dyn Fn(&[u8; 4], &[u8]) -> Option<(Vec<u8>, Vec<u8>)>;
+
+/// The file with some of its boxes changed, those around the sample tables looked into.
+pub fn rewrite(data: &[u8], change: Change) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = data;
+    while let Some(size) = rest.first_chunk::<4>().map(|b| u32::from_be_bytes(*b) as usize) {
+        let (this, after) = rest.split_at(size);
+        let kind: &[u8; 4] = this[4..8].try_into().expect("four bytes");
+        let (header, body) = change(kind, &this[8..]).unwrap_or_else(|| {
+            let inside = matches!(kind, b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl");
+            let body = if inside { rewrite(&this[8..], change) } else { this[8..].to_vec() };
+            ([&(body.len() as u32 + 8).to_be_bytes()[..], kind].concat(), body)
+        });
+        out.extend_from_slice(&header);
+        out.extend_from_slice(&body);
+        rest = after;
     }
     out
 }
