@@ -72,3 +72,19 @@ pub async fn request(
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path, &[]).await
 }
+
+/// The value of a metric now.
+///
+/// # Panics
+/// When there is none of that name.
+pub async fn metric(node: SocketAddr, name: &str) -> f64 {
+    let text = String::from_utf8(get(node, "/metrics").await.body).expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.trim().parse().ok())
+        .expect("a metric of that name")
+}
+
+/// Waits for a metric to be so much.
+pub async fn until_metric(node: SocketAddr, name: &str, value: f64) {
+    while metric(node, name).await != value {}
+}

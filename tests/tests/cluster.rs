@@ -10,7 +10,7 @@ use baton_signal_protocol::message::Finding;
 use baton_signal_protocol::*;
 use baton_signal_server::{Config, Running, Server};
 use baton_tests::carrier::{Carrier, carried_both_ways, carry, join as join_carrying};
-use baton_tests::http::get;
+use baton_tests::http::{get, metric, until_metric};
 use baton_tests::mmdb::{Value, database};
 use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, link_of};
 use baton_tests::redis::{Answer, Redis, Seal, counted_way};
@@ -64,17 +64,6 @@ async fn three(url: &str) -> [Running; 3] {
         until_metric(node.address(), "baton_cluster_nodes", 3.0).await;
     }
     nodes
-}
-
-async fn metric(node: SocketAddr, name: &str) -> f64 {
-    let text = String::from_utf8(get(node, "/metrics").await.body).expect("text");
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|value| value.trim().parse().ok())
-        .expect("a metric of that name")
-}
-
-async fn until_metric(node: SocketAddr, name: &str, value: f64) {
-    while metric(node, name).await != value {}
 }
 
 /// A node that can be killed as by a power cut.

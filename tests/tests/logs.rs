@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use baton_signal_protocol::{ClientMessage, IceServer, Refusal, ServerMessage};
 use baton_signal_server::log::{Format, Level, Log};
-use baton_tests::http::get;
+use baton_tests::http::until_metric;
 use baton_tests::mmdb::{Value, database};
 use baton_tests::redis::{Redis, counted_way};
 use baton_tests::signalling::{Client, Identity, PATIENCE, server, unix_s};
@@ -244,19 +244,8 @@ fn lines_of_operators() -> (Lines, tracing::subscriber::DefaultGuard) {
     (lines, taken)
 }
 
-/// Until the metrics have this line.
-async fn until(node: SocketAddr, line: &str) {
-    loop {
-        let text = get(node, "/metrics").await.body;
-        let text = String::from_utf8(text).expect("text");
-        if text.lines().any(|it| it == line) {
-            return;
-        }
-    }
-}
-
 async fn until_connected(node: SocketAddr) {
-    until(node, "baton_cluster_connected 1").await;
+    until_metric(node, "baton_cluster_connected", 1.0).await;
 }
 
 fn alone() -> (String, String) {
@@ -333,9 +322,9 @@ async fn a_database_of_places_that_is_no_good_is_a_line_like_any_other() {
     })
     .await;
     write(b"no database at all");
-    until(server.address(), "baton_geo_refused_total 1").await;
+    until_metric(server.address(), "baton_geo_refused_total", 1.0).await;
     write(&good("FR"));
-    until(server.address(), "baton_geo_reloads_total 1").await;
+    until_metric(server.address(), "baton_geo_reloads_total", 1.0).await;
     let line = |level: &str, message: &str| (level.to_owned(), message.to_owned());
     let expected = [
         line("WARN", "the old database of places stays"),
