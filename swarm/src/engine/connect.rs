@@ -165,9 +165,7 @@ impl Swarm {
             return;
         };
         self.by_id.remove(&peer.id);
-        if !peer.needs.is_empty() {
-            self.demands = self.all_demands();
-        }
+        self.demands.retain(|demand| !peer.needs.contains(demand));
         for timer in [Timer::Have(conn), Timer::Ack(conn), Timer::Ping(conn)] {
             self.timers.cancel(timer);
         }
