@@ -488,8 +488,8 @@ pub(crate) struct Upload {
     pub(crate) grant: u16,
     pub(crate) asked: SortedMap<PieceId, Asked>,
     pub(crate) asked_blocks: u32,
-    /// Order of service: urgent, soon, the rest; entries that were cancelled are skipped.
-    pub(crate) queues: [VecDeque<PieceId>; 3],
+    /// Order of service: urgent, soon, the rest; in each, blocks in the order in which they were asked for. What was cancelled is skipped.
+    pub(crate) queues: [VecDeque<(PieceId, u64)>; 3],
     pub(crate) loading: SortedMap<PieceId, u64>,
     pub(crate) loading_blocks: u32,
     pub(crate) ready: VecDeque<VerifiedBlock>,
@@ -605,8 +605,11 @@ impl Upload {
             .insert(piece.index.0)
     }
 
-    /// Adds what is asked for. Blocks that are being loaded or sent already are not asked for again.
+    /// Adds what is asked for. Blocks that are being loaded or sent already are not asked for again, but may have become urgent.
     pub(crate) fn ask(&mut self, piece: PieceId, mask: u64, manner: Manner) {
+        if manner.urgent {
+            self.hurry(piece, mask);
+        }
         let under_way = self.loading.get(&piece).copied().unwrap_or(0) | self.ready_mask(piece);
         let mask = mask & !under_way;
         if mask == 0 {
@@ -628,14 +631,33 @@ impl Upload {
         asked.firm |= if manner.firm { mask } else { 0 };
         asked.pushed |= if manner.pushed { mask } else { 0 };
         let queue = &mut self.queues[place];
-        if queue.back() != Some(&piece) {
-            queue.push_back(piece);
+        match queue.back_mut() {
+            Some((last, blocks)) if *last == piece => *blocks |= mask,
+            _ => queue.push_back((piece, mask)),
         }
         if queue.len() > QUEUE_MAX {
-            let mut seen = SortedSet::new();
+            let mut seen: SortedMap<PieceId, u64> = SortedMap::new();
             let asked = &self.asked;
-            queue.retain(|piece| asked.contains_key(piece) && seen.insert(*piece));
+            queue.retain_mut(|(piece, blocks)| {
+                let seen = seen.entry(*piece).or_default();
+                *blocks &= asked.get(piece).map_or(0, |asked| asked.mask) & !*seen;
+                *seen |= *blocks;
+                *blocks != 0
+            });
         }
+    }
+
+    /// Blocks that are being loaded, or wait for their turn, go before what is not urgent.
+    fn hurry(&mut self, piece: PieceId, mask: u64) {
+        let loading = mask & self.loading.get(&piece).copied().unwrap_or(0);
+        if loading != 0 {
+            *self.loading_urgent.entry(piece).or_default() |= loading;
+        }
+        let (urgent, calm) = std::mem::take(&mut self.ready)
+            .into_iter()
+            .partition(|block| block.piece() == piece && mask >> block.block().0 & 1 == 1);
+        self.ready = calm;
+        self.ready_urgent.extend::<VecDeque<_>>(urgent);
     }
 
     fn ready_mask(&self, piece: PieceId) -> u64 {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use baton_content::{Lane, Mask, PieceId};
+use baton_content::{Lane, Mask, PIECE_LEN, PieceId};
 use baton_swarm::wire::{FLAG_NEED, Have, Message, Want};
 use baton_swarm::{Config, Demand, Input, Instant, Output, Role};
 use common::film::Film;
@@ -152,4 +152,48 @@ fn a_peer_cannot_pass_for_a_tab() {
     let sealed =
         |output: &Output| matches!(output, Output::Seal { piece } if piece.lane == Lane(1));
     assert!(outputs.iter().any(sealed));
+}
+
+/// A jump needs all from the last sync sample on; the leading tab's own film stalls meanwhile, on a link that is slower than it.
+#[test]
+fn a_jump_of_a_second_tab_does_not_wait_for_a_film_that_stalls() {
+    for seed in 0..4 {
+        let mut world = two_tabs(11 * MB as usize, seed, Config::default());
+        let budget = Input::Budget {
+            upload_bytes_per_second: Some(250_000),
+            paused: false,
+        };
+        world.input(0, budget);
+        for tab in [1, 2] {
+            world.play(tab, 366_000);
+        }
+        world.run_for((3 + seed) * SECOND);
+        world.nodes[2].player = None;
+        let before = world.stats(1).have_bytes;
+        let needed: Vec<PieceId> = (7..10).map(|index| PieceId::new(Lane(1), index)).collect();
+        let missing = |world: &World| -> Vec<(PieceId, Mask)> {
+            let lacks = |piece| Mask(u64::MAX).without(world.nodes[2].swarm.have(piece));
+            let all = needed.iter().map(|&piece| (piece, lacks(piece)));
+            all.filter(|(_, mask)| !mask.is_empty()).collect()
+        };
+        let mut told = Vec::new();
+        while !missing(&world).is_empty() {
+            let now = missing(&world);
+            if now != told {
+                let demand = |&(piece, mask): &(PieceId, Mask)| Demand {
+                    piece,
+                    mask,
+                    deadline: Instant(world.now),
+                };
+                let demands = now.iter().map(demand).collect();
+                world.input(2, Input::Demanded(demands));
+                told = now;
+            }
+            world.run_for(20_000);
+            assert!(world.now < 60 * SECOND, "seed {seed}");
+        }
+        let fetched = world.stats(1).have_bytes - before;
+        let least = needed.len() as u64 * PIECE_LEN as u64;
+        assert!(fetched < least + 500_000, "seed {seed}: {fetched}");
+    }
 }

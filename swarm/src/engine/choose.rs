@@ -208,8 +208,8 @@ impl Swarm {
             if peer.up.ahead_blocks() as u64 >= ahead || at >= LOOKS {
                 return None;
             }
-            let piece = *peer.up.queues[class.queue()].get(at)?;
-            let mask = class.of(&peer.up.asked.get(&piece).copied().unwrap_or_default());
+            let (piece, blocks) = *peer.up.queues[class.queue()].get(at)?;
+            let mask = blocks & class.of(&peer.up.asked.get(&piece).copied().unwrap_or_default());
             let (first, again) = self.leave_to_others(conn, piece, mask, refusals);
             let run = match class {
                 Class::First | Class::Soon => first,
