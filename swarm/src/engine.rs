@@ -83,7 +83,9 @@ pub struct Swarm {
     directory: Directory,
     out: VecDeque<Output>,
     timers: Timers<Timer>,
-    /// Nearest deadline first.
+    /// What our own player wants.
+    own_demands: Vec<Demand>,
+    /// That, and what the tabs need that have nobody but us. Nearest deadline first.
     demands: Vec<Demand>,
     /// When the player last jumped or began.
     jumped_at: Instant,
@@ -160,6 +162,7 @@ impl Swarm {
             directory: Directory::new(me),
             out: VecDeque::new(),
             timers: Timers::new(),
+            own_demands: Vec::new(),
             demands: Vec::new(),
             jumped_at: now,
             background_from: None,

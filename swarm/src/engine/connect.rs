@@ -165,7 +165,9 @@ impl Swarm {
             return;
         };
         self.by_id.remove(&peer.id);
-        self.demands.retain(|demand| !peer.needs.contains(demand));
+        if !peer.needs.is_empty() {
+            self.demands = self.all_demands();
+        }
         for timer in [Timer::Have(conn), Timer::Ack(conn), Timer::Ping(conn)] {
             self.timers.cancel(timer);
         }

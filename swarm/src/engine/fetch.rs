@@ -23,18 +23,27 @@ const PLAYER_PATIENCE_US: u64 = 300_000;
 const CANCEL_PAUSE_US: u64 = 400_000;
 
 impl Swarm {
-    pub(super) fn demanded(&mut self, mut demands: Vec<Demand>) {
-        // Those of the tabs that have nobody but us, too.
-        for peer in self.peers.values() {
-            demands.extend(&peer.needs);
-        }
-        demands.retain(|demand| demand.mask.0 != 0);
+    pub(super) fn demanded(&mut self, demands: Vec<Demand>) {
+        self.own_demands = demands;
+        self.demands_changed();
+    }
+
+    /// Our player's, and those of the tabs that have nobody but us.
+    pub(super) fn all_demands(&self) -> Vec<Demand> {
+        let needs = self.peers.values().flat_map(|peer| &peer.needs);
+        let all = self.own_demands.iter().chain(needs);
+        let mut demands: Vec<Demand> = all.filter(|it| it.mask.0 != 0).copied().collect();
         sort_by_key(&mut demands, |demand| {
             let piece = demand.piece;
             let place = u64::from(piece.lane.0) << 32 | u64::from(piece.index.0);
             (demand.deadline.0, place)
         });
         demands.truncate(config::DEMANDS_MAX);
+        demands
+    }
+
+    fn demands_changed(&mut self) {
+        let demands = self.all_demands();
         let old = std::mem::replace(&mut self.demands, demands);
         self.background_from = Some(self.now);
         if self.is_jump(&old) {
@@ -96,9 +105,8 @@ impl Swarm {
             mask: Mask(want.mask),
             deadline: self.now.after(in_us(want.flags)),
         });
-        let old = std::mem::replace(&mut peer.needs, needs.collect());
-        let demands = self.demands.iter().filter(|demand| !old.contains(demand));
-        self.demanded(demands.copied().collect());
+        peer.needs = needs.collect();
+        self.demands_changed();
         Ok(())
     }
 
