@@ -135,6 +135,8 @@ pub(crate) const ASK_PEER_PATIENCE_US: u64 = 2_000_000;
 pub(crate) const STALLED_US: u64 = 4_000_000;
 /// The same when some of them are urgent.
 pub(crate) const STALLED_URGENT_US: u64 = 1_500_000;
+/// The longest for a peer that delivers slowly: three messages' time at its rate.
+pub(crate) const STALLED_SLOW_US: u64 = 12_000_000;
 /// The same for a peer that never delivered anything.
 pub(crate) const STALLED_NEW_US: u64 = 1_000_000;
 /// Blocks asked of a peer that has not delivered yet while others have: few are lost if it never does.

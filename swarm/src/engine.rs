@@ -83,6 +83,10 @@ pub struct Swarm {
     directory: Directory,
     out: VecDeque<Output>,
     timers: Timers<Timer>,
+    /// When something of a piece was last given that nobody had.
+    spreading: SortedMap<PieceId, Instant>,
+    /// Blocks that may now be given again though new ones are asked for.
+    again_share: u32,
     /// What our own player wants.
     own_demands: Vec<Demand>,
     /// That, and what the tabs need that have nobody but us. Nearest deadline first.
@@ -162,6 +166,8 @@ impl Swarm {
             directory: Directory::new(me),
             out: VecDeque::new(),
             timers: Timers::new(),
+            spreading: SortedMap::new(),
+            again_share: 0,
             own_demands: Vec::new(),
             demands: Vec::new(),
             jumped_at: now,

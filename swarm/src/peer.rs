@@ -324,11 +324,16 @@ impl Download {
         (bytes.clamp(self.window_min, self.window_max) / baton_content::BLOCK_LEN as u64) as u32
     }
 
-    /// How many more blocks may be asked for.
-    pub(crate) fn room(&self, rtt_us: u64) -> u32 {
+    /// How many more blocks may be asked for, so many of the owed ones not counted.
+    pub(crate) fn room(&self, rtt_us: u64, apart: u32) -> u32 {
         self.window_blocks(rtt_us)
             .min(self.grant)
-            .saturating_sub(self.owed_blocks)
+            .saturating_sub(self.owed_blocks - apart)
+    }
+
+    pub(crate) fn owed_urgent_blocks(&self) -> u32 {
+        let urgent = self.owed.values().map(|owed| owed.urgent.count_ones());
+        urgent.sum()
     }
 
     /// What it delivers, or a guess before that was measured.
@@ -359,11 +364,7 @@ impl Download {
     /// When an urgent block is expected: it overtakes what is not.
     pub(crate) fn expected_urgent_us(&self, rtt_us: u64, more_blocks: u32) -> u64 {
         let rate = self.bytes_per_second();
-        let urgent: u32 = self
-            .owed
-            .values()
-            .map(|owed| owed.urgent.count_ones())
-            .sum();
+        let urgent = self.owed_urgent_blocks();
         let bytes = u64::from(urgent + more_blocks + 1) * baton_content::BLOCK_LEN as u64;
         rtt_us + bytes.saturating_mul(1_000_000) / rate
     }

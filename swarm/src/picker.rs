@@ -92,14 +92,24 @@ pub(crate) fn unhurried(
 }
 
 /// What an urgent request may ask of a peer: never what it refused, and not what it has just left to somebody else, unless there is no
-/// time for that.
-pub(crate) fn urgent_from(peer: &Peer, piece: PieceId, no_time: bool) -> u64 {
+/// time for that. A publisher is spared what others have: who are late in a crowd would all have the same of it, and nobody what is new.
+pub(crate) fn urgent_from(
+    peers: &Peers,
+    peer: &Peer,
+    piece: PieceId,
+    missing: u64,
+    no_time: bool,
+) -> u64 {
     let put_off = if no_time {
         peer.down.refused_mask(piece)
     } else {
         peer.down.put_off_mask(piece)
     };
-    peer.has.mask(piece) & !peer.down.owed_mask(piece) & !put_off
+    let mut useful = missing & peer.has.mask(piece) & !peer.down.owed_mask(piece) & !put_off;
+    if useful != 0 && peer.is_source() {
+        useful &= !others_have(peers, peer, piece, useful, 0);
+    }
+    useful
 }
 
 /// Whether a peer that can be counted on has any of these blocks, or owes them: waiting for them is not in vain.
@@ -132,7 +142,7 @@ pub(crate) fn soonest(
         Some(peer.conn) != except
             && is_open(peer)
             && peer.down.owed_blocks < peer.down.grant
-            && urgent_from(peer, piece, no_time) & missing != 0
+            && urgent_from(peers, peer, piece, missing, no_time) != 0
     };
     peers
         .values()

@@ -395,3 +395,25 @@ fn a_television_has_eight_neighbours_fetches_what_it_plays_and_passes_on_what_it
     let sent = world.stats(tv).sent_bytes - before;
     assert!((3_000_000..5_500_000).contains(&sent), "{sent}");
 }
+
+/// Everybody is late and wants the same: what is new must go out all the same, or nobody ever has anything to pass on.
+#[test]
+fn a_late_crowd_is_given_what_is_new() {
+    for seed in 1..=2 {
+        let outcome = run(
+            "14 at once, 2x, viewers 1.5x",
+            &Crowd {
+                viewers: 14,
+                len: 6_000_000,
+                rate: RATE,
+                seeder_up: 2 * RATE,
+                viewer_up: RATE * 3 / 2,
+                latency_us: 20_000,
+                stagger_us: 300_000,
+                seed,
+            },
+        );
+        assert!(outcome.copies < 1.7, "{}", outcome.copies);
+        assert!(outcome.stalls < 230, "{}", outcome.stalls);
+    }
+}

@@ -4,7 +4,7 @@
 //! left to that peer (`AskPeer`), unless it is urgent or was left to others in vain. It is decided when a block's turn comes, not when it
 //! is asked for, so that viewers who ask for the same film in the same order get different parts of it and trade.
 
-use super::Swarm;
+use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config;
 use crate::face::{ConnId, Output, Role};
@@ -20,15 +20,27 @@ const LOOKS: usize = 32;
 /// Blocks that a newcomer gets however full the uplink is: half of the start set.
 const FIRST_BLOCKS: usize = 8;
 
+/// What was given again may be ahead of what was given anew by so many blocks: half of a busy uplink is for what nobody has.
+const AGAIN_SHARE_MAX: u32 = 12;
+/// A piece is taken for spreading no longer than this.
+const SPREAD_MAX_US: u64 = 5_000_000;
+/// What waits for that is looked at again after this.
+const SPREAD_LOOK_US: u64 = 100_000;
+/// And so many at a time: more than any uplink begins within that.
+const SPREADING_MAX: usize = 256;
+
 /// In which order runs are chosen: urgent ones that nobody else can give, then those that will soon be played, so that the film moves on
-/// even through a narrow uplink; then urgent ones and soon ones that somebody else has too; then the rest.
+/// even through a narrow uplink; then urgent ones and soon ones that somebody else has too, up to a share of the uplink; then the rest that is
+/// new, and at last what is left. In a crowd that is late everybody wants the same urgently: without that share it took two thirds of the
+/// uplink, and the film came no sooner to anybody.
 #[derive(Clone, Copy)]
 enum Class {
     First,
     Soon,
+    Rest,
     Again,
     SoonAgain,
-    Rest,
+    RestAgain,
 }
 
 impl Class {
@@ -36,7 +48,7 @@ impl Class {
         match self {
             Class::First | Class::Again => 0,
             Class::Soon | Class::SoonAgain => 1,
-            Class::Rest => 2,
+            Class::Rest | Class::RestAgain => 2,
         }
     }
 
@@ -44,8 +56,13 @@ impl Class {
         match self {
             Class::First | Class::Again => asked.urgent,
             Class::Soon | Class::SoonAgain => asked.soon,
-            Class::Rest => asked.mask & !asked.urgent & !asked.soon,
+            Class::Rest | Class::RestAgain => asked.mask & !asked.urgent & !asked.soon,
         }
+    }
+
+    /// Of what somebody else has too.
+    fn is_again(self) -> bool {
+        matches!(self, Class::Again | Class::SoonAgain | Class::RestAgain)
     }
 }
 
@@ -57,20 +74,27 @@ impl Swarm {
         let mut loads: Vec<(PieceId, u64)> = Vec::new();
         let mut refusals = Refusals::new();
         let mut room = self.uplink_room();
-        for class in [
-            Class::First,
-            Class::Soon,
-            Class::Again,
-            Class::SoonAgain,
-            Class::Rest,
+        for (class, within_share) in [
+            (Class::First, false),
+            (Class::Soon, false),
+            (Class::Again, true),
+            (Class::SoonAgain, true),
+            (Class::Rest, false),
+            (Class::Again, false),
+            (Class::SoonAgain, false),
+            (Class::RestAgain, false),
         ] {
             let mut progress = true;
             while progress {
                 progress = false;
                 for &conn in conns {
+                    if within_share && self.again_share == 0 {
+                        continue;
+                    }
                     let free = self.peers[&conn].is_local();
                     if (free || room > 0 || self.is_starved(conn, class))
-                        && let Some((piece, mask)) = self.next_run(conn, class, &mut refusals)
+                        && let Some((piece, mask)) =
+                            self.next_run(conn, class, within_share, &mut refusals)
                     {
                         self.load(
                             conn,
@@ -79,6 +103,12 @@ impl Swarm {
                             matches!(class, Class::First | Class::Again),
                             &mut loads,
                         );
+                        let count = mask.count_ones();
+                        self.again_share = if class.is_again() {
+                            self.again_share.saturating_sub(count)
+                        } else {
+                            (self.again_share + count).min(AGAIN_SHARE_MAX)
+                        };
                         self.tell_other_askers(conn, piece, mask, &mut refusals);
                         if !free {
                             room = room
@@ -198,6 +228,7 @@ impl Swarm {
         &mut self,
         conn: ConnId,
         class: Class,
+        within_share: bool,
         refusals: &mut Refusals,
     ) -> Option<(PieceId, u64)> {
         let mut at = 0;
@@ -211,23 +242,60 @@ impl Swarm {
             let (piece, blocks) = *peer.up.queues[class.queue()].get(at)?;
             let mask = blocks & class.of(&peer.up.asked.get(&piece).copied().unwrap_or_default());
             let (first, again) = self.leave_to_others(conn, piece, mask, refusals);
-            let run = match class {
-                Class::First | Class::Soon => first,
-                Class::Again | Class::SoonAgain => again,
-                Class::Rest => first | again,
-            };
+            let run = if class.is_again() { again } else { first };
             if first | again == 0 {
                 self.peers.get_mut(&conn)?.up.queues[class.queue()].remove(at);
                 continue;
             }
-            if run == 0 || self.waits_for_seal(conn, piece) {
+            let waits = run != 0 && class.is_again() && self.is_spreading(piece, within_share);
+            if waits {
+                let soon = self.now.after(SPREAD_LOOK_US);
+                self.timers.set_earlier(Timer::Tokens, soon);
+            }
+            if run == 0 || waits || self.waits_for_seal(conn, piece) {
                 at += 1;
                 continue;
+            }
+            if !class.is_again() && self.is_seeder() {
+                self.gave_anew(piece);
             }
             let run = lowest(run, config::BLOCKS_PER_MESSAGE as u32);
             self.peers.get_mut(&conn)?.up.unask(piece, run);
             return Some((piece, run));
         }
+    }
+
+    /// Something of a piece went out that nobody had.
+    fn gave_anew(&mut self, piece: PieceId) {
+        let now = self.now;
+        if self.spreading.len() >= SPREADING_MAX {
+            self.spreading
+                .retain(|_, at| now.since(*at) < SPREAD_MAX_US);
+        }
+        if self.spreading.len() < SPREADING_MAX {
+            self.spreading.insert(piece, now);
+        }
+    }
+
+    /// Whether what was given once of a piece may still be on its way through others: for one round of the uplink through all who wait,
+    /// or half of one within the share. It is not given again sooner, however urgent it is, or who are late would all get the same and nobody what is new.
+    fn is_spreading(&self, piece: PieceId, within_share: bool) -> bool {
+        let Some((at, rate)) = self
+            .spreading
+            .get(&piece)
+            .zip(self.uplink.bytes_per_second())
+        else {
+            return false;
+        };
+        let waiting = self
+            .peers
+            .values()
+            .filter(|peer| peer.up.waiting_blocks() > 0)
+            .count();
+        let round = (waiting * config::BLOCKS_PER_MESSAGE * BLOCK_LEN) as u64;
+        let round_us = round.saturating_mul(1_000_000) / rate.max(1);
+        let enough_us = if within_share { round_us / 2 } else { round_us };
+        self.now.since(*at) < enough_us.min(SPREAD_MAX_US)
     }
 
     /// Whether a publisher must seal the piece first; sees to it, so far as the peer's share of cold seals goes.

@@ -297,7 +297,8 @@ impl Swarm {
                 .grant
                 .saturating_sub(peer.down.owed_blocks)
                 .min(URGENT_RUN);
-            let run = lowest(missing & picker::urgent_from(peer, piece, no_time), room);
+            let useful = picker::urgent_from(&self.peers, peer, piece, missing, no_time);
+            let run = lowest(useful, room);
             self.ask(conn, piece, run, flags);
             missing &= !run;
         }
@@ -349,7 +350,10 @@ impl Swarm {
             .saturating_sub(peer.down.owed_blocks)
             .min(URGENT_RUN)
             .min(blocks.min(64) as u32);
-        let run = lowest(mask & picker::urgent_from(peer, piece, true), room);
+        let run = lowest(
+            picker::urgent_from(&self.peers, peer, piece, mask, true),
+            room,
+        );
         self.counters.hedged_bytes += u64::from(run.count_ones()) * BLOCK_LEN as u64;
         self.ask(second, piece, run, flags);
     }
@@ -369,7 +373,17 @@ impl Swarm {
         let rtt_us = peer.rtt.least_us();
         // The last quarter of the grant is for what is urgent.
         let spare = (peer.down.grant * 3 / 4).saturating_sub(peer.down.owed_blocks);
-        let mut room = peer.down.room(rtt_us).min(spare).min(self.trust(peer));
+        // A publisher gives what is new before what is urgent and somebody else has: that must not keep the new from being asked for.
+        let apart = if peer.is_source() {
+            peer.down.owed_urgent_blocks()
+        } else {
+            0
+        };
+        let mut room = peer
+            .down
+            .room(rtt_us, apart)
+            .min(spare)
+            .min(self.trust(peer));
         let batch = BATCH.min(peer.down.window_blocks(rtt_us) / 4).max(1);
         let idle = peer.down.owed_blocks == 0;
         if peer.down.dry || !picker::is_open(peer) || room == 0 || room < batch && !idle {
@@ -471,7 +485,9 @@ impl Swarm {
             .find_map(|other| {
                 let hedged =
                     |piece: &PieceId| self.pieces.get(*piece).map_or(0, |piece| piece.hedged);
-                let can = |piece: &PieceId| picker::urgent_from(&self.peers[&conn], *piece, true);
+                let can = |piece: &PieceId| {
+                    picker::urgent_from(&self.peers, &self.peers[&conn], *piece, u64::MAX, true)
+                };
                 let entry = |(piece, owed): (&PieceId, &Owed)| {
                     let mask = if self.now >= owed.late_at {
                         owed.mask & !hedged(piece) & can(piece)

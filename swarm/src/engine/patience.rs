@@ -5,7 +5,7 @@ use crate::config;
 use crate::face::ConnId;
 use crate::peer::Withheld;
 use crate::picker;
-use baton_content::{PeerId, PieceId};
+use baton_content::{BLOCK_LEN, PeerId, PieceId};
 
 impl Swarm {
     /// Not to be asked of this peer for a while, unless urgently.
@@ -123,12 +123,18 @@ impl Swarm {
                 .delivered_at
                 .map_or(peer.down.busy_since, |at| at.max(peer.down.busy_since))
         };
+        // Who has many to serve sends to each of them seldom.
+        let seldom = |peer: &crate::peer::Peer| {
+            let message = 3 * (config::BLOCKS_PER_MESSAGE * BLOCK_LEN) as u64;
+            let rate = peer.down.goodput.bytes_per_second().unwrap_or(u64::MAX);
+            (message * 1_000_000 / rate.max(1)).min(config::STALLED_SLOW_US)
+        };
         let patience = |peer: &crate::peer::Peer| match peer.down.received {
             0 => config::STALLED_NEW_US + 2 * peer.rtt.least_us(),
             _ if peer.down.owed.values().any(|owed| owed.urgent != 0) => {
-                config::STALLED_URGENT_US + 2 * peer.rtt.least_us()
+                (config::STALLED_URGENT_US + 2 * peer.rtt.least_us()).max(seldom(peer))
             }
-            _ => config::STALLED_US,
+            _ => config::STALLED_US.max(seldom(peer)),
         };
         let is_stalled = |peer: &&crate::peer::Peer| {
             peer.down.owed_blocks > 0 && now.since(last(peer)) >= patience(peer)
