@@ -53,7 +53,7 @@ async function contenders(stage, file, systems, storage) {
 }
 
 /** CPU of both process trees over the whole transfer, opening the page and connecting included. */
-async function metered(stage, { bytes }, transfer) {
+export async function metered(stage, { bytes }, transfer) {
   const both = [await stage.browser('publisher'), await stage.browser('viewer')];
   const before = both.map((browser) => browser.cpu());
   const threadsBefore = both.map((browser) => browser.cpuByThread());
@@ -72,7 +72,7 @@ function busiest(before, after, bytes) {
   return used.sort((a, b) => b[1] - a[1]).slice(0, 5).map(([name, seconds]) => `${name} ${seconds.toFixed(1)}`).join(', ');
 }
 
-const shown = ({ mbps, sender, receiver }) =>
+export const shown = ({ mbps, sender, receiver }) =>
   `${mbps.toFixed(1)} MB/s, CPU-s per 100 MB: ${sender.toFixed(1)} sending, ${receiver.toFixed(1)} receiving`;
 
 async function bare(stage, bytes, done) {
