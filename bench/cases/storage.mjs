@@ -107,7 +107,7 @@ async function download(runs, megabytes) {
     for (let round = 0; round < runs; round += 1) {
       for (const key of Object.keys(rates)) {
         try {
-          const result = await metered(stage, file, (done) => batonFetch(stage, url, undefined, done, key === 'download'));
+          const result = await metered(stage, file, (done) => batonFetch(stage, url, undefined, done, key === 'download'), 12);
           rates[key].push(result.mbps);
           progress(`  ${round + 1}/${runs} ${key}: ${shown(result)}`);
           progress(`      sending: ${result.threads[0]}`);
