@@ -150,7 +150,7 @@ async function watching(minutes, kind) {
     await viewer.page.goto(url);
     await patience(viewer, 'the first picture', viewer.page.waitForFunction(() => document.querySelector('video')?.currentTime > 0, null, { timeout: 0 }));
     const numbers = async () => ({
-      hashed: await publisher.page.evaluate(() => window.baton.share.stats().hash_permille ?? 1000),
+      hashed: await publisher.page.evaluate(() => window.baton.share.stats().hash_progress ?? 1),
       here: await viewer.page.evaluate(() => window.baton.view.stats().bytes_verified),
       kept: await viewer.page.evaluate(() => window.baton.view.stats().bytes_stored),
     });
@@ -160,10 +160,10 @@ async function watching(minutes, kind) {
       await pause(10_000);
       for (const end of Object.keys(browsers)) most[end] = Math.max(most[end], (await memory(browsers[end])) - empty[end]);
       at = await numbers();
-      if (look % 4 === 1) progress(`  at most ${most.sharing.toFixed(0)} MB sharing, ${most.watching.toFixed(0)} MB watching; ${at.hashed} ‰ hashed, ${(at.here / 1e9).toFixed(2)} GB here, ${(at.kept / 1e9).toFixed(2)} GB on disk`);
+      if (look % 4 === 1) progress(`  at most ${most.sharing.toFixed(0)} MB sharing, ${most.watching.toFixed(0)} MB watching; ${(100 * at.hashed).toFixed(0)} % hashed, ${(at.here / 1e9).toFixed(2)} GB here, ${(at.kept / 1e9).toFixed(2)} GB on disk`);
     }
     return Object.entries(most).map(([end, ours]) => ({
-      figure: `memory of ${end} 20 GB, ${kind}, ${minutes} min (${end === 'sharing' ? `${at.hashed} ‰ hashed` : `${(at.here / 1e9).toFixed(1)} GB here`})`,
+      figure: `memory of ${end} 20 GB, ${kind}, ${minutes} min (${end === 'sharing' ? `${(100 * at.hashed).toFixed(0)} % hashed` : `${(at.here / 1e9).toFixed(1)} GB here`})`,
       ours: `${ours.toFixed(0)} MB`,
       rivals: '–',
       ratio: '–',
@@ -214,7 +214,7 @@ async function random(minutes) {
     for (let minute = 1; minute <= minutes; minute += 1) {
       await pause(60_000);
       after = await memory(browser);
-      if (minute % 5 === 0 || minutes <= 5 || minute === minutes) {
+      if (minute % 5 === 0 || minutes <= 15 || minute === minutes) {
         const { count, failed, why } = await patience(tab, 'the count', tab.page.evaluate(() => window.__asked));
         progress(`  ${minute} min: ${after.toFixed(0)} MB, ${count} pieces asked for, ${failed} failed ${why}`);
       }
@@ -246,7 +246,7 @@ async function memory(browser) {
 
 function privateKilobytes(pid) {
   try {
-    if (!/--type=renderer|\0tab\0?$/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))) return 0;
+    if (!/--type=renderer|[ \0]tab\0?$/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))) return 0;
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
     const of = (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(rollup)?.[1] ?? 0);
     return (of('Private_Dirty') + of('Private_Clean')) * 1.024;
