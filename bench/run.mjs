@@ -1,4 +1,4 @@
-// node run.mjs [NAME …] [--runs N] [--only SYSTEM,…] [--megabytes N] [--storage memory] [--minutes N]
+// node run.mjs [NAME …] [--runs N] [--only SYSTEM,…] [--megabytes N] [--storage memory] [--minutes N] [--part NAME]
 // Measures, prints progress on stderr and one table on stdout.
 import { bulk } from './cases/bulk.mjs';
 import { eight, four, six } from './cases/crowd.mjs';
@@ -41,6 +41,7 @@ ${Object.entries(CASES).map(([name, { about }]) => `  ${name.padEnd(15)} ${about
   --pause N         so many seconds between visits (default 0.5)
   --storage memory  where bulk's viewer keeps it (default: as a visitor's browser does)
   --minutes N       how long storage and hidden go on (default 10)
+  --part NAME       only this part of storage: sharing, reload, download, watching, watching-firefox, random
 `;
 
 function parse(words) {
@@ -51,6 +52,7 @@ function parse(words) {
     if (word === '--runs') options.runs = number(words[(at += 1)]);
     else if (word === '--megabytes') options.megabytes = number(words[(at += 1)]);
     else if (word === '--storage') options.storage = words[(at += 1)];
+    else if (word === '--part') options.part = words[(at += 1)];
     else if (word === '--minutes') options.minutes = number(words[(at += 1)]);
     else if (word === '--pause') setPause(1000 * number(words[(at += 1)]));
     else if (word === '--only') options.systems = new Set((words[(at += 1)] ?? '').split(','));

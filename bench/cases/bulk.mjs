@@ -53,26 +53,26 @@ async function contenders(stage, file, systems, storage) {
 }
 
 /** CPU of both process trees over the whole transfer, opening the page and connecting included. */
-async function metered(stage, { bytes }, transfer) {
+export async function metered(stage, { bytes }, transfer, threadCount = 5) {
   const both = [await stage.browser('publisher'), await stage.browser('viewer')];
   const before = both.map((browser) => browser.cpu());
   const threadsBefore = both.map((browser) => browser.cpuByThread());
   let threads = [];
   // Threads are counted while the tab still lives.
   const ms = await transfer(() => {
-    threads = both.map((browser, at) => busiest(threadsBefore[at], browser.cpuByThread(), bytes));
+    threads = both.map((browser, at) => busiest(threadsBefore[at], browser.cpuByThread(), bytes, threadCount));
   });
   const [sender, receiver] = both.map((browser, at) => (browser.cpu() - before[at]) / (bytes / 1e8));
   return { mbps: bytes / 1000 / ms, sender, receiver, threads };
 }
 
-/** The five threads that worked most: CPU-seconds per 100 MB. */
-function busiest(before, after, bytes) {
+/** The threads that worked most: CPU-seconds per 100 MB. */
+function busiest(before, after, bytes, count) {
   const used = [...after].map(([name, seconds]) => [name, (seconds - (before.get(name) ?? 0)) / (bytes / 1e8)]);
-  return used.sort((a, b) => b[1] - a[1]).slice(0, 5).map(([name, seconds]) => `${name} ${seconds.toFixed(1)}`).join(', ');
+  return used.sort((a, b) => b[1] - a[1]).slice(0, count).map(([name, seconds]) => `${name} ${seconds.toFixed(1)}`).join(', ');
 }
 
-const shown = ({ mbps, sender, receiver }) =>
+export const shown = ({ mbps, sender, receiver }) =>
   `${mbps.toFixed(1)} MB/s, CPU-s per 100 MB: ${sender.toFixed(1)} sending, ${receiver.toFixed(1)} receiving`;
 
 async function bare(stage, bytes, done) {

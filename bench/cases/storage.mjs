@@ -7,17 +7,28 @@ import { tree } from '../lib/processes.mjs';
 import { pause, progress } from '../lib/rounds.mjs';
 import { Stage } from '../lib/stage.mjs';
 import { baton, untilComplete } from '../lib/systems.mjs';
-import { batonFetch } from './bulk.mjs';
+import { batonFetch, metered, shown } from './bulk.mjs';
 
 const FOUR_GB = 4_000_000_000;
 const TWENTY_GB = 20_000_000_000;
 
 export const storage = {
-  about: 'sharing 4 GB, memory over --minutes of random requests of 20 GB, reload to serving, a download to disk',
-  async run({ runs, systems, megabytes, minutes }) {
+  about: 'sharing 4 GB, reload to serving, a download to disk, memory over --minutes of watching and of random requests of 20 GB',
+  async run({ runs, systems, megabytes, minutes, part }) {
     if (!systems.has('baton')) return [];
     const rows = [];
-    for (const part of [() => sharing(runs), () => reload(runs), () => download(runs, megabytes), () => random(minutes)]) rows.push(await part());
+    const parts = {
+      sharing: () => sharing(runs),
+      reload: () => reload(runs),
+      download: () => download(runs, megabytes),
+      watching: () => watching(minutes, 'chromium'),
+      'watching-firefox': () => watching(minutes, 'firefox'),
+      random: () => random(minutes),
+    };
+    for (const [name, measure] of Object.entries(parts)) {
+      if (part && name !== part) continue;
+      rows.push(...[await measure()].flat());
+    }
     return rows;
   },
 };
@@ -96,9 +107,11 @@ async function download(runs, megabytes) {
     for (let round = 0; round < runs; round += 1) {
       for (const key of Object.keys(rates)) {
         try {
-          const ms = await batonFetch(stage, url, undefined, undefined, key === 'download');
-          rates[key].push(file.bytes / 1000 / ms);
-          progress(`  ${round + 1}/${runs} ${key}: ${rates[key].at(-1).toFixed(1)} MB/s`);
+          const result = await metered(stage, file, (done) => batonFetch(stage, url, undefined, done, key === 'download'), 12);
+          rates[key].push(result.mbps);
+          progress(`  ${round + 1}/${runs} ${key}: ${shown(result)}`);
+          progress(`      sending: ${result.threads[0]}`);
+          progress(`      receiving: ${result.threads[1]}`);
         } catch (error) {
           progress(`  ${round + 1}/${runs} ${key}: failed: ${error.message}`);
         }
@@ -117,6 +130,49 @@ async function download(runs, megabytes) {
     bar: '≥ 0.90× bulk',
     met: met(ours, ours >= 0.9 * bulk),
   };
+}
+
+/** What sharing and watching 20 GB takes in the pages at both ends, more than a tab that is empty: the most seen. */
+async function watching(minutes, kind) {
+  const { path } = await sparseFilm(TWENTY_GB);
+  const stage = await Stage.loopback(kind);
+  progress(`${minutes} min of sharing and watching 20 GB, ${kind}`);
+  try {
+    const browsers = { sharing: await stage.browser('publisher'), watching: await stage.browser('viewer') };
+    const most = { sharing: 0, watching: 0 };
+    const empty = {};
+    const tabs = { sharing: await stage.tab('publisher'), watching: await stage.tab('viewer') };
+    for (const tab of Object.values(tabs)) await tab.page.goto(await stage.pages());
+    for (const end of Object.keys(browsers)) empty[end] = await memory(browsers[end]);
+    for (const tab of Object.values(tabs)) await tab.close();
+    const { tab: publisher, url } = await baton.publish(stage, path);
+    const viewer = await stage.tab('viewer');
+    await viewer.page.goto(url);
+    await patience(viewer, 'the first picture', viewer.page.waitForFunction(() => document.querySelector('video')?.currentTime > 0, null, { timeout: 0 }));
+    const numbers = async () => ({
+      hashed: await publisher.page.evaluate(() => window.baton.share.stats().hash_progress ?? 1),
+      here: await viewer.page.evaluate(() => window.baton.view.stats().bytes_verified),
+      kept: await viewer.page.evaluate(() => window.baton.view.stats().bytes_stored),
+    });
+    const until = performance.now() + minutes * 60_000;
+    let at = await numbers();
+    for (let look = 1; performance.now() < until; look += 1) {
+      await pause(10_000);
+      for (const end of Object.keys(browsers)) most[end] = Math.max(most[end], (await memory(browsers[end])) - empty[end]);
+      at = await numbers();
+      if (look % 4 === 1) progress(`  at most ${most.sharing.toFixed(0)} MB sharing, ${most.watching.toFixed(0)} MB watching; ${(100 * at.hashed).toFixed(0)} % hashed, ${(at.here / 1e9).toFixed(2)} GB here, ${(at.kept / 1e9).toFixed(2)} GB on disk`);
+    }
+    return Object.entries(most).map(([end, ours]) => ({
+      figure: `memory of ${end} 20 GB, ${kind}, ${minutes} min (${end === 'sharing' ? `${(100 * at.hashed).toFixed(0)} % hashed` : `${(at.here / 1e9).toFixed(1)} GB here`})`,
+      ours: `${ours.toFixed(0)} MB`,
+      rivals: '–',
+      ratio: '–',
+      bar: '< 200 MB',
+      met: met(ours, ours < 200),
+    }));
+  } finally {
+    await stage.close();
+  }
 }
 
 /** What the publisher's page takes, before and after: it is asked for pieces from everywhere, one after the other. */
@@ -158,7 +214,7 @@ async function random(minutes) {
     for (let minute = 1; minute <= minutes; minute += 1) {
       await pause(60_000);
       after = await memory(browser);
-      if (minute % 5 === 0 || minutes <= 5 || minute === minutes) {
+      if (minute % 5 === 0 || minutes <= 15 || minute === minutes) {
         const { count, failed, why } = await patience(tab, 'the count', tab.page.evaluate(() => window.__asked));
         progress(`  ${minute} min: ${after.toFixed(0)} MB, ${count} pieces asked for, ${failed} failed ${why}`);
       }
@@ -190,7 +246,7 @@ async function memory(browser) {
 
 function privateKilobytes(pid) {
   try {
-    if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer')) return 0;
+    if (!/--type=renderer|[ \0]tab\0?$/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))) return 0;
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
     const of = (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(rollup)?.[1] ?? 0);
     return (of('Private_Dirty') + of('Private_Clean')) * 1.024;

@@ -1,7 +1,7 @@
-// Chromium, one process tree for each role; each visit is a fresh profile in it.
+// Chromium or Firefox, one process tree for each role; each visit is a fresh profile in it.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { chromium, firefox } from 'playwright-core';
 import { atEnd, childWith, cpuByThread, cpuSeconds } from './processes.mjs';
 
 // Browsers refuse to start without one.
@@ -17,6 +17,11 @@ const SWITCHES = [
   '--disable-sync',
   '--autoplay-policy=no-user-gesture-required',
 ];
+
+const PREFERENCES = {
+  'media.autoplay.default': 0,
+  'media.peerconnection.ice.obfuscate_host_addresses': false,
+};
 
 const MARKS = readFileSync(fileURLToPath(new URL('../pages/marks.js', import.meta.url)), 'utf8');
 
@@ -34,14 +39,22 @@ export class Browser {
   #browser;
   #close;
 
-  static async launch(place) {
+  static async launch(place, kind = 'chromium') {
     const self = new Browser();
     // A switch that Chromium does not know, by which we find its process.
     const mark = `--baton-bench=${process.pid}.${launches++}`;
-    self.#browser = await chromium.launch({
-      executablePath: place.chromium,
-      args: [...SWITCHES, ...place.switches, mark],
-    });
+    self.kind = kind;
+    self.#browser = await (kind === 'firefox'
+      ? firefox.launch({
+          channel: 'moz-firefox',
+          executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
+          args: [mark],
+          firefoxUserPrefs: PREFERENCES,
+        })
+      : chromium.launch({
+          executablePath: place.chromium,
+          args: [...SWITCHES, ...place.switches, mark],
+        }));
     self.pid = childWith(mark);
     self.#close = atEnd(() => self.#browser.close());
     // The first tab of a browser pays for what all others share (font and shader set-up): not part of any figure.

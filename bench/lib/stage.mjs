@@ -11,12 +11,14 @@ export class Stage {
   #browsers = new Map();
   #servers = new Map();
 
-  constructor(network) {
+  constructor(network, kind = 'chromium') {
     this.network = network;
+    this.kind = kind;
   }
 
-  static async loopback() {
-    return new Stage(await loopback());
+  /** `kind`: chromium or firefox. */
+  static async loopback(kind) {
+    return new Stage(await loopback(), kind);
   }
 
   static async shaped() {
@@ -25,7 +27,7 @@ export class Stage {
 
   /** The browser of a role, e.g. `publisher`, `viewer`: its own process tree. */
   async browser(role) {
-    if (!this.#browsers.has(role)) this.#browsers.set(role, await Browser.launch(this.network.place(role)));
+    if (!this.#browsers.has(role)) this.#browsers.set(role, await Browser.launch(this.network.place(role), this.kind));
     return this.#browsers.get(role);
   }
 

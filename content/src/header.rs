@@ -112,10 +112,12 @@ impl Core {
     }
 }
 
-/// A core whose signature holds, without the hashes: what [`fraud_proof`] compares.
+/// A core whose signature holds, without the hashes: what [`fraud_proof`] compares, and what is kept of a piece whose blocks nobody checks
+/// at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignedCore {
     core: Core,
+    signature: [u8; SIGNATURE_LEN],
 }
 
 impl SignedCore {
@@ -130,11 +132,43 @@ impl SignedCore {
             .map_err(|_| HeaderError::Length { len: bytes.len() })?;
         let core = read_core(signed, swarm)?;
         check_signature(signed, &core, publisher)?;
-        Ok(SignedCore { core })
+        Ok(SignedCore::of(core, signed))
+    }
+
+    fn of(core: Core, signed: &[u8; SIGNED_CORE_LEN]) -> SignedCore {
+        let (_, signature) = signed
+            .split_last_chunk()
+            .expect("a signed core ends with a signature");
+        let signature = *signature;
+        SignedCore { core, signature }
     }
 
     pub fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// Core and signature, as on the wire.
+    pub fn to_bytes(&self) -> [u8; SIGNED_CORE_LEN] {
+        let mut bytes = [0; SIGNED_CORE_LEN];
+        bytes[..CORE_LEN].copy_from_slice(&self.core.to_bytes());
+        bytes[CORE_LEN..].copy_from_slice(&self.signature);
+        bytes
+    }
+
+    /// The header, once its hashes are known again; `None` if they do not make the signed root.
+    pub(crate) fn with_hashes(&self, hashes: &[[u8; 32]]) -> Option<Header> {
+        let fits = match hashes {
+            [] => hash_count(self.core.len) == 0,
+            _ => hashes.len() == hash_count(self.core.len) && tree::root(hashes) == self.core.root,
+        };
+        fits.then(|| {
+            let bytes = [&self.to_bytes()[..], hashes.as_flattened()].concat();
+            let core = self.core;
+            Header(Arc::new(Inner {
+                core,
+                bytes: bytes.into(),
+            }))
+        })
     }
 }
 
@@ -148,6 +182,10 @@ pub fn fraud_proof(one: &SignedCore, other: &SignedCore) -> Option<PieceId> {
 /// Only [`Header::parse`] and sealing make one. Cheap to clone.
 #[derive(Clone)]
 pub struct Header(Arc<Inner>);
+
+/// What a verified header is known by when it is read again: a hash over all of it. Only a header makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark([u8; 32]);
 
 struct Inner {
     core: Core,
@@ -183,6 +221,20 @@ impl Header {
         })))
     }
 
+    /// Reads again what was verified before, by its [`Header::mark`]: a signature need not be checked twice.
+    pub fn parse_marked(bytes: Bytes, mark: &Mark) -> Option<Header> {
+        if blake3::hash(&bytes) != mark.0 {
+            return None;
+        }
+        let core = Core::read(bytes.first_chunk()?).ok()?;
+        Some(Header(Arc::new(Inner { core, bytes })))
+    }
+
+    /// What this header is known by when it is read again.
+    pub fn mark(&self) -> Mark {
+        Mark(*blake3::hash(&self.0.bytes).as_bytes())
+    }
+
     /// Signs a core over the block hashes that its root was computed from.
     pub(crate) fn sign(core: Core, hashes: &[[u8; 32]], key: &PublisherKey) -> Header {
         debug_assert_eq!(hashes.len(), hash_count(core.len));
@@ -211,8 +263,10 @@ impl Header {
         self.0.bytes.slice(..SIGNED_CORE_LEN)
     }
 
+    /// What is left of it without the hashes.
     pub fn signed_core(&self) -> SignedCore {
-        SignedCore { core: self.0.core }
+        let signed = self.0.bytes.first_chunk();
+        SignedCore::of(self.0.core, signed.expect("a header begins with its core"))
     }
 
     pub fn id(&self) -> PieceId {

@@ -36,7 +36,7 @@ mod tree;
 pub mod verify;
 
 pub use head::{Head, HeadError, LaneState, SignedHead};
-pub use header::{Core, Header, HeaderError, PieceFlags, SignedCore, fraud_proof};
+pub use header::{Core, Header, HeaderError, Mark, PieceFlags, SignedCore, fraud_proof};
 pub use id::{BlockIndex, Lane, Mask, PeerId, PieceId, PieceIndex, PublisherId, Root8, SwarmId};
 pub use keys::{PeerKey, PublisherKey, Secret, StreamKeys, SwarmKey, verify as verify_signature};
 pub use link::{Link, LinkError};

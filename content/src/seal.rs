@@ -9,7 +9,7 @@ use chacha20::XChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 use core::fmt;
 
-use crate::header::{Core, Header, PieceFlags};
+use crate::header::{Core, Header, PieceFlags, SignedCore};
 use crate::id::{BlockIndex, Lane, PieceIndex, SwarmId};
 use crate::keys::{PublisherKey, derive_key};
 use crate::verify::{BlockError, VerifiedBlock};
@@ -94,20 +94,7 @@ pub fn seal(
         "a piece has 1 byte to 1 MiB"
     );
     let nonce = lane_key.nonce(meta.lane, meta.index, plaintext);
-    let mut cipher = lane_key.cipher(&nonce);
-    // Each block is hashed right after it was sealed, while it is in the cache.
-    let mut hashes = [[0; 32]; BLOCKS_PER_PIECE];
-    let count = plaintext.len().div_ceil(BLOCK_LEN);
-    let (root, hashes) = if count == 1 {
-        cipher.apply_keystream(plaintext);
-        (*blake3::hash(plaintext).as_bytes(), &hashes[..0])
-    } else {
-        for (place, block) in plaintext.chunks_mut(BLOCK_LEN).enumerate() {
-            cipher.apply_keystream(block);
-            hashes[place] = tree::block_hash(place, block);
-        }
-        (tree::root(&hashes[..count]), &hashes[..count])
-    };
+    let hashes = seal_in_place(lane_key.cipher(&nonce), plaintext);
     let core = Core {
         flags: meta.flags,
         lane: meta.lane,
@@ -117,9 +104,44 @@ pub fn seal(
         media_time_us: meta.media_time_us,
         swarm: meta.swarm,
         nonce,
-        root,
+        root: hashes.root,
     };
-    Header::sign(core, hashes, publisher)
+    Header::sign(core, hashes.list(), publisher)
+}
+
+/// What the blocks of a piece hash to. A piece of one block has no list.
+struct Hashes {
+    of_blocks: [[u8; 32]; BLOCKS_PER_PIECE],
+    count: usize,
+    root: [u8; 32],
+}
+
+impl Hashes {
+    fn list(&self) -> &[[u8; 32]] {
+        &self.of_blocks[..self.count]
+    }
+}
+
+/// Each block is hashed right after it was sealed, while it is in the cache.
+fn seal_in_place(mut cipher: XChaCha20, plaintext: &mut [u8]) -> Hashes {
+    let mut of_blocks = [[0; 32]; BLOCKS_PER_PIECE];
+    let mut count = plaintext.len().div_ceil(BLOCK_LEN);
+    let root = if count == 1 {
+        count = 0;
+        cipher.apply_keystream(plaintext);
+        *blake3::hash(plaintext).as_bytes()
+    } else {
+        for (place, block) in plaintext.chunks_mut(BLOCK_LEN).enumerate() {
+            cipher.apply_keystream(block);
+            of_blocks[place] = tree::block_hash(place, block);
+        }
+        tree::root(&of_blocks[..count])
+    };
+    Hashes {
+        of_blocks,
+        count,
+        root,
+    }
 }
 
 /// A freshly sealed piece, its blocks ready to send.
@@ -151,6 +173,24 @@ impl Sealed {
             header.check(BlockIndex(place as u8), block)?;
         }
         Ok(Sealed {
+            header,
+            bytes: plaintext.into(),
+        })
+    }
+
+    /// The same where only the core is at hand: the header's hashes are found again on the way. `None`: the bytes are not what they were.
+    pub fn again_by_core(
+        lane_key: &LaneKey,
+        signed: &SignedCore,
+        mut plaintext: Vec<u8>,
+    ) -> Option<Sealed> {
+        let core = signed.core();
+        if plaintext.len() != core.len as usize {
+            return None;
+        }
+        let hashes = seal_in_place(lane_key.cipher(&core.nonce), &mut plaintext);
+        let header = signed.with_hashes(hashes.list())?;
+        (hashes.root == core.root).then(|| Sealed {
             header,
             bytes: plaintext.into(),
         })

@@ -275,6 +275,32 @@ fn two_cores_for_one_place_prove_fraud_and_nothing_else_does() {
 }
 
 #[test]
+fn what_is_kept_of_a_header_gives_all_of_it_again_from_the_bytes_and_from_nothing_else() {
+    let fixture = fixture();
+    let key = fixture.content_key.lane_key(DATA_LANE);
+    for len in [1, BLOCK_LEN, BLOCK_LEN + 1, PIECE_LEN] {
+        let plain: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+        let (header, sealed) = seal_at(&fixture, 3, &plain);
+        let core = header.signed_core();
+        assert_eq!(&core.to_bytes()[..], &header.core_bytes()[..]);
+        let again = Sealed::again_by_core(&key, &core, plain.clone()).expect("the same bytes");
+        assert_eq!(again.header(), &header);
+        assert_eq!(again.bytes(), &sealed);
+        let mut changed = plain.clone();
+        changed[len - 1] ^= 1;
+        assert!(Sealed::again_by_core(&key, &core, changed).is_none());
+        assert!(Sealed::again_by_core(&key, &core, plain[1..].to_vec()).is_none());
+        let read = Header::parse_marked(header.bytes().clone(), &header.mark());
+        assert_eq!(read.as_ref(), Some(&header));
+        for at in [0, 20, 119, 183, header.bytes().len() - 1] {
+            let mut bytes = header.bytes().to_vec();
+            bytes[at] ^= 1;
+            assert_eq!(Header::parse_marked(bytes.into(), &header.mark()), None);
+        }
+    }
+}
+
+#[test]
 fn flags_and_media_time_are_signed_as_given() {
     let fixture = fixture();
     let meta = baton_content::PieceMeta {

@@ -739,6 +739,7 @@ impl Node {
             Output::Seal { piece } => self.at(now + SEAL_US, What::Seal(piece)),
             Output::Load { piece, mask } => self.at(now + LOAD_US, What::Load { piece, mask }),
             Output::CancelLoad { .. } => {}
+            Output::LoadHeader { .. } => unreachable!("nobody said that headers are kept"),
             Output::Store { block } => self.store(&block, shared),
             Output::Deliver(block) => self.show(now, &block, shared),
             Output::Event(Told::Complete) => {

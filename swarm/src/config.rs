@@ -85,6 +85,12 @@ pub(crate) const REQUESTED_BLOCKS_MAX: u32 = 1024;
 pub(crate) const VAIN_BLOCKS_BURST: u64 = 8 * 1024;
 /// See `VAIN_BLOCKS_BURST`.
 pub(crate) const VAIN_BLOCKS_PER_SECOND: u64 = 512;
+/// Headers that one peer may wait for while storage loads them. Beyond that a header comes with its piece's first block.
+pub(crate) const UNTOLD_HEADERS_MAX: usize = 64;
+/// Refusals of one piece that wait for its header.
+pub(crate) const UNTOLD_REJECTS_MAX: usize = 8;
+/// Headers being loaded for peers at a time: 35 KB.
+pub(crate) const HEADER_LOADS_MAX: usize = 16;
 /// Pieces that may wait for their seal at a publisher because of one peer, cancelled or not: one being sealed, one read ahead.
 pub(crate) const COLD_SEALS_PER_PEER: usize = 2;
 /// The same for all peers together: each is a megabyte to read, seal and keep.

@@ -8,6 +8,7 @@ mod choose;
 mod connect;
 mod fetch;
 mod gossip;
+mod headers;
 mod patience;
 mod receive;
 mod serve;
@@ -24,7 +25,7 @@ use crate::rng::Rng;
 use crate::timer::{Instant, Timers};
 use crate::wire::{Message, Want};
 use baton_content::{Header, Mask, PeerId, PeerKey, PieceId, PublisherId, SignedHead, SwarmId};
-use baton_sorted::SortedMap;
+use baton_sorted::{SortedMap, SortedSet};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -106,6 +107,10 @@ pub struct Swarm {
     asks: SortedMap<ConnId, Vec<Want>>,
     /// What is being sealed, and for whom it was begun; `None`: for the start set.
     sealing: SortedMap<PieceId, Option<PeerId>>,
+    /// Headers that storage was asked for.
+    header_loads: SortedSet<PieceId>,
+    /// Whose header storage lost: a peer that told it must tell it again.
+    lost_headers: SortedSet<PieceId>,
     pending_bytes: usize,
     /// What all peers together take.
     uplink: Goodput,
@@ -178,6 +183,8 @@ impl Swarm {
             start_since: None,
             asks: SortedMap::new(),
             sealing: SortedMap::new(),
+            header_loads: SortedSet::new(),
+            lost_headers: SortedSet::new(),
             pending_bytes: 0,
             uplink: Goodput::default(),
             uplink_busy_since: now,
@@ -236,6 +243,9 @@ impl Swarm {
             Input::StartSet(set) => self.start_set(set),
             Input::Sealed { header } => self.sealed(header),
             Input::SealFailed { piece } => self.seal_failed(piece),
+            Input::HeaderKept { piece } => self.pieces.keep(piece),
+            Input::HeaderLoaded { header } => self.header_loaded(&header),
+            Input::HeaderFailed { piece } => self.header_failed(piece),
             Input::Found { header, mask } => self.found(&header, mask.0),
             Input::Loaded { block } => self.loaded(block),
             Input::LoadFailed { piece, mask } => self.load_failed(piece, mask.0),
@@ -292,7 +302,7 @@ impl Swarm {
         Mask(self.pieces.get(piece).map_or(0, |piece| piece.have))
     }
 
-    /// The verified header of a piece, once known.
+    /// The header of a piece, if all of it is in memory.
     pub fn header(&self, piece: PieceId) -> Option<&Header> {
         self.pieces.header(piece)
     }
@@ -334,6 +344,10 @@ impl Swarm {
                 .map(|asked| asked.mask.count_ones())
                 .sum();
             assert_eq!(asked, peer.up.asked_blocks, "asked blocks are counted");
+            assert!(
+                peer.up.untold.len() <= config::UNTOLD_HEADERS_MAX,
+                "headers waited for are bounded"
+            );
             for (&piece, entry) in &peer.down.owed {
                 let (once, twice) = owed.entry(piece).or_default();
                 assert_eq!(*twice & entry.mask, 0, "no block is asked of three");

@@ -121,6 +121,13 @@ pub enum Input {
     Sealed { header: Header },
     /// Publisher: the piece cannot be sealed (file changed, unreadable). Whoever asked for it is told.
     SealFailed { piece: PieceId },
+    /// Storage gives this piece's header whenever it is asked (`Output::LoadHeader`), so that the hashes of a whole piece need not be in
+    /// memory: 180 bytes stay of 2.2 KB.
+    HeaderKept { piece: PieceId },
+    /// Answer to `Output::LoadHeader`.
+    HeaderLoaded { header: Header },
+    /// Storage has not got the header any more: the piece is no longer had.
+    HeaderFailed { piece: PieceId },
     /// Storage turned out to hold these blocks, by a header that was verified: it may be opened after the engine began, so that nothing
     /// waits for it. The persisted head goes before them (`Head`).
     Found { header: Header, mask: Mask },
@@ -171,6 +178,8 @@ pub enum Output {
     Seal { piece: PieceId },
     /// Load these blocks and answer `Loaded` for each, or `LoadFailed`.
     Load { piece: PieceId, mask: Mask },
+    /// Load the header of this piece, which was said to be kept, and answer `HeaderLoaded` or `HeaderFailed`.
+    LoadHeader { piece: PieceId },
     /// Nobody needs these any more; a `Loaded` that comes all the same is ignored.
     CancelLoad { piece: PieceId, mask: Mask },
     /// Keep this block. `Load`s that follow must find it, even before it is answered `Stored`.

@@ -6,7 +6,7 @@ use crate::face::{Binding, ConnId, Demand, Path, Role};
 use crate::have::HaveMap;
 use crate::rate::{Bucket, Goodput, Rate};
 use crate::timer::Instant;
-use crate::wire::Want;
+use crate::wire::{Reject, Want};
 use baton_content::{Lane, PeerId, PieceId, VerifiedBlock};
 use baton_sorted::{SortedMap, SortedSet};
 use bytes::Bytes;
@@ -500,6 +500,8 @@ pub(crate) struct Upload {
     /// Blocks it got or is about to get from us and has not told that it has.
     pub(crate) given: SortedMap<PieceId, u64>,
     headers: SortedMap<Lane, Bits>,
+    /// Headers that count as told and are still being loaded, and what is to be said after each.
+    pub(crate) untold: SortedMap<PieceId, Vec<Reject>>,
     pub(crate) credit: u64,
     pub(crate) wire_sent: u64,
     /// Bytes of block messages, and how many of them arrived.
@@ -527,6 +529,7 @@ impl Upload {
             loading_urgent: SortedMap::new(),
             given: SortedMap::new(),
             headers: SortedMap::new(),
+            untold: SortedMap::new(),
             credit: config.initial_credit_bytes,
             wire_sent: 0,
             block_bytes: 0,
@@ -604,6 +607,14 @@ impl Upload {
             .entry(piece.lane)
             .or_default()
             .insert(piece.index.0)
+    }
+
+    /// The peer has lost it.
+    pub(crate) fn forget_header(&mut self, piece: PieceId) {
+        self.headers
+            .entry(piece.lane)
+            .or_default()
+            .remove(piece.index.0);
     }
 
     /// Adds what is asked for. Blocks that are being loaded or sent already are not asked for again, but may have become urgent.

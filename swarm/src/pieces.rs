@@ -4,16 +4,36 @@
 //! among 50,000 pieces costs microseconds and is made once per piece, not per block.
 
 use crate::bits::Bits;
-use baton_content::{BLOCK_LEN, BlockIndex, Head, Header, Lane, LaneState, PieceId, PieceIndex};
+use baton_content::{BLOCK_LEN, Head, Header, Lane, LaneState, PieceId, PieceIndex, SignedCore};
 use baton_sorted::SortedMap;
 
 /// Shelves: 0 to 6 neighbours, and more.
 pub(crate) const SHELVES: usize = 8;
 
+/// What is known of a piece's header.
+#[derive(Clone, Debug)]
+enum Known {
+    Nothing,
+    /// 2.2 KB, nearly all of them the hashes that blocks are checked with.
+    All(Header),
+    /// Storage has the hashes.
+    Core(Box<SignedCore>),
+}
+
+/// What a block is checked with when it comes.
+#[derive(Clone, Debug)]
+pub(crate) enum Check {
+    By(Header),
+    /// It is here: nobody looks at it.
+    Had,
+}
+
 /// What is known of one piece.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
-    pub(crate) header: Option<Header>,
+    known: Known,
+    /// Storage gives the header whenever it is asked: the hashes go as soon as all blocks are here.
+    kept: bool,
     /// The blocks there are; all ones until the header is known.
     pub(crate) full: u64,
     pub(crate) have: u64,
@@ -30,7 +50,8 @@ pub(crate) struct Piece {
 impl Piece {
     fn new() -> Self {
         Piece {
-            header: None,
+            known: Known::Nothing,
+            kept: false,
             full: u64::MAX,
             have: 0,
             in_flight: 0,
@@ -46,8 +67,31 @@ impl Piece {
         self.full & !self.have & !self.in_flight
     }
 
+    /// Whether its header was verified.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(self.known, Known::Nothing)
+    }
+
     pub(crate) fn is_whole(&self) -> bool {
-        self.header.is_some() && self.full & !self.have == 0
+        self.is_known() && self.full & !self.have == 0
+    }
+
+    /// What is signed of it.
+    pub(crate) fn core(&self) -> Option<SignedCore> {
+        match &self.known {
+            Known::Nothing => None,
+            Known::All(header) => Some(header.signed_core()),
+            Known::Core(core) => Some(**core),
+        }
+    }
+
+    pub(crate) fn root8(&self) -> Option<[u8; 8]> {
+        let root = match &self.known {
+            Known::Nothing => return None,
+            Known::All(header) => header.root(),
+            Known::Core(core) => &core.core().root,
+        };
+        root.first_chunk().copied()
     }
 
     /// What others are told: all ones for a whole piece.
@@ -140,8 +184,38 @@ impl Pieces {
         self.get(piece).is_some()
     }
 
+    /// A piece's header, if all of it is in memory.
     pub(crate) fn header(&self, piece: PieceId) -> Option<&Header> {
-        self.get(piece)?.header.as_ref()
+        match &self.get(piece)?.known {
+            Known::All(header) => Some(header),
+            _ => None,
+        }
+    }
+
+    /// Whether a piece's header was verified, be it in memory or not.
+    pub(crate) fn is_known(&self, piece: PieceId) -> bool {
+        self.get(piece).is_some_and(Piece::is_known)
+    }
+
+    /// Whether its header must be asked of storage before a block can be checked.
+    pub(crate) fn lacks_hashes(&self, piece: PieceId) -> bool {
+        let lacks = |piece: &Piece| matches!(piece.known, Known::Core(_)) && !piece.is_whole();
+        self.get(piece).is_some_and(lacks)
+    }
+
+    /// What a block of this piece is checked with; `None` while that is not known.
+    pub(crate) fn check(&self, piece: PieceId) -> Option<Check> {
+        let piece = self.get(piece)?;
+        match &piece.known {
+            Known::All(header) => Some(Check::By(header.clone())),
+            Known::Core(_) if piece.is_whole() => Some(Check::Had),
+            _ => None,
+        }
+    }
+
+    /// Blocks that a piece has; all ones until its header is known.
+    pub(crate) fn full(&self, piece: PieceId) -> u64 {
+        self.get(piece).map_or(u64::MAX, |piece| piece.full)
     }
 
     pub(crate) fn lanes(&self) -> impl Iterator<Item = (Lane, u32)> + '_ {
@@ -212,11 +286,11 @@ impl Pieces {
         let Some(piece) = self.get_mut(id) else {
             return false;
         };
-        if piece.header.is_some() {
+        if piece.is_known() {
             return false;
         }
         let before = piece.count();
-        piece.header = Some(header.clone());
+        piece.known = Known::All(header.clone());
         piece.full = full;
         // Blocks that do not exist cannot be asked for any longer.
         piece.evicted &= full;
@@ -224,6 +298,32 @@ impl Pieces {
         piece.hedged &= full;
         self.account(id, before);
         true
+    }
+
+    /// Storage gives the header from now on.
+    pub(crate) fn keep(&mut self, id: PieceId) {
+        if let Some(piece) = self.get_mut(id).filter(|piece| piece.is_known()) {
+            piece.kept = true;
+            piece.slim();
+        }
+    }
+
+    /// The hashes are here again, for as long as blocks are missing.
+    pub(crate) fn restore(&mut self, header: &Header) {
+        if let Some(piece) = self.get_mut(header.id()).filter(|piece| piece.is_known()) {
+            piece.known = Known::All(header.clone());
+            piece.slim();
+        }
+    }
+
+    /// Storage has lost the header, and we have not got it either: nothing is known of the piece.
+    pub(crate) fn unknow(&mut self, id: PieceId) {
+        self.change(id, |piece| {
+            piece.known = Known::Nothing;
+            piece.kept = false;
+            piece.full = u64::MAX;
+            piece.have = 0;
+        });
     }
 
     /// Marks blocks as had; the header must be known. They are no longer in flight.
@@ -306,6 +406,7 @@ impl Pieces {
         self.have_bytes = self.have_bytes + after.bytes - before.bytes;
         self.whole = self.whole + after.whole - before.whole;
         self.in_flight = self.in_flight + after.in_flight - before.in_flight;
+        self.get_mut(id).expect("as above").slim();
         self.reshelve(id);
     }
 
@@ -350,6 +451,16 @@ struct Count {
 }
 
 impl Piece {
+    /// Lets the hashes go that nobody needs.
+    fn slim(&mut self) {
+        if self.kept
+            && self.is_whole()
+            && let Known::All(header) = &self.known
+        {
+            self.known = Known::Core(Box::new(header.signed_core()));
+        }
+    }
+
     fn count(&self) -> Count {
         let whole = self.is_whole();
         Count {
@@ -365,11 +476,15 @@ impl Piece {
     }
 
     fn have_bytes(&self) -> u64 {
-        let Some(header) = &self.header else { return 0 };
+        let len = match &self.known {
+            Known::Nothing => return 0,
+            Known::All(header) => header.len(),
+            Known::Core(core) => core.core().len as usize,
+        };
         let last = self.full.count_ones().saturating_sub(1);
         let blocks = u64::from((self.have & !(1 << last)).count_ones()) * BLOCK_LEN as u64;
         let tail = if self.have >> last & 1 == 1 {
-            header.block_len(BlockIndex(last as u8)) as u64
+            (len - last as usize * BLOCK_LEN) as u64
         } else {
             0
         };

@@ -169,13 +169,16 @@ pub const FLAG_SOON: u8 = 4;
 /// of the last.
 pub const FLAG_NEED: u8 = 8;
 
+/// The sender has lost the header, if it had one: tell it once more.
+pub const FLAG_HEADER: u8 = 16;
+
 /// Blocks of one piece to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
     pub lane: u16,
     pub index: u32,
     pub mask: u64,
-    /// [`FLAG_URGENT`] | [`FLAG_INSIST`] | [`FLAG_SOON`] | [`FLAG_NEED`]; unknown bits are ignored.
+    /// [`FLAG_URGENT`] | [`FLAG_INSIST`] | [`FLAG_SOON`] | [`FLAG_NEED`] | [`FLAG_HEADER`]; unknown bits are ignored.
     pub flags: u8,
     /// First 8 bytes of the root whose header the sender has; without it the header comes too.
     pub root8: Option<[u8; 8]>,

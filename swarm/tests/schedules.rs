@@ -61,9 +61,10 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn play(acts: Vec<Act>, seed: u64) {
+fn play(acts: Vec<Act>, seed: u64, headers_lost_every: Option<u64>) {
     let mut world = World::new(Film::new(3_500_000), seed);
     world.check_every = 1;
+    world.headers_lost_every = headers_lost_every;
     let publisher = world.publisher(Link::new(2_500_000, 5_000_000, 10_000));
     let mut evicted = [false; 64];
     for act in acts {
@@ -168,8 +169,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_invariants_hold_whatever_happens(acts in prop::collection::vec(act(), 5..30), seed in 0u64..1000) {
-        play(acts, seed);
+    fn the_invariants_hold_whatever_happens(acts in prop::collection::vec(act(), 5..30), seed in 0u64..1000, lost in prop::option::of(2u64..5)) {
+        play(acts, seed, lost);
     }
 }
 

@@ -9,10 +9,11 @@
 use super::table::Table;
 use baton_content::record::{RECORD_HEAD_LEN, Record, push_piece_record, push_record, split_piece};
 use baton_content::{
-    BLOCK_LEN, BlockIndex, Header, Mask, PIECE_LEN, PieceId, PublisherId, SignedHead, SwarmId,
-    VerifiedBlock,
+    BLOCK_LEN, BlockIndex, Header, Mark, Mask, PIECE_LEN, PieceId, PublisherId, SignedHead,
+    SwarmId, VerifiedBlock,
 };
 use bytes::Bytes;
+use std::collections::VecDeque;
 
 /// A file that this process alone has open.
 pub trait Medium {
@@ -56,14 +57,20 @@ pub struct Disk<M> {
     head: Option<SignedHead>,
     /// The last piece whose claim was given out by `find`.
     found: Option<PieceId>,
+    /// Headers noted and not written yet.
+    unwritten: Vec<Header>,
+    /// Headers used a moment ago, oldest first: nobody reads a piece block by block and its header each time.
+    recent: VecDeque<Header>,
+    /// Pieces whose headers the log has, since this was asked last.
+    kept: Vec<PieceId>,
 }
 
 /// One piece as the log tells it.
 struct Kept {
     /// Where its header stands in the log, and how long it is.
     header_at: (u64, u32),
-    /// Once it was verified.
-    header: Option<Header>,
+    /// Once it was verified: 32 bytes in memory instead of 2.2 KB.
+    mark: Option<Mark>,
     /// First unit; `None` while it has no block here.
     start: Option<u32>,
     /// As many as its blocks.
@@ -93,6 +100,9 @@ impl<M: Medium> Disk<M> {
             capacity: u32::MAX,
             head: None,
             found: None,
+            unwritten: Vec::new(),
+            recent: VecDeque::new(),
+            kept: Vec::new(),
         };
         let begin = [&FORMAT[..], &publisher.0, &swarm.0].concat();
         let mut read = vec![0; begin.len()];
@@ -174,7 +184,7 @@ impl<M: Medium> Disk<M> {
         self.pieces.remove(piece);
         self.pieces.get_or(piece, || Kept {
             header_at: (self.log_end + RECORD_HEAD_LEN as u64, payload.len() as u32),
-            header: None,
+            mark: None,
             start: None,
             units: len.div_ceil(BLOCK_LEN as u32),
             have: Mask::EMPTY,
@@ -302,38 +312,78 @@ impl<M: Medium> Disk<M> {
 
     /// Notes a header, unless it is known.
     fn note_header(&mut self, header: &Header) {
-        let at = self.log_end + (self.buffer.len() + RECORD_HEAD_LEN) as u64;
-        if self.pieces.get(header.id()).is_none() {
-            push_record(&mut self.buffer, HEADER, &[header.bytes()]);
+        if self.pieces.get(header.id()).is_some() {
+            return;
         }
+        let at = self.log_end + (self.buffer.len() + RECORD_HEAD_LEN) as u64;
+        push_record(&mut self.buffer, HEADER, &[header.bytes()]);
+        self.unwritten.push(header.clone());
         self.pieces.get_or(header.id(), || Kept {
             header_at: (at, header.bytes().len() as u32),
-            header: Some(header.clone()),
+            mark: Some(header.mark()),
             start: None,
             units: header.block_count() as u32,
             have: Mask::EMPTY,
         });
     }
 
+    /// Pieces whose headers can be had from here from now on, told once.
+    pub fn take_kept(&mut self) -> Vec<PieceId> {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// A piece's header, verified. One that does not hold is no header.
+    pub fn header(&mut self, piece: PieceId) -> Option<Header> {
+        let of_piece = |header: &&Header| header.id() == piece;
+        let mut in_memory = self.recent.iter().chain(&self.unwritten);
+        if let Some(header) = in_memory.find(of_piece) {
+            return Some(header.clone());
+        }
+        let kept = self.pieces.get_mut(piece)?;
+        let (at, len) = kept.header_at;
+        let mut bytes = vec![0; len as usize];
+        if self.log.read(at, &mut bytes) != Ok(bytes.len()) {
+            return None;
+        }
+        let header = match &kept.mark {
+            Some(mark) => Header::parse_marked(bytes.into(), mark)?,
+            None => Header::parse(bytes.into(), &self.publisher, &self.swarm).ok()?,
+        };
+        if header.id() != piece {
+            return None;
+        }
+        if kept.mark.replace(header.mark()).is_none() {
+            self.kept.push(piece);
+        }
+        self.remember(header.clone());
+        Some(header)
+    }
+
+    fn remember(&mut self, header: Header) {
+        if self.recent.len() == RECENT_HEADERS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(header);
+    }
+
     /// A piece's verified header and what is claimed of its blocks. One whose header does not hold is forgotten.
     pub fn claim(&mut self, piece: PieceId) -> Option<(Header, Mask)> {
-        let kept = self.pieces.get_mut(piece)?;
-        if kept.header.is_none() {
-            let (at, len) = kept.header_at;
-            let mut bytes = vec![0; len as usize];
-            let whole = self.log.read(at, &mut bytes) == Ok(bytes.len());
-            kept.header = Header::parse(bytes.into(), &self.publisher, &self.swarm)
-                .ok()
-                .filter(|header| whole && header.id() == piece);
-        }
-        match &kept.header {
-            Some(header) => Some((header.clone(), kept.have)),
+        let have = self.pieces.get(piece)?.have;
+        match self.header(piece) {
+            Some(header) => Some((header, have)),
             None => {
-                self.remove(piece, Mask(u64::MAX));
-                self.pieces.remove(piece);
+                self.forget(piece);
                 None
             }
         }
+    }
+
+    /// What is known of a piece does not hold, its header included.
+    fn forget(&mut self, piece: PieceId) {
+        self.remove(piece, Mask(u64::MAX));
+        self.pieces.remove(piece);
+        self.recent.retain(|header| header.id() != piece);
+        self.unwritten.retain(|header| header.id() != piece);
     }
 
     /// The blocks of a piece that are claimed to be here.
@@ -352,12 +402,13 @@ impl<M: Medium> Disk<M> {
     /// Writes blocks of one piece, in order. What is here already is not written again. After a fault none of them counts.
     pub fn put(&mut self, header: &Header, blocks: &[&VerifiedBlock]) -> Result<(), Fault> {
         let piece = header.id();
-        if self
-            .claim(piece)
-            .is_some_and(|(known, _)| !known.same_core(header))
+        let mark = self.pieces.get(piece).and_then(|kept| kept.mark);
+        if mark != Some(header.mark())
+            && self
+                .claim(piece)
+                .is_some_and(|(known, _)| !known.same_core(header))
         {
-            self.remove(piece, Mask(u64::MAX));
-            self.pieces.remove(piece);
+            self.forget(piece);
         }
         let (start, old) = match self.pieces.get(piece) {
             Some(kept) => (kept.start, kept.have),
@@ -407,9 +458,11 @@ impl<M: Medium> Disk<M> {
 
     /// Reads and verifies blocks. Those that do not hold are forgotten, and returned as lost.
     pub fn read(&mut self, piece: PieceId, mask: Mask) -> (Vec<VerifiedBlock>, Mask) {
-        let claimed = self.have(piece).and(mask);
+        let had = self.have(piece);
+        let claimed = had.and(mask);
         let Some((header, _)) = self.claim(piece) else {
-            return (Vec::new(), claimed);
+            // With its header all of it is gone.
+            return (Vec::new(), had);
         };
         let Some(start) = self.pieces.get(piece).and_then(|kept| kept.start) else {
             return (Vec::new(), claimed);
@@ -485,6 +538,10 @@ impl<M: Medium> Disk<M> {
             self.log.write(self.log_end, &self.buffer)?;
             self.log_end += self.buffer.len() as u64;
             self.buffer.clear();
+            for header in std::mem::take(&mut self.unwritten) {
+                self.kept.push(header.id());
+                self.remember(header);
+            }
         }
         Ok(())
     }
@@ -521,6 +578,8 @@ const GONE: u8 = 4;
 const HEAD: u8 = 5;
 /// A longer record is none of ours: a head with all its lanes and slots is below it.
 const RECORD_LEN_MAX: usize = 64 << 10;
+/// Headers kept in memory: what a dozen peers read at a time, 140 KB.
+const RECENT_HEADERS: usize = 64;
 /// What is read of a log at once: a log of 20,000 pieces has 45 MB and must not be in memory whole.
 const WINDOW_LEN: usize = 1 << 20;
 /// No place begins beyond 1 TiB: no stream is longer.

@@ -12,6 +12,7 @@ mod ranges;
 mod reader;
 #[cfg(feature = "simd")]
 mod rehearsal;
+mod signed;
 mod store;
 mod stream;
 mod table;

@@ -5,6 +5,7 @@
 
 use super::disk::Disk;
 use super::opfs::{self, Folder, Lock};
+use super::signed::{HEADERS_MAX, Signed};
 use super::viewer::{first_playable, is_playable};
 use super::{Door, WorkerEvent};
 use crate::bridge::{Problem, ProblemCode, ShareSpec, Stats, StreamNumber, ToPage};
@@ -12,8 +13,8 @@ use crate::door;
 use baton_content::{
     BLOCK_LEN, BlockIndex, ByteRange, ContentKey, DATA_LANE, Entry, Head, Header, Kind, Lane,
     LaneKey, LaneState, MANIFEST_LANE, Manifest, ManifestError, Mask, PIECE_LEN, PieceFlags,
-    PieceId, PieceIndex, PieceMeta, PublisherId, PublisherKey, Sealed, Secret, SignedHead,
-    StreamKeys, SwarmId, seal_blocks,
+    PieceId, PieceIndex, PieceMeta, PublisherId, PublisherKey, Sealed, Secret, SignedCore,
+    SignedHead, StreamKeys, SwarmId, seal_blocks,
 };
 use baton_media::{Media, Support};
 use baton_sorted::SortedMap;
@@ -69,13 +70,15 @@ pub struct Publisher {
     manifest: Manifest,
     /// Manifest versions as pieces of lane 0; empty until the first film was looked into.
     versions: Vec<Vec<u8>>,
-    headers: SortedMap<PieceId, Header>,
+    signed: Signed,
     /// Sealed a moment ago, oldest first.
     recent: VecDeque<Sealed>,
     /// Read in part a moment ago, oldest first: whoever asks for more of one will want the rest too.
     begun: VecDeque<PieceId>,
     /// What waits for a whole piece that is being read.
     reading: SortedMap<PieceId, Mask>,
+    /// Those of them whose header is waited for: the engine asks for few at a time.
+    headers_due: Vec<PieceId>,
     /// Manifest pieces asked for before there was a manifest.
     early: Vec<PieceId>,
     lane_key: LaneKey,
@@ -128,10 +131,11 @@ impl Publisher {
             key,
             manifest,
             versions: Vec::new(),
-            headers: SortedMap::new(),
+            signed: Signed::default(),
             recent: VecDeque::new(),
             begun: VecDeque::new(),
             reading: SortedMap::new(),
+            headers_due: Vec::new(),
             early: Vec::new(),
             fingerprints: SortedMap::new(),
             hashed_bytes: 0,
@@ -187,7 +191,8 @@ impl Publisher {
             return;
         }
         self.disk = Some(disk);
-        for (piece, header) in self.headers.clone() {
+        for header in self.signed.headers() {
+            let piece = header.id();
             match self.versions.get(piece.index.0 as usize) {
                 Some(bytes) if piece.lane == MANIFEST_LANE => {
                     let sealed = self.seal_piece(piece, bytes.clone());
@@ -236,10 +241,13 @@ impl Publisher {
     fn is_only_truth(&mut self, sealed: &Sealed) -> bool {
         let header = sealed.header();
         let piece = header.id();
-        let kept = self.disk.as_mut().and_then(|disk| disk.claim(piece));
-        let known = self.headers.get(&piece).cloned();
-        if let Some(known) = known.or(kept.map(|(header, _)| header))
-            && !known.same_core(header)
+        let mut known = self.signed.core(piece);
+        if known.is_none() {
+            let kept = self.disk.as_mut().and_then(|disk| disk.claim(piece));
+            known = kept.map(|(header, _)| header.signed_core());
+        }
+        if let Some(known) = known
+            && known.core() != header.core()
         {
             // Other bytes than those that were signed: saying so beats signing two truths.
             self.fail(ProblemCode::FileChanged);
@@ -252,7 +260,7 @@ impl Publisher {
             let _ = disk.put(header, &blocks.iter().collect::<Vec<_>>());
         }
         self.note_header(header);
-        self.headers.insert(piece, header.clone());
+        self.signed.insert(header);
         true
     }
 
@@ -260,6 +268,8 @@ impl Publisher {
     fn note_header(&mut self, header: &Header) {
         if let Some(disk) = &mut self.disk {
             let _ = disk.put_header(header);
+            // Which of them memory can do without is decided by `signed`.
+            disk.take_kept();
         }
     }
 
@@ -285,12 +295,20 @@ impl Publisher {
         match output {
             Output::Seal { piece } => self.seal(piece),
             Output::Load { piece, mask } => self.load(piece, mask),
+            Output::LoadHeader { piece } => self.load_header(piece),
             _ => Vec::new(),
         }
     }
 
     /// Takes in what came back from the disk.
     pub fn handle(&mut self, event: PublisherEvent) -> Vec<Input> {
+        let mut inputs = self.handle_event(event);
+        let slimmed = self.signed.take_slimmed();
+        inputs.extend(slimmed.into_iter().map(|piece| Input::HeaderKept { piece }));
+        inputs
+    }
+
+    fn handle_event(&mut self, event: PublisherEvent) -> Vec<Input> {
         match event {
             PublisherEvent::ToSeal(piece, Ok(bytes)) => {
                 let now = fingerprint(self.place_in_file(piece), &bytes);
@@ -489,7 +507,7 @@ impl Publisher {
     /// Signs a piece that nobody has asked for yet, because its bytes are in memory: who asks then waits for one small read instead of
     /// a whole piece read, sealed, hashed and signed (a seek into cold pieces waited 30 ms for each).
     fn seal_ahead(&mut self, piece: PieceId, plaintext: Vec<u8>) -> Option<Input> {
-        let is_wanted = !self.headers.contains_key(&piece) && self.headers.len() < HEADERS_AHEAD;
+        let is_wanted = !self.signed.contains(piece) && self.signed.len() < HEADERS_MAX;
         if !is_wanted || self.failed {
             return None;
         }
@@ -551,7 +569,7 @@ impl Publisher {
                 .map(|block| Input::Loaded { block })
                 .collect();
         }
-        if !self.headers.contains_key(&piece) || self.failed {
+        if !self.signed.contains(piece) || self.failed {
             return vec![Input::LoadFailed { piece, mask }];
         }
         if piece.lane == MANIFEST_LANE {
@@ -568,12 +586,10 @@ impl Publisher {
             *waiting = waiting.or(mask);
             return Vec::new();
         }
-        if mask.count() >= WHOLE_BLOCKS_MIN || self.begun.contains(&piece) {
+        let is_begun = mask.count() >= WHOLE_BLOCKS_MIN || self.begun.contains(&piece);
+        if is_begun || self.header(piece).is_none() {
             self.begun.retain(|begun| *begun != piece);
-            self.reading.insert(piece, mask);
-            self.read((file, range), move |read| {
-                PublisherEvent::ToLoadAll(piece, read)
-            });
+            self.read_all(piece, mask, (file, range));
             return Vec::new();
         }
         if self.begun.len() == RECENT_PIECES {
@@ -589,26 +605,76 @@ impl Publisher {
         Vec::new()
     }
 
+    fn read_all(&mut self, piece: PieceId, mask: Mask, place: (usize, Range<u64>)) {
+        self.reading.insert(piece, mask);
+        self.read(place, move |read| PublisherEvent::ToLoadAll(piece, read));
+    }
+
+    /// The header of a signed piece, if the hashes of its blocks are at hand.
+    fn header(&mut self, piece: PieceId) -> Option<Header> {
+        let sealed = self.recent.iter().map(Sealed::header);
+        let mut recent = sealed.chain(self.signed.header(piece));
+        if let Some(header) = recent.find(|header| header.id() == piece) {
+            return Some(header.clone());
+        }
+        // Nothing that was not signed here is told of, whatever the disk has.
+        let core = self.signed.core(piece)?;
+        let (header, _) = self.disk.as_mut()?.claim(piece)?;
+        (header.core() == core.core()).then_some(header)
+    }
+
+    /// The header alone. Where nothing else has its hashes, they are made once more of the piece.
+    fn load_header(&mut self, piece: PieceId) -> Vec<Input> {
+        if let Some(header) = self.header(piece) {
+            return vec![Input::HeaderLoaded { header }];
+        }
+        if piece.lane == MANIFEST_LANE && self.signed.contains(piece) {
+            let bytes = self.versions[piece.index.0 as usize].clone();
+            let header = self.seal_piece(piece, bytes).header().clone();
+            return vec![Input::HeaderLoaded { header }];
+        }
+        let known = self.signed.contains(piece) && !self.failed;
+        let Some(place) = self.locate(piece).filter(|_| known) else {
+            return vec![Input::HeaderFailed { piece }];
+        };
+        self.headers_due.push(piece);
+        if !self.reading.contains_key(&piece) {
+            self.read_all(piece, Mask::EMPTY, place);
+        }
+        Vec::new()
+    }
+
     /// A whole piece, for what waits for it and what will be asked for next.
     fn loaded_all(&mut self, piece: PieceId, read: Result<Vec<u8>, ReadFault>) -> Vec<Input> {
         let Some(mask) = self.reading.remove(&piece) else {
             return Vec::new();
         };
-        let header = self.headers.get(&piece).cloned();
-        let code = match (read, header) {
+        let is_due = self.headers_due.contains(&piece);
+        self.headers_due.retain(|due| *due != piece);
+        let code = match (read, self.signed.core(piece)) {
             (Err(ReadFault), _) | (_, None) => ProblemCode::FileUnreadable,
-            (Ok(bytes), Some(header)) => {
-                match Sealed::again(self.key_of(piece.lane), header, bytes) {
-                    Ok(sealed) => {
-                        self.keep(sealed);
-                        return self.load(piece, mask);
-                    }
-                    Err(_) => ProblemCode::FileChanged,
+            (Ok(bytes), Some(core)) => match self.seal_again(piece, &core, bytes) {
+                Some(sealed) => {
+                    let header = sealed.header().clone();
+                    self.keep(sealed);
+                    let due = is_due.then_some(Input::HeaderLoaded { header });
+                    return due.into_iter().chain(self.load(piece, mask)).collect();
                 }
-            }
+                None => ProblemCode::FileChanged,
+            },
         };
         self.fail(code);
-        vec![Input::LoadFailed { piece, mask }]
+        let due = is_due.then_some(Input::HeaderFailed { piece });
+        let failed = Input::LoadFailed { piece, mask };
+        due.into_iter().chain([failed]).collect()
+    }
+
+    fn seal_again(&self, piece: PieceId, core: &SignedCore, bytes: Vec<u8>) -> Option<Sealed> {
+        let key = self.key_of(piece.lane);
+        match self.signed.header(piece) {
+            Some(header) => Sealed::again(key, header.clone(), bytes).ok(),
+            None => Sealed::again_by_core(key, core, bytes),
+        }
     }
 
     /// Seals again and checks against the signed header: a changed file is noticed here.
@@ -623,8 +689,9 @@ impl Publisher {
             self.fail(ProblemCode::FileUnreadable);
             return vec![Input::LoadFailed { piece, mask }];
         };
-        let Some(header) = self.headers.get(&piece).cloned() else {
-            return vec![Input::LoadFailed { piece, mask }];
+        let Some(header) = self.header(piece) else {
+            // Its hashes went meanwhile: the whole piece is read for them.
+            return self.load(piece, mask);
         };
         let bytes = bytes::BytesMut::from(bytes::Bytes::from(bytes));
         let mut inputs = Vec::new();
@@ -856,8 +923,6 @@ fn left_len(pieces: usize) -> usize {
 const RECENT_PIECES: usize = 24;
 /// From so many blocks on, a piece is read as a whole: one read of 1 MiB costs little more than one of half of it.
 const WHOLE_BLOCKS_MIN: usize = 24;
-/// Headers made before anybody asks: the first 4 GB of a file, 9 MB of memory.
-const HEADERS_AHEAD: usize = 4096;
 /// What may be read to find the index. A moov of three hours is 10 MB.
 const PROBE_BYTES_MAX: u64 = 64 << 20;
 /// What may be read to find the end.

@@ -136,6 +136,19 @@ impl<M: Medium> Store<M> {
         self.disk.as_mut().map_or(Vec::new(), |d| d.find(count))
     }
 
+    /// Pieces whose headers the disk gives from now on, told once.
+    pub fn take_kept(&mut self) -> Vec<PieceId> {
+        self.disk.as_mut().map_or(Vec::new(), Disk::take_kept)
+    }
+
+    /// The header of a piece that is here. One that does not hold any more is forgotten with all blocks.
+    pub fn header(&mut self, piece: PieceId) -> Option<Header> {
+        match self.memory.get(piece) {
+            Some(held) => Some(held.header.clone()),
+            None => Some(self.disk.as_mut()?.claim(piece)?.0),
+        }
+    }
+
     /// Keeps the highest head for the next visit.
     pub fn set_head(&mut self, head: &SignedHead) {
         if let Some(disk) = &mut self.disk {

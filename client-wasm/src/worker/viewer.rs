@@ -172,6 +172,10 @@ impl Viewer {
                 }
                 inputs
             }
+            Output::LoadHeader { piece } => vec![match self.store.header(piece) {
+                Some(header) => Input::HeaderLoaded { header },
+                None => Input::HeaderFailed { piece },
+            }],
             Output::Deliver(block) => {
                 self.delivered(&block);
                 Vec::new()
@@ -186,6 +190,8 @@ impl Viewer {
         if let (Some(film), Some(entry)) = (&mut self.film, self.entries.get(self.file)) {
             inputs.extend(film.pump(now, entry, &mut self.store, &mut self.keys));
         }
+        let kept = self.store.take_kept().into_iter();
+        inputs.extend(kept.map(|piece| Input::HeaderKept { piece }));
         let gone = self.store.take_gone();
         // What is lost is fetched again, and the engine says so when all is here once more.
         self.complete &= gone.is_empty();

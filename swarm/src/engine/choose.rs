@@ -300,7 +300,7 @@ impl Swarm {
 
     /// Whether a publisher must seal the piece first; sees to it, so far as the peer's share of cold seals goes.
     fn waits_for_seal(&mut self, conn: ConnId, piece: PieceId) -> bool {
-        if self.role != Role::Publisher || self.pieces.header(piece).is_some() {
+        if self.role != Role::Publisher || self.pieces.is_known(piece) {
             return false;
         }
         // Counted until they are sealed: to cancel does not make room for more.

@@ -8,7 +8,8 @@ use crate::peer::Owed;
 use crate::picker;
 use crate::timer::Instant;
 use crate::wire::{
-    self, ENTRIES_MAX, FLAG_INSIST, FLAG_NEED, FLAG_SOON, FLAG_URGENT, Message, Part, Want,
+    self, ENTRIES_MAX, FLAG_HEADER, FLAG_INSIST, FLAG_NEED, FLAG_SOON, FLAG_URGENT, Message, Part,
+    Want,
 };
 use baton_content::{BLOCK_LEN, Mask, PieceId};
 use baton_sorted::{SortedMap, sort_by_key};
@@ -261,7 +262,7 @@ impl Swarm {
         };
         // Until its header tells how long it is: most manifests are short, and what is owed counts against the grant.
         let mask = |piece: PieceId| {
-            if pieces.header(piece).is_some() {
+            if pieces.is_known(piece) {
                 Mask(u64::MAX)
             } else {
                 Mask(0xf)
@@ -540,10 +541,13 @@ impl Swarm {
         owed.late_at = owed.late_at.max(late_at);
         peer.down.owed_blocks += mask.count_ones();
         self.pieces.ask(piece, mask);
+        self.want_hashes(piece);
     }
 
     fn push_want(&mut self, conn: ConnId, piece: PieceId, mask: u64, flags: u8) {
-        let root8 = self.pieces.header(piece).map(|header| header.root8().0);
+        let root8 = self.pieces.get(piece).and_then(|piece| piece.root8());
+        let lost = root8.is_none() && self.lost_headers.contains(&piece);
+        let flags = flags | if lost { FLAG_HEADER } else { 0 };
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };

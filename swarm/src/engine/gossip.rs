@@ -152,10 +152,7 @@ impl Swarm {
             let Some(peer) = self.peers.get_mut(&conn) else {
                 return;
             };
-            let full = self
-                .pieces
-                .header(piece)
-                .map_or(u64::MAX, |header| header.full_mask().0);
+            let full = self.pieces.full(piece);
             changed |= peer.has.mask(piece) & full & part.mask != 0;
             let rest = peer.has.mask(piece) & full & !part.mask;
             if peer.has.set_part(piece, rest) {
@@ -350,17 +347,18 @@ impl Swarm {
             SignedCore::parse(bytes, &self.publisher, &self.swarm)
                 .map_err(|_| Reason::FalseEvidence)
         };
-        let piece = fraud_proof(&core(a)?, &core(b)?).ok_or(Reason::FalseEvidence)?;
-        self.fraud(piece, Bytes::copy_from_slice(a), Bytes::copy_from_slice(b));
+        let (a, b) = (core(a)?, core(b)?);
+        let piece = fraud_proof(&a, &b).ok_or(Reason::FalseEvidence)?;
+        self.fraud(piece, &a, &b);
         Ok(())
     }
 
     /// The publisher signed two truths: say so to everybody, and stop. No peer is to blame.
-    pub(super) fn fraud(&mut self, piece: PieceId, a: Bytes, b: Bytes) {
+    pub(super) fn fraud(&mut self, piece: PieceId, a: &SignedCore, b: &SignedCore) {
         if self.stopped.is_some() {
             return;
         }
-        let message = Message::Fraud(a.to_vec(), b.to_vec());
+        let message = Message::Fraud(a.to_bytes().to_vec(), b.to_bytes().to_vec());
         for conn in self.peers.keys().copied().collect::<Vec<_>>() {
             self.send(conn, &message);
         }

@@ -4,6 +4,7 @@ use super::{Swarm, Timer};
 use crate::config;
 use crate::face::{Channel, ConnId, Flood, Output, Reason, Role};
 use crate::peer::Peer;
+use crate::pieces::Check;
 use crate::wire::{Ack, Blocks, Message, Part, Refusal, Reject};
 use baton_content::{BLOCK_LEN, BlockIndex, Header, Mask, PieceId};
 use bytes::Bytes;
@@ -73,13 +74,12 @@ impl Swarm {
         }
         let expected =
             peer.start_due || peer.down.owed_mask(blocks.piece) & blocks.mask.0 == blocks.mask.0;
-        let header = self.pieces.header(blocks.piece).cloned();
-        match header {
-            Some(header) if peer.is_up() => {
-                if expected && is_of_another_truth(peer, &header, blocks.iter()) {
+        match self.pieces.check(blocks.piece) {
+            Some(check) if peer.is_up() => {
+                if expected && is_of_another_truth(peer, &check, blocks.iter()) {
                     return self.keep_pending(conn, &blocks);
                 }
-                self.accept(conn, &header, blocks.iter())
+                self.accept(conn, blocks.piece, &check, blocks.iter())
             }
             _ if expected => self.keep_pending(conn, &blocks),
             _ => self.unasked(conn, blocks.bytes.len()),
@@ -123,21 +123,28 @@ impl Swarm {
 
     /// Takes the waiting blocks of one piece whose header is known by now.
     fn retry_piece(&mut self, conn: ConnId, piece: PieceId) {
-        let Some(header) = self.pieces.header(piece).cloned() else {
+        let Some(check) = self.pieces.check(piece) else {
             return;
         };
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
         let waits = peer.down.pending.get(&piece).into_iter().flatten();
-        if is_of_another_truth(peer, &header, waits.map(|(b, bytes)| (*b, bytes))) {
+        if is_of_another_truth(peer, &check, waits.map(|(b, bytes)| (*b, bytes))) {
             return;
         }
         let waits = peer.down.pending.remove(&piece).unwrap_or_default();
         peer.down.pending_bytes -= waits.len() * BLOCK_LEN;
         self.pending_bytes -= waits.len() * BLOCK_LEN;
-        if let Err(reason) = self.accept(conn, &header, waits.into_iter()) {
+        if let Err(reason) = self.accept(conn, piece, &check, waits.into_iter()) {
             self.forget(conn, Some(reason));
+        }
+    }
+
+    /// The same of all peers.
+    pub(super) fn retry_all(&mut self, piece: PieceId) {
+        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.retry_piece(conn, piece);
         }
     }
 
@@ -154,10 +161,10 @@ impl Swarm {
     fn accept(
         &mut self,
         conn: ConnId,
-        header: &Header,
+        piece: PieceId,
+        check: &Check,
         blocks: impl Iterator<Item = (u8, Bytes)>,
     ) -> Result<(), Reason> {
-        let piece = header.id();
         let mut news = 0;
         let mut result = Ok(());
         for (block, bytes) in blocks {
@@ -176,6 +183,7 @@ impl Swarm {
             if !owed && (had || !peer.start_due) {
                 result = self.unasked(conn, bytes.len());
             }
+            let Check::By(header) = check else { continue };
             if had || result.is_err() {
                 continue;
             }
@@ -230,11 +238,10 @@ impl Swarm {
         if self.stopped.is_some() || !self.pieces.contains(piece) {
             return;
         }
-        if let Some(known) = self.pieces.header(piece)
-            && !known.same_core(header)
+        if let Some(known) = self.pieces.get(piece).and_then(|piece| piece.core())
+            && known.core() != header.core()
         {
-            let known = known.core_bytes();
-            return self.fraud(piece, known, header.core_bytes());
+            return self.fraud(piece, &known, &header.signed_core());
         }
         self.learn_header(header);
         let had = self.pieces.get(piece).map_or(0, |piece| piece.have);
@@ -303,12 +310,17 @@ impl Swarm {
             Header::parse(bytes, &self.publisher, &self.swarm).map_err(|_| Reason::BadHeader)?;
         let piece = header.id();
         self.see(conn, piece);
-        if let Some(known) = self.pieces.header(piece) {
-            if known.same_core(&header) {
+        if let Some(known) = self.pieces.get(piece).and_then(|piece| piece.core()) {
+            if known.core() != header.core() {
+                self.fraud(piece, &known, &header.signed_core());
+                return Ok(());
+            }
+            if !self.pieces.lacks_hashes(piece) {
                 return self.checked_in_vain(conn);
             }
-            let known = known.core_bytes();
-            self.fraud(piece, known, header.core_bytes());
+            // Storage is still looking for it.
+            self.pieces.restore(&header);
+            self.retry_all(piece);
             return Ok(());
         }
         // Also for what was cancelled meanwhile: its sender holds the header for told and will not send it again.
@@ -347,8 +359,13 @@ impl Swarm {
             u16::from_le_bytes([*l0, *l1]),
             u32::from_le_bytes([*i0, *i1, *i2, *i3]),
         );
-        let known = self.pieces.header(piece)?;
-        (known.bytes() == bytes).then_some(piece)
+        let known = self.pieces.get(piece)?;
+        let same = match self.pieces.header(piece) {
+            Some(header) => header.bytes() == bytes,
+            // The signed core is enough where the hashes have nothing to check.
+            None => known.is_whole() && bytes.starts_with(&known.core()?.to_bytes()),
+        };
+        same.then_some(piece)
     }
 
     /// A verified header: blocks beyond the piece's end are no longer expected of anybody.
@@ -357,6 +374,7 @@ impl Swarm {
         if !self.pieces.set_header(header) {
             return;
         }
+        self.lost_headers.remove(&piece);
         let beyond = !header.full_mask().0;
         for peer in self.peers.values_mut() {
             peer.down.settle(piece, beyond);
@@ -470,9 +488,12 @@ impl Swarm {
 /// own has not come yet. Then it is not to blame, and that header is the evidence against the publisher.
 fn is_of_another_truth(
     peer: &Peer,
-    header: &Header,
+    check: &Check,
     mut blocks: impl Iterator<Item = (u8, impl AsRef<[u8]>)>,
 ) -> bool {
+    let Check::By(header) = check else {
+        return false;
+    };
     peer.down.unseen.contains(&header.id())
         && blocks.any(|(block, bytes)| header.check(BlockIndex(block), bytes.as_ref()).is_err())
 }

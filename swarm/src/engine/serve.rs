@@ -6,7 +6,8 @@ use crate::config;
 use crate::face::{Channel, ConnId, Event, Flood, Output, Reason, Role};
 use crate::peer::{Manner, Peer};
 use crate::wire::{
-    self, Ack, FLAG_INSIST, FLAG_NEED, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal, Reject, Want,
+    self, Ack, FLAG_HEADER, FLAG_INSIST, FLAG_NEED, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal,
+    Want,
 };
 use baton_content::{BLOCK_LEN, Header, Mask, PeerId, PieceId, VerifiedBlock};
 use baton_sorted::SortedMap;
@@ -66,19 +67,6 @@ impl Swarm {
         }
     }
 
-    /// With the header, if the peer has not got it from us: only from that it learns which of the blocks it asked for there are.
-    pub(super) fn reject(&mut self, conn: ConnId, piece: PieceId, mask: u64, refusal: Refusal) {
-        self.tell_header(conn, piece);
-        self.send(
-            conn,
-            &Message::Reject(Reject {
-                piece,
-                mask: Mask(mask),
-                refusal,
-            }),
-        );
-    }
-
     pub(super) fn requested(&mut self, conn: ConnId, wants: &[Want]) -> Result<(), Reason> {
         let local = self.peers.get(&conn).is_some_and(Peer::is_local);
         if local && wants.iter().any(|want| want.flags & FLAG_NEED != 0) {
@@ -92,20 +80,18 @@ impl Swarm {
                 firm: want.flags & FLAG_INSIST != 0,
                 pushed: false,
             };
-            let header = self.pieces.header(piece).cloned();
-            if let (Some(root8), Some(header)) = (want.root8, &header)
-                && root8 != header.root8().0
+            let own_root8 = self.pieces.get(piece).and_then(|piece| piece.root8());
+            if let (Some(root8), Some(own)) = (want.root8, own_root8)
+                && root8 != own
             {
                 // One of the two shows the publisher's fraud. Ours goes to it, with its signature; it answers with both.
-                self.tell_header(conn, header.id());
+                self.tell_header(conn, piece);
                 continue;
             }
-            let full = header
-                .as_ref()
-                .map_or(u64::MAX, |header| header.full_mask().0);
+            let full = self.pieces.full(piece);
             let offered = self.offered(piece) & full;
             let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
-            if want.root8.is_some() && header.is_some() {
+            if want.root8.is_some() && own_root8.is_some() {
                 peer.up.needs_header(piece);
             }
             let beyond = want.mask & !full != 0;
@@ -116,9 +102,13 @@ impl Swarm {
             let refused = new & !lowest(new, room);
             let missing = want.mask & full & !offered;
             peer.up.ask(piece, here & !refused, manner);
-            let vain = u64::from(refused.count_ones() + missing.count_ones());
+            let again = want.flags & FLAG_HEADER != 0;
+            let vain = u64::from(refused.count_ones() + missing.count_ones() + u32::from(again));
             if !peer.vain.take(self.now, vain) {
                 return Err(Reason::Flood(Flood::Requests));
+            }
+            if again {
+                self.tell_header_again(conn, piece);
             }
             if beyond {
                 self.tell_header(conn, piece);
@@ -132,21 +122,6 @@ impl Swarm {
         }
         self.must_serve = true;
         Ok(())
-    }
-
-    /// Sends our header of a piece, once per peer, so that small requests do not buy many headers.
-    fn tell_header(&mut self, conn: ConnId, piece: PieceId) {
-        let Some(header) = self.pieces.header(piece) else {
-            return;
-        };
-        let bytes = header.bytes().to_vec();
-        if self
-            .peers
-            .get_mut(&conn)
-            .is_some_and(|peer| peer.up.needs_header(piece))
-        {
-            self.send(conn, &Message::Header(bytes));
-        }
     }
 
     /// What is being read already is read in vain: a Request and a Cancel, over and over, must not buy any number of reads.
@@ -236,7 +211,7 @@ impl Swarm {
     /// Seals a piece unless that is done or under way. `cause`: who asked for it.
     pub(super) fn seal(&mut self, piece: PieceId, cause: Option<PeerId>) {
         if self.pieces.contains(piece)
-            && self.pieces.header(piece).is_none()
+            && !self.pieces.is_known(piece)
             && !self.sealing.contains_key(&piece)
         {
             self.sealing.insert(piece, cause);
@@ -247,8 +222,8 @@ impl Swarm {
     pub(super) fn sealed(&mut self, header: Header) {
         let piece = header.id();
         self.sealing.remove(&piece);
-        if let Some(known) = self.pieces.header(piece) {
-            debug_assert!(known.same_core(&header), "one writer per signing key");
+        if let Some(known) = self.pieces.get(piece).and_then(|piece| piece.core()) {
+            debug_assert!(known.core() == header.core(), "one writer per signing key");
             return;
         }
         self.learn_header(&header);
@@ -411,11 +386,7 @@ impl Swarm {
     }
 
     fn send_blocks(&mut self, conn: ConnId, piece: PieceId, blocks: &[VerifiedBlock]) {
-        let peer = self.peers.get_mut(&conn).expect("the caller looked");
-        if peer.up.needs_header(piece) {
-            let header = blocks[0].header().bytes().to_vec();
-            self.send(conn, &Message::Header(header));
-        }
+        self.tell_header_of(conn, blocks[0].header());
         let parts = blocks
             .iter()
             .map(|block| (block.block().0, block.bytes().clone()));

@@ -86,7 +86,7 @@ impl Swarm {
                 .map_or(0, |piece| piece.missing());
             let mask = crate::bits::lowest(missing & part.mask, budget);
             budget -= mask.count_ones();
-            if self.pieces.header(part.piece()).is_none()
+            if !self.pieces.is_known(part.piece())
                 && let Some(peer) = self.peers.get_mut(&conn)
             {
                 peer.down.unseen.insert(part.piece());
@@ -136,17 +136,13 @@ impl Swarm {
         let mut parts = Vec::new();
         let granted = peer.up.grant > 0;
         for (piece, mask) in self.start_pieces().filter(|_| granted) {
-            let full = self
-                .pieces
-                .header(piece)
-                .map_or(u64::MAX, |header| header.full_mask().0);
+            let full = self.pieces.full(piece);
             // Of a piece that is not sealed yet nobody knows the length: one block is a whole manifest nearly always.
-            let full =
-                if piece.lane.0 == 0 && full == u64::MAX && self.pieces.header(piece).is_none() {
-                    1
-                } else {
-                    full
-                };
+            let full = if piece.lane.0 == 0 && full == u64::MAX && !self.pieces.is_known(piece) {
+                1
+            } else {
+                full
+            };
             let mask = lowest(
                 mask & full & self.offered(piece) & !peer.has.mask(piece),
                 budget,

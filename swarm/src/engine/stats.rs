@@ -67,10 +67,7 @@ impl Swarm {
 
     /// Blocks of a part, counted so that a whole piece is 64.
     fn in_blocks(&self, piece: PieceId, mask: u64) -> u64 {
-        let full = self
-            .pieces
-            .header(piece)
-            .map_or(u64::MAX, |header| header.full_mask().0);
+        let full = self.pieces.full(piece);
         if mask & full == full {
             64
         } else {

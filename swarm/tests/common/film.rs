@@ -14,7 +14,7 @@ pub struct Film {
     plain: BTreeMap<PieceId, Vec<u8>>,
     /// Of lane 1.
     pub len: usize,
-    key: ContentKey,
+    pub key: ContentKey,
     start_blocks: usize,
 }
 

@@ -108,6 +108,7 @@ enum What {
     Play(usize),
     Seal(usize, PieceId),
     Load(usize, PieceId, Mask),
+    LoadHeader(usize, PieceId),
 }
 
 pub struct World {
@@ -119,6 +120,10 @@ pub struct World {
     pub control_jitter_us: u64,
     pub seal_us: u64,
     pub load_us: u64,
+    /// Storage keeps headers, and of those asked of viewers' it has lost every so many.
+    pub headers_lost_every: Option<u64>,
+    /// How often storage was asked for a header.
+    pub header_loads: u64,
     /// Pairs that cannot meet.
     pub apart: BTreeSet<(usize, usize)>,
     /// Pairs that are tabs of one browser.
@@ -145,6 +150,8 @@ impl World {
             control_jitter_us: 0,
             seal_us: 3_000,
             load_us: 500,
+            headers_lost_every: None,
+            header_loads: 0,
             apart: BTreeSet::new(),
             tabs: BTreeSet::new(),
             check_every: 64,
@@ -227,6 +234,7 @@ impl World {
             Instant(self.now),
             1_800_000_000,
         );
+        let kept: Vec<PieceId> = store.keys().copied().collect();
         let complete = role != Role::Publisher && swarm.stats().completeness_permille == 1000;
         self.nodes.push(Node {
             swarm,
@@ -253,7 +261,16 @@ impl World {
             next_conn: 1,
             outputs: 0,
         });
+        for piece in kept {
+            self.keep_header(index, piece);
+        }
         index
+    }
+
+    fn keep_header(&mut self, node: usize, piece: PieceId) {
+        if self.headers_lost_every.is_some() {
+            self.at(self.now, What::Input(node, Input::HeaderKept { piece }));
+        }
     }
 
     /// Gives a node a player that starts as soon as the manifest is there.
@@ -402,9 +419,23 @@ impl World {
             What::Seal(node, piece) => {
                 let header = self.film.sealed(piece).header().clone();
                 self.input(node, Input::Sealed { header });
+                self.keep_header(node, piece);
             }
             What::Load(node, piece, mask) => self.load(node, piece, mask),
+            What::LoadHeader(node, piece) => self.load_header(node, piece),
         }
+    }
+
+    fn load_header(&mut self, node: usize, piece: PieceId) {
+        self.header_loads += 1;
+        let every = self.headers_lost_every.expect("it said that they are kept");
+        let is_publisher = self.nodes[node].source.is_some();
+        if !is_publisher && self.header_loads.is_multiple_of(every) {
+            self.nodes[node].store.remove(&piece);
+            return self.input(node, Input::HeaderFailed { piece });
+        }
+        let header = self.film.sealed(piece).header().clone();
+        self.input(node, Input::HeaderLoaded { header });
     }
 
     fn load(&mut self, node: usize, piece: PieceId, mask: Mask) {
@@ -504,6 +535,9 @@ impl World {
             Output::Load { piece, mask } => {
                 self.at(self.now + self.load_us, What::Load(node, piece, mask))
             }
+            Output::LoadHeader { piece } => {
+                self.at(self.now + self.load_us, What::LoadHeader(node, piece))
+            }
             Output::Store { block } => {
                 let piece = block.piece();
                 let mask = Mask::of(block.block());
@@ -514,6 +548,7 @@ impl World {
                     .insert(block.block().0, block);
                 self.nodes[node].delivered_twice += u64::from(old.is_some());
                 self.at(self.now, What::Input(node, Input::Stored { piece, mask }));
+                self.keep_header(node, piece);
             }
             Output::Deliver(block) => {
                 self.film.check(&block);

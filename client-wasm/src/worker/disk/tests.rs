@@ -271,6 +271,46 @@ fn a_block_whose_bytes_changed_is_forgotten_and_its_neighbours_are_not() {
 }
 
 #[test]
+fn headers_are_read_from_the_log_when_they_are_asked_for() {
+    let (log, file) = (Medium::default(), Medium::default());
+    let mut disk = open(&log, &file);
+    let count = RECENT_HEADERS as u32 + 40;
+    let sealed: Vec<Sealed> = (1..=count).map(seal).collect();
+    let header = |index: u32| sealed[index as usize - 1].header();
+    for sealed in &sealed {
+        disk.put(sealed.header(), &[&blocks(sealed)[0]])
+            .expect("there is room");
+    }
+    assert!(disk.take_kept().is_empty(), "nothing is written yet");
+    disk.commit().expect("there is room");
+    assert_eq!(disk.take_kept().len(), count as usize);
+    assert_eq!(disk.recent.len(), RECENT_HEADERS);
+    assert!(disk.unwritten.is_empty());
+    for index in [1, 2, count] {
+        let id = header(index).id();
+        assert_eq!(disk.header(id).as_ref(), Some(header(index)));
+    }
+    let mut again = open(&log, &file);
+    assert_eq!(claimed(&mut again), count as usize);
+    assert_eq!(again.take_kept().len(), count as usize);
+    // One that does not hold takes its blocks with it.
+    let bytes = log.0.borrow().bytes.clone();
+    let hash = &header(3).bytes()[200..232];
+    let at = bytes.windows(32).position(|window| window == hash);
+    log.flip(at.expect("the log has it") * 8);
+    let id = header(3).id();
+    disk.recent.clear();
+    let (read, lost) = disk.read(id, Mask(0));
+    assert_eq!((read.len(), lost), (0, Mask(1)));
+    assert_eq!((disk.header(id), disk.have(id)), (None, Mask::EMPTY));
+    // And it can come again.
+    disk.put(header(3), &[&blocks(&sealed[2])[0]])
+        .expect("there is room");
+    disk.commit().expect("there is room");
+    assert_eq!(disk.take_kept(), [id]);
+}
+
+#[test]
 fn what_does_not_fit_pushes_out_what_is_farthest_behind_and_then_farthest_ahead() {
     let limits = Limits {
         memory: 4 * 40_000,
