@@ -104,7 +104,10 @@ fn fatal(news: &News) -> Option<Exit> {
             exit::FILE
         }
         Problem::NotOpened | Problem::Expired => exit::OVER,
-        Problem::BadManifest | Problem::WrongHash(_) | Problem::Fraud => exit::WRONG,
+        Problem::BadManifest
+        | Problem::ManifestTooLong
+        | Problem::WrongHash(_)
+        | Problem::Fraud => exit::WRONG,
         Problem::Refused(_) => exit::SERVER,
     };
     Some(Exit::new(code, problem.to_string()))

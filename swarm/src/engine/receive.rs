@@ -237,6 +237,9 @@ impl Swarm {
             return self.fraud(piece, known, header.core_bytes());
         }
         self.learn_header(header);
+        if self.stopped.is_some() {
+            return;
+        }
         let had = self.pieces.get(piece).map_or(0, |piece| piece.have);
         let news = mask & header.full_mask().0 & !had;
         if news != 0 {
@@ -357,6 +360,7 @@ impl Swarm {
         if !self.pieces.set_header(header) {
             return;
         }
+        self.check_manifests();
         let beyond = !header.full_mask().0;
         for peer in self.peers.values_mut() {
             peer.down.settle(piece, beyond);
