@@ -352,7 +352,7 @@ const LEAVE_PATIENCE: Duration = Duration::from_millis(500);
 const OUTBOX_MAX: usize = 32;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tokio::net::TcpListener;
     use tokio_tungstenite::accept_hdr_async;
@@ -372,7 +372,7 @@ mod tests {
     }
 
     /// A server that answers each Join with one message, and never says anything again.
-    async fn answering(message: ServerMessage) -> String {
+    pub(crate) async fn answering(message: ServerMessage) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it has one");
         tokio::spawn(async move {
