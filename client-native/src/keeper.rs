@@ -474,6 +474,26 @@ mod tests {
     }
 
     #[test]
+    fn folders_that_a_mistyped_ticket_may_mean_count_and_are_not_dropped() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (mine, stray) = (dir.path().join(SWARM.to_string()), dir.path().join("stray"));
+        for folder in [&mine, &stray] {
+            std::fs::create_dir(folder).expect("it is ours");
+        }
+        std::fs::write(stray.join("index"), vec![1; 200_000]).expect("it is ours");
+        let space = Arc::new(Space::new(150_000));
+        space.count_strays(dir.path(), &[SWARM], true);
+        let (mut one, _jobs, _answers) = keeper(&mine, &space);
+        let film = blocks(DATA_LANE, 0, 100);
+        assert!(!stored(&one.store(&film[0])) && stray.exists());
+        drop(one);
+        let space = Arc::new(Space::new(150_000));
+        space.count_strays(dir.path(), &[SWARM], false);
+        let (mut one, _jobs, _answers) = keeper(&mine, &space);
+        assert!(stored(&one.store(&film[0])) && !stray.exists());
+    }
+
+    #[test]
     fn what_a_bad_disk_lost_while_it_was_to_be_dropped_is_not_missed() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let space = Arc::new(Space::new(2 << 20));

@@ -23,6 +23,8 @@ struct State {
     rooms: BTreeMap<SwarmId, Room>,
     /// Folders of streams that nobody names any more, with their bytes: they go first.
     strays: Vec<(PathBuf, u64)>,
+    /// Bytes of folders that are nobody's to drop.
+    spared: u64,
 }
 
 struct Room {
@@ -87,6 +89,7 @@ impl State {
         let rooms = self.rooms.values();
         rooms.map(Room::bytes).sum::<u64>()
             + self.strays.iter().map(|(_, bytes)| bytes).sum::<u64>()
+            + self.spared
     }
 
     fn dropping(&self) -> u64 {
@@ -126,8 +129,9 @@ impl Space {
         self.with(|state| state.used())
     }
 
-    /// Counts what lies in folders of streams that are not named any more.
-    pub fn count_strays(&self, folder: &Path, named: &[SwarmId]) {
+    /// Counts what lies in folders of streams that are not named any more. Where somebody meant more than could be read, one of them may be
+    /// meant: they are spared then.
+    pub fn count_strays(&self, folder: &Path, named: &[SwarmId], spare: bool) {
         let Ok(entries) = std::fs::read_dir(folder) else {
             return;
         };
@@ -139,7 +143,10 @@ impl Space {
             is_stray.then(|| (bytes_in(&path), path))
         });
         let strays: Vec<_> = strays.map(|(bytes, path)| (path, bytes)).collect();
-        self.with(|state| state.strays = strays);
+        self.with(|state| match spare {
+            true => state.spared = strays.iter().map(|(_, bytes)| bytes).sum(),
+            false => state.strays = strays,
+        });
         self.trim();
     }
 

@@ -23,11 +23,11 @@ struct Kept {
 }
 
 pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
-    let tickets = tickets(&args.tickets, show)?;
+    let (tickets, all) = tickets(&args.tickets, show)?;
     let space = Arc::new(Space::new(args.space));
     let net = net(&args.net);
     let named: Vec<_> = tickets.iter().map(|ticket| ticket.swarm.id()).collect();
-    space.count_strays(&args.dir, &named);
+    space.count_strays(&args.dir, &named, !all);
     let mut kept = Vec::new();
     let mut ends = Vec::new();
     for ticket in &tickets {
@@ -155,8 +155,9 @@ fn worst(ends: Vec<Exit>) -> Exit {
     }
 }
 
-/// Tickets, or files of them, one per line; what follows a `#` sign and a blank is a comment. One that is none is told, and not all is lost with it.
-fn tickets(texts: &[String], show: &Show) -> Result<Vec<Ticket>, Exit> {
+/// Tickets, or files of them, one per line; what follows a `#` sign and a blank is a comment. One that is none is told, and not all is lost with it;
+/// with them, whether there was none of that kind.
+fn tickets(texts: &[String], show: &Show) -> Result<(Vec<Ticket>, bool), Exit> {
     let mut tickets: Vec<Ticket> = Vec::new();
     let mut fault = None;
     for text in texts {
@@ -189,7 +190,7 @@ fn tickets(texts: &[String], show: &Show) -> Result<Vec<Ticket>, Exit> {
     if tickets.is_empty() {
         return Err(fault.unwrap_or_else(|| Exit::new(exit::USAGE, "there is no ticket")));
     }
-    Ok(tickets)
+    Ok((tickets, fault.is_none()))
 }
 
 /// What was meant as a ticket; all of a real one stays untold.
@@ -218,6 +219,9 @@ mod tests {
     use baton_signal_protocol::{Refusal, ServerMessage};
     use clap::Parser;
 
+    /// It takes half a second.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
     fn ticket(n: u8) -> String {
         let publisher = PublisherKey::from_seed([n; 32]).id();
         Link::new(publisher, Secret([n; 16])).ticket().encode()
@@ -228,8 +232,9 @@ mod tests {
         let Command::Keep(args) = Cli::parse_from(line).command else {
             panic!("it is another command");
         };
-        let end = run(args, &mut Show::new(true, false)).await;
-        end.expect_err("nobody stops it")
+        let end = run(args, &mut Show::new(true, false));
+        let end = tokio::time::timeout(PATIENCE, end).await;
+        end.expect("it ends").expect_err("nobody stops it")
     }
 
     #[tokio::test]
