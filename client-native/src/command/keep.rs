@@ -232,7 +232,8 @@ mod tests {
         let Command::Keep(args) = Cli::parse_from(line).command else {
             panic!("it is another command");
         };
-        let end = run(args, &mut Show::new(true, false));
+        let mut show = Show::new(true, false);
+        let end = run(args, &mut show);
         let end = tokio::time::timeout(PATIENCE, end).await;
         end.expect("it ends").expect_err("nobody stops it")
     }
