@@ -1,6 +1,9 @@
 //! The command line.
 
+use crate::exit;
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -19,6 +22,30 @@ pub struct Cli {
     pub json: bool,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads a command line. What is wrong with it (or was asked for: help, the version) is printed, for machines as they are told everything
+    /// else; the code to end with.
+    pub fn read(arguments: &[OsString]) -> Result<Cli, u8> {
+        Cli::try_parse_from(arguments).map_err(|error| {
+            let wants_json = arguments.iter().any(|argument| argument == "--json");
+            // Whoever closed the pipe wants none.
+            if wants_json && error.use_stderr() {
+                let _ = writeln!(std::io::stdout(), "{}", refusal(&error));
+            } else {
+                let _ = error.print();
+            }
+            u8::try_from(error.exit_code()).unwrap_or(exit::USAGE)
+        })
+    }
+}
+
+/// What clap says, on the line that machines wait for.
+fn refusal(error: &clap::Error) -> serde_json::Value {
+    let text = error.to_string();
+    let reason = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
+    serde_json::json!({"event": "error", "code": exit::USAGE, "reason": reason})
 }
 
 #[derive(Debug, Subcommand)]
@@ -221,6 +248,20 @@ mod tests {
         assert_eq!(ports("40000-40100"), Ok(40_000..=40_100));
         assert_eq!(ports("7"), Ok(7..=7));
         assert!(ports("0-5").is_err() && ports("9-1").is_err() && ports("1-70000").is_err());
+    }
+
+    #[test]
+    fn machines_are_told_what_is_wrong_with_the_command_line() {
+        let line = ["baton", "--json", "get"];
+        let error = Cli::try_parse_from(line).expect_err("a link is missing");
+        let said = refusal(&error);
+        assert_eq!(
+            (&said["event"], &said["code"]),
+            (&"error".into(), &2.into())
+        );
+        let reason = said["reason"].as_str().expect("a text");
+        assert!(reason.starts_with("the following required"), "{reason}");
+        assert_eq!(Cli::read(&line.map(OsString::from)).map(drop), Err(2));
     }
 
     #[test]

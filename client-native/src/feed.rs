@@ -1,8 +1,7 @@
 //! Feeds of a watched folder: RSS 2.0 whose enclosures are links, and JSON Feed 1.1.
 
-use std::fs::OpenOptions;
+use crate::fresh::{OWNERS_ONLY, replacing};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// One film of a feed.
@@ -22,31 +21,20 @@ pub fn write(folder: &Path, title: &str, home: &str, items: &[Item]) -> std::io:
     replace(&folder.join("feed.json"), &json(title, home, items))
 }
 
-/// Whoever reads a feed can watch: one that is there keeps its permissions, and a new one is its owner's alone.
+/// Whoever reads a feed can watch, since a link opens its film to whoever has it: one that is there keeps its permissions, and a new one is its
+/// owner's alone until somebody says otherwise.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(path.file_name().unwrap_or_default());
     hidden.push(".new");
     let fresh = path.with_file_name(hidden);
-    // What a crash left there is not ours to write through: it might be a link.
-    match std::fs::remove_file(&fresh) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(OWNERS_ONLY)
-        .open(&fresh)?;
+    let mut file = replacing(&fresh, OWNERS_ONLY)?;
     file.write_all(text.as_bytes())?;
     if let Ok(known) = std::fs::metadata(path) {
         file.set_permissions(known.permissions())?;
     }
     std::fs::rename(fresh, path)
 }
-
-/// What a feed may be read by until somebody says otherwise: a link opens its film to whoever has it.
-const OWNERS_ONLY: u32 = 0o600;
 
 fn rss(title: &str, home: &str, items: &[Item]) -> String {
     let mut text = format!(

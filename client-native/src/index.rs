@@ -4,6 +4,7 @@
 //! A record is written after the bytes it speaks of. What a crash tore off at the end is cut away when the index is opened;
 //! what the disk lost all the same is found when a block is verified on its way out: the index only claims.
 
+use crate::fresh::{OWNERS_ONLY, replacing, sync_folder_of};
 use baton_content::record::{Record, push_piece_record, push_record};
 use baton_content::{
     BlockIndex, Header, Mask, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock,
@@ -12,11 +13,12 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// What is in a store.
 pub struct Index {
+    path: PathBuf,
     file: File,
     /// Where the next record goes. What a failed write left behind it is written over.
     end: u64,
@@ -25,6 +27,10 @@ pub struct Index {
     /// Sealed blocks of the manifest lane, which are kept right here.
     small: BTreeMap<(PieceId, BlockIndex), VerifiedBlock>,
     head: Option<SignedHead>,
+    /// What the log begins with.
+    begin: Vec<u8>,
+    /// How long the log may get before what it says is written anew.
+    compact_at: u64,
 }
 
 /// Why an index cannot be used.
@@ -66,13 +72,21 @@ impl Index {
             }
             Err(_) | Ok(()) => {}
         }
+        // Another Baton may have written it anew between the two.
+        let there = std::fs::metadata(path).map_err(fault)?;
+        if there.ino() != file.metadata().map_err(fault)?.ino() {
+            return Err(IndexError::InUse { path: path.into() });
+        }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(fault)?;
         let begin = [&FORMAT[..], &publisher.0, &swarm.0].concat();
         let (pieces, small) = (BTreeMap::new(), BTreeMap::new());
         let mut index = Index {
+            path: path.into(),
             file,
             end: begin.len() as u64,
+            begin: begin.clone(),
+            compact_at: COMPACT_MIN_BYTES,
             buffer: Vec::new(),
             pieces,
             small,
@@ -96,7 +110,70 @@ impl Index {
         }
         index.file.set_len(at as u64).map_err(fault)?;
         index.end = at as u64;
+        index.compact_at = index.limit_of(index.to_log().len());
         Ok(index)
+    }
+
+    /// Bytes of the log, with what is noted and not written yet.
+    pub fn log_len(&self) -> u64 {
+        self.end + self.buffer.len() as u64
+    }
+
+    fn limit_of(&self, len: usize) -> u64 {
+        COMPACT_MIN_BYTES.max(len as u64 * 2)
+    }
+
+    /// The shortest log that says the same.
+    fn to_log(&self) -> Vec<u8> {
+        let mut log = self.begin.clone();
+        if let Some(head) = &self.head {
+            push_record(&mut log, HEAD, &[head.bytes()]);
+        }
+        for (piece, (header, mask)) in &self.pieces {
+            push_record(&mut log, HEADER, &[header.bytes()]);
+            if !mask.is_empty() {
+                push_piece_record(&mut log, MASK, *piece, &mask.0.to_le_bytes());
+            }
+        }
+        for block in self.small.values() {
+            push_block(&mut log, block);
+        }
+        log
+    }
+
+    /// Writes the log anew once half of it says nothing any more: whoever drops blocks and fetches others for years must not be left with
+    /// years of log. A crash leaves the old one or the new one.
+    pub fn compact(&mut self) -> io::Result<()> {
+        if self.log_len() < self.compact_at {
+            return Ok(());
+        }
+        let log = self.to_log();
+        // Where there is no room for it, not again at once.
+        self.compact_at = self
+            .limit_of(log.len())
+            .max(self.log_len() + self.log_len() / 2);
+        let mut fresh = self.path.clone().into_os_string();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        let file = replacing(&fresh, OWNERS_ONLY)?;
+        let written = file
+            .try_lock()
+            .or_else(|error| match error {
+                TryLockError::Error(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+                error => Err(error.into()),
+            })
+            .and_then(|()| file.write_all_at(&log, 0))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&fresh, &self.path));
+        if let Err(error) = written {
+            let _ = std::fs::remove_file(&fresh);
+            return Err(error);
+        }
+        self.file = file;
+        self.end = log.len() as u64;
+        self.buffer.clear();
+        self.compact_at = self.limit_of(log.len());
+        sync_folder_of(&self.path)
     }
 
     /// What is claimed to be here, for `Swarm::new`.
@@ -184,15 +261,8 @@ impl Index {
     /// Keeps a block of the manifest lane, bytes and all.
     pub fn add_small(&mut self, block: VerifiedBlock) {
         self.add(block.header(), block.block());
-        let piece = block.piece();
-        let place = [
-            &piece.lane.0.to_le_bytes()[..],
-            &piece.index.0.to_le_bytes(),
-            &[block.block().0],
-        ]
-        .concat();
-        push_record(&mut self.buffer, BLOCK, &[&place, block.bytes()]);
-        self.small.insert((piece, block.block()), block);
+        push_block(&mut self.buffer, &block);
+        self.small.insert((block.piece(), block.block()), block);
     }
 
     /// Notes blocks that are no longer here.
@@ -280,12 +350,25 @@ impl Drop for Index {
     }
 }
 
+fn push_block(log: &mut Vec<u8>, block: &VerifiedBlock) {
+    let piece = block.piece();
+    let place = [
+        &piece.lane.0.to_le_bytes()[..],
+        &piece.index.0.to_le_bytes(),
+        &[block.block().0],
+    ]
+    .concat();
+    push_record(log, BLOCK, &[&place, block.bytes()]);
+}
+
 const FORMAT: [u8; 8] = *b"batonix1";
 const HEADER: u8 = 1;
 const MASK: u8 = 2;
 const GONE: u8 = 3;
 const HEAD: u8 = 4;
 const BLOCK: u8 = 5;
+/// A log below it is not worth writing anew.
+const COMPACT_MIN_BYTES: u64 = 1 << 20;
 /// Noted and not written: what a kill costs is fetched again, some twenty blocks.
 const BUFFER_BYTES: usize = 512;
 /// The longest record is a block of 16 KiB; a head is below 10 KiB.
@@ -403,6 +486,37 @@ mod tests {
         let index = Index::open(&path, &key.id(), &SwarmId([7; 32])).expect("it opens");
         let blocks: usize = index.have().iter().map(|(_, mask)| mask.count()).sum();
         assert_eq!(blocks, 2);
+    }
+
+    #[test]
+    fn a_log_that_grows_by_coming_and_going_is_written_anew_and_says_the_same() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("index");
+        let key = PublisherKey::from_seed([1; 32]);
+        let (publisher, swarm) = (key.id(), SwarmId([7; 32]));
+        let mut index = Index::open(&path, &publisher, &swarm).expect("a new index");
+        let headers: Vec<_> = (0..4).map(|piece| header(&key, piece)).collect();
+        for _ in 0..20_000 {
+            for header in &headers {
+                index.add(header, BlockIndex(1));
+                index.remove(header.id(), Mask::of(BlockIndex(1)));
+            }
+            index.flush_if_full().expect("there is room");
+            index.compact().expect("there is room");
+        }
+        index.add(&headers[2], BlockIndex(2));
+        index.flush().expect("there is room");
+        let len = std::fs::metadata(&path).expect("it is there").len();
+        assert!(len < 2 * COMPACT_MIN_BYTES, "{len} bytes");
+        let other = Index::open(&path, &publisher, &swarm);
+        assert!(matches!(other, Err(IndexError::InUse { .. })), "still ours");
+        drop(index);
+        let index = Index::open(&path, &publisher, &swarm).expect("it opens");
+        assert_eq!(index.pieces().count(), 4, "headers stay");
+        let have: Vec<_> = index.have().into_iter().map(|(h, m)| (h.id(), m)).collect();
+        assert_eq!(have, [(headers[2].id(), Mask::of(BlockIndex(2)))]);
+        let left = std::fs::read_dir(dir.path()).expect("it is there").count();
+        assert_eq!(left, 1, "nothing but the index");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
 use baton_content::{
     BLOCK_LEN, Header, Lane, MANIFEST_LANE, Mask, PIECE_LEN, PieceId, SwarmId, VerifiedBlock,
 };
-use baton_swarm::{Event, Input, Instant, Output};
+use baton_swarm::{Demand, Event, Input, Instant, Output};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -30,6 +30,10 @@ pub struct Keeper {
     space: Arc<Space>,
     /// Whoever asked was told that the disk takes no more.
     told_full: bool,
+    /// Whoever asked was told that there is no room even for the manifest.
+    told_narrow: bool,
+    /// Blocks of the manifest that there was no room for: the engine fetches those again only when they are demanded.
+    unkept: BTreeMap<PieceId, Mask>,
     /// When somebody was served last, about Unix seconds, and which of these times is written down.
     served: u64,
     served_noted: u64,
@@ -52,6 +56,7 @@ impl Keeper {
             let bytes = header.map_or(0, |header| bytes_of(header, mask));
             *kept.of(piece.lane) += bytes;
         }
+        kept.log = index.log_len();
         let served = std::fs::read_to_string(folder.join(SERVED)).ok();
         let served = served.and_then(|text| text.trim().parse().ok());
         space.enter(swarm, kept, served, worker);
@@ -65,6 +70,8 @@ impl Keeper {
             kept,
             space,
             told_full: false,
+            told_narrow: false,
+            unkept: BTreeMap::new(),
             served: first.unwrap_or(0),
             served_noted: 0,
             news,
@@ -116,8 +123,14 @@ impl Keeper {
         }
     }
 
-    /// Drops the first data pieces until so many bytes are free.
+    /// Drops the first data pieces until so many bytes are free, as it was told to.
     pub fn evict(&mut self, bytes: u64) -> Vec<Input> {
+        let inputs = self.drop_first(bytes);
+        self.note(bytes);
+        inputs
+    }
+
+    fn drop_first(&mut self, bytes: u64) -> Vec<Input> {
         let enough = self.kept.data.saturating_sub(bytes);
         let mut inputs = Vec::new();
         let pieces: Vec<_> = self
@@ -129,27 +142,35 @@ impl Keeper {
             if self.kept.data <= enough {
                 break;
             }
-            self.drop_blocks(piece, mask);
+            self.forget(piece, mask);
             if let Ok(lane) = self.lane(piece.lane) {
                 punch(&lane, place(piece));
             }
             inputs.push(Input::Evicted { piece, mask });
         }
-        self.space.note(self.swarm, self.kept, bytes);
         inputs
     }
 
     fn drop_blocks(&mut self, piece: PieceId, mask: Mask) {
-        if mask.is_empty() {
-            return;
+        if !mask.is_empty() {
+            self.forget(piece, mask);
+            self.note(0);
         }
+    }
+
+    /// Says what is kept; of what was to be dropped, so much is done.
+    fn note(&mut self, dropped: u64) {
+        self.kept.log = self.index.log_len();
+        self.space.note(self.swarm, self.kept, dropped);
+    }
+
+    fn forget(&mut self, piece: PieceId, mask: Mask) {
         if let Some((header, have)) = self.index.piece(piece) {
             let lost = bytes_of(header, have.and(mask));
             let kept = self.kept.of(piece.lane);
             *kept = kept.saturating_sub(lost);
         }
         self.index.remove(piece, mask);
-        self.space.note(self.swarm, self.kept, 0);
     }
 
     fn store(&mut self, block: &VerifiedBlock) -> Vec<Input> {
@@ -157,37 +178,83 @@ impl Keeper {
         let known = self.index.piece(piece);
         let known = known.is_some_and(|(_, mask)| mask.contains(block.block()));
         let bytes = block.bytes().len() as u64;
-        if !known && piece.lane != MANIFEST_LANE {
-            match self.space.take(self.swarm, bytes) {
-                Room::Yes => {}
-                Room::Later => return vec![Input::StoreFailed { piece, mask }],
-                Room::No => return enough(piece, mask),
-            }
-        }
+        let mut inputs = Vec::new();
         if !known {
-            *self.kept.of(piece.lane) += bytes;
+            let mut room = self.space.take(self.swarm, piece.lane, bytes);
+            if room == Room::No && piece.lane == MANIFEST_LANE {
+                // The film makes room for what makes it one.
+                inputs = self.drop_first(self.space.lacking(bytes));
+                self.note(0);
+                room = self.space.take(self.swarm, piece.lane, bytes);
+            }
+            match room {
+                Room::Yes => *self.kept.of(piece.lane) += bytes,
+                Room::Later => inputs.push(Input::StoreFailed { piece, mask }),
+                Room::No => {
+                    if piece.lane == MANIFEST_LANE
+                        && !std::mem::replace(&mut self.told_narrow, true)
+                    {
+                        self.complain("there is no room for its manifest".into());
+                    }
+                    inputs.extend(self.enough(piece, mask));
+                }
+            }
+            if room != Room::Yes {
+                return inputs;
+            }
         }
         match self.write(block) {
-            Ok(()) if !known && piece.lane == MANIFEST_LANE => {
-                self.space.note(self.swarm, self.kept, 0);
-                let mut inputs = vec![Input::Stored { piece, mask }];
-                let over = self.space.over();
-                if over > 0 {
-                    inputs.extend(self.evict(over));
+            Ok(()) => {
+                if std::mem::take(&mut self.told_full) {
+                    self.space.disk_is_well(self.swarm);
                 }
-                inputs
+                inputs.push(Input::Stored { piece, mask });
             }
-            Ok(()) => vec![Input::Stored { piece, mask }],
             Err(error) => {
                 if !known {
                     *self.kept.of(piece.lane) -= bytes;
-                    self.space.note(self.swarm, self.kept, 0);
                 }
-                if !std::mem::replace(&mut self.told_full, true) {
-                    self.complain(&error);
-                }
-                enough(piece, mask)
+                self.disk_is_full(&error);
+                inputs.extend(self.enough(piece, mask));
             }
+        }
+        self.note(0);
+        inputs
+    }
+
+    /// Not kept, and nothing more is fetched until there is room: a stream that is larger than the space would be fetched in vain.
+    fn enough(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
+        let focus = Input::Focus {
+            until: Instant(u64::MAX >> 12),
+        };
+        if piece.lane != MANIFEST_LANE {
+            return vec![focus, Input::StoreFailed { piece, mask }];
+        }
+        // The manifest is fetched whatever the focus is.
+        let unkept = self.unkept.entry(piece).or_insert(Mask::EMPTY);
+        *unkept = unkept.or(mask);
+        vec![Input::Evicted { piece, mask }, focus]
+    }
+
+    /// There is room again.
+    pub fn resume(&mut self) -> Vec<Input> {
+        let lacked = std::mem::take(&mut self.unkept).into_iter();
+        let demand = |(piece, mask)| Demand {
+            piece,
+            mask,
+            deadline: Instant(0),
+        };
+        let until = Instant(0);
+        vec![
+            Input::Focus { until },
+            Input::Demanded(lacked.map(demand).collect()),
+        ]
+    }
+
+    fn disk_is_full(&mut self, error: &io::Error) {
+        self.space.disk_is_full(self.swarm);
+        if !std::mem::replace(&mut self.told_full, true) {
+            self.complain(error.to_string());
         }
     }
 
@@ -199,8 +266,8 @@ impl Keeper {
         self.index.flush_if_full()
     }
 
-    fn complain(&self, error: &io::Error) {
-        let problem = Problem::CannotWrite(error.to_string());
+    fn complain(&self, reason: String) {
+        let problem = Problem::CannotWrite(reason);
         // A session that has ended listens no more.
         let _ = self.news.send(Answer::News(News::Problem(problem)));
     }
@@ -211,12 +278,6 @@ impl Keeper {
         let _ = std::fs::remove_dir_all(&self.folder);
         self.space.leave(self.swarm);
     }
-}
-
-/// Not kept, and nothing more is fetched until there is room: a stream that is larger than the space would be fetched in vain.
-fn enough(piece: PieceId, mask: Mask) -> Vec<Input> {
-    let until = Instant(u64::MAX >> 12);
-    vec![Input::Evicted { piece, mask }, Input::Focus { until }]
 }
 
 fn bytes_of(header: &Header, mask: Mask) -> u64 {
@@ -236,7 +297,7 @@ impl Side for Keeper {
         match event {
             Event::HeadChanged(head) => self.index.set_head(head),
             // The publisher said until when, or is not to be believed.
-            Event::Expired | Event::Fraud { .. } => self.remove(),
+            Event::Expired | Event::Fraud { .. } | Event::ManifestTooLong => self.remove(),
             _ => {}
         }
         Vec::new()
@@ -244,10 +305,11 @@ impl Side for Keeper {
 
     fn idle(&mut self) {
         self.note_served();
-        if let Err(error) = self.index.flush()
-            && !std::mem::replace(&mut self.told_full, true)
-        {
-            self.complain(&error);
+        // What could not be written is tried again by the next block.
+        let written = self.index.flush().and_then(|()| self.index.compact());
+        match written {
+            Ok(()) => self.note(0),
+            Err(error) => self.disk_is_full(&error),
         }
     }
 
@@ -273,3 +335,181 @@ fn punch(file: &File, offset: u64) {
 
 /// Beside the index: when somebody was served last, Unix seconds.
 const SERVED: &str = "served";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker;
+    use baton_content::{
+        BlockIndex, ContentKey, DATA_LANE, PieceFlags, PieceIndex, PieceMeta, PublisherId,
+        PublisherKey, VerifiedBlock, seal,
+    };
+    use std::path::Path;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    const SWARM: SwarmId = SwarmId([7; 32]);
+
+    fn publisher() -> PublisherKey {
+        PublisherKey::from_seed([1; 32])
+    }
+
+    /// All blocks of a piece.
+    fn blocks(lane: Lane, index: u32, len: usize) -> Vec<VerifiedBlock> {
+        let meta = PieceMeta {
+            swarm: SWARM,
+            epoch: 0,
+            lane,
+            index: PieceIndex(index),
+            flags: PieceFlags::NONE,
+            media_time_us: 0,
+        };
+        let key = ContentKey::from_random([3; 32]).lane_key(lane);
+        let mut bytes = vec![index as u8; len];
+        let header = seal(&key, &publisher(), meta, &mut bytes);
+        let block = |(bytes, n): (&[u8], u8)| {
+            let bytes = bytes::Bytes::copy_from_slice(bytes);
+            header.verify(BlockIndex(n), bytes).expect("it was sealed")
+        };
+        bytes.chunks(BLOCK_LEN).zip(0..).map(block).collect()
+    }
+
+    /// A keeper without a thread, and where it and its space send what they want.
+    fn keeper(
+        folder: &Path,
+        space: &Arc<Space>,
+    ) -> (Keeper, worker::Jobs, UnboundedReceiver<Answer>) {
+        let publisher: PublisherId = publisher().id();
+        let index = Index::open(&folder.join("index"), &publisher, &SWARM).expect("an index");
+        let (worker, jobs) = worker::queue();
+        let (news, answers) = unbounded_channel();
+        let folder = folder.to_path_buf();
+        let keeper = Keeper::new(SWARM, folder, index, space.clone(), worker, news);
+        (keeper, jobs, answers)
+    }
+
+    fn stored(inputs: &[Input]) -> bool {
+        let stored = |input: &Input| matches!(input, Input::Stored { .. });
+        inputs.iter().any(stored)
+    }
+
+    #[test]
+    fn the_manifest_counts_and_is_refused_with_a_reason_where_there_is_no_room() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let limit = 3 << 20;
+        let space = Arc::new(Space::new(limit));
+        let (mut keeper, _jobs, mut answers) = keeper(dir.path(), &space);
+        let film: Vec<_> = (0..2)
+            .flat_map(|n| blocks(DATA_LANE, n, PIECE_LEN))
+            .collect();
+        assert!(film.iter().all(|block| stored(&keeper.store(block))));
+        let mut manifest = Vec::new();
+        let mut evicted = 0;
+        let kept = (0..5).flat_map(|n| blocks(MANIFEST_LANE, n, PIECE_LEN)).filter(|block| {
+            let inputs = keeper.store(block);
+            let data = |i: &&Input| matches!(i, Input::Evicted { piece, .. } if piece.lane == DATA_LANE);
+            evicted += inputs.iter().filter(data).count();
+            manifest.extend(inputs.iter().cloned());
+            assert!(space.used() <= limit, "{} bytes are kept", space.used());
+            stored(&inputs)
+        });
+        let kept = kept.count();
+        assert!((128..192).contains(&kept), "{kept} blocks of it are kept");
+        assert_eq!(evicted, 2, "the film made room first");
+        let reasons: Vec<String> = std::iter::from_fn(|| answers.try_recv().ok())
+            .map(|answer| match answer {
+                Answer::News(News::Problem(problem)) => problem.to_string(),
+                _ => "something else".into(),
+            })
+            .collect();
+        assert_eq!(reasons, ["cannot write: there is no room for its manifest"]);
+    }
+
+    #[test]
+    fn the_log_counts_as_kept() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let space = Arc::new(Space::new(1 << 30));
+        let (mut keeper, _jobs, _answers) = keeper(dir.path(), &space);
+        for block in blocks(DATA_LANE, 0, PIECE_LEN) {
+            assert!(stored(&keeper.store(&block)));
+        }
+        keeper.idle();
+        let log = std::fs::metadata(dir.path().join("index")).expect("it is there");
+        assert_eq!(space.used(), PIECE_LEN as u64 + log.len());
+    }
+
+    #[test]
+    fn a_disk_that_was_full_is_tried_again_once_it_has_room() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let space = Arc::new(Space::new(1 << 30));
+        let (mut keeper, jobs, mut answers) = keeper(dir.path(), &space);
+        // A folder where the file should be: a disk that takes nothing, to whoever writes.
+        for lane in ["lane-0", "lane-1"] {
+            std::fs::create_dir(dir.path().join(lane)).expect("it is ours");
+        }
+        let (film, manifest) = (blocks(DATA_LANE, 0, 100), blocks(MANIFEST_LANE, 0, 100));
+        let forever = |input: &Input| matches!(input, Input::Focus { until } if until.0 > 1 << 50);
+        let refused = keeper.store(&film[0]);
+        assert!(matches!(&refused[..], [focus, Input::StoreFailed { .. }] if forever(focus)));
+        let refused = keeper.store(&manifest[0]);
+        assert!(matches!(&refused[..], [Input::Evicted { .. }, focus] if forever(focus)));
+        assert!(matches!(
+            answers.try_recv(),
+            Ok(Answer::News(News::Problem(_)))
+        ));
+        for lane in ["lane-0", "lane-1"] {
+            std::fs::remove_dir(dir.path().join(lane)).expect("it is ours");
+        }
+        space.look_again(1 << 10);
+        space.look_again(1 << 30);
+        let mut wishes = jobs.own_jobs().into_iter();
+        let wish = wishes.next().expect("it is told that there is room");
+        assert!(wishes.next().is_none(), "once");
+        let inputs = wish(&mut keeper);
+        let [Input::Focus { until }, Input::Demanded(demands)] = &inputs[..] else {
+            panic!("{inputs:?}");
+        };
+        assert_eq!(*until, Instant(0));
+        assert_eq!(demands.len(), 1, "the manifest, which waited");
+        assert!(stored(&keeper.store(&manifest[0])) && stored(&keeper.store(&film[0])));
+    }
+
+    #[test]
+    fn folders_that_a_mistyped_ticket_may_mean_count_and_are_not_dropped() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (mine, stray) = (dir.path().join(SWARM.to_string()), dir.path().join("stray"));
+        for folder in [&mine, &stray] {
+            std::fs::create_dir(folder).expect("it is ours");
+        }
+        std::fs::write(stray.join("index"), vec![1; 200_000]).expect("it is ours");
+        let space = Arc::new(Space::new(150_000));
+        space.count_strays(dir.path(), &[SWARM], true);
+        let (mut one, _jobs, _answers) = keeper(&mine, &space);
+        let film = blocks(DATA_LANE, 0, 100);
+        assert!(!stored(&one.store(&film[0])) && stray.exists());
+        drop(one);
+        let space = Arc::new(Space::new(150_000));
+        space.count_strays(dir.path(), &[SWARM], false);
+        let (mut one, _jobs, _answers) = keeper(&mine, &space);
+        assert!(stored(&one.store(&film[0])) && !stray.exists());
+    }
+
+    #[test]
+    fn what_a_bad_disk_lost_while_it_was_to_be_dropped_is_not_missed() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let space = Arc::new(Space::new(2 << 20));
+        let (mut keeper, _jobs, _answers) = keeper(dir.path(), &space);
+        let film = blocks(DATA_LANE, 0, PIECE_LEN);
+        assert!(film.iter().all(|block| stored(&keeper.store(block))));
+        // Another stream comes with more than is left: this one is told to drop a piece, and loses it before it does.
+        let (worker, _others) = worker::queue();
+        let kept = Kept {
+            data: (2 << 20) - (64 << 10),
+            ..Kept::default()
+        };
+        space.enter(SwarmId([8; 32]), kept, Some(u64::MAX >> 1), worker);
+        let piece = film[0].piece();
+        keeper.drop_blocks(piece, film[0].header().full_mask());
+        space.leave(SwarmId([8; 32]));
+        assert!(stored(&keeper.store(&film[0])));
+    }
+}

@@ -3,6 +3,7 @@
 //! It holds the seeds, the content key, the highest head, the manifest and what the files were. A publisher must never sign two
 //! different pieces of one index, so a key goes with its files: other files, or changed ones, need another key.
 
+use crate::fresh::{OWNERS_ONLY, replacing, sync_folder_of};
 use baton_content::{ContentKey, PublisherKey, Secret, SignedHead, StreamKeys};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -93,7 +94,7 @@ impl KeyFile {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o600)
+            .mode(OWNERS_ONLY)
             .open(beside)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(KeyError::InUse),
@@ -124,17 +125,15 @@ impl KeyFile {
         let body = postcard::to_allocvec(self).map_err(|_| KeyError::NotAKey)?;
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
-        let mut file: File = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)?;
+        let fresh = PathBuf::from(fresh);
+        let mut file = replacing(&fresh, OWNERS_ONLY)?;
         file.write_all(FORMAT)?;
         file.write_all(blake3::hash(&body).as_bytes())?;
         file.write_all(&body)?;
         file.sync_all()?;
         std::fs::rename(&fresh, path)?;
+        // The head in it is about to be shown: a power cut must not bring the old one back.
+        sync_folder_of(path)?;
         Ok(())
     }
 
@@ -163,3 +162,25 @@ impl KeyFile {
 }
 
 const FORMAT: &[u8] = b"baton key 1\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_waits_where_the_new_key_is_written_leads_it_nowhere() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("film.key");
+        let other = dir.path().join("other");
+        std::fs::write(&other, "somebody's").expect("it is ours");
+        std::os::unix::fs::symlink(&other, dir.path().join("film.key.new")).expect("it is ours");
+        let key = KeyFile::random();
+        key.write(&path).expect("there is room");
+        let text = std::fs::read_to_string(&other).expect("it is there");
+        assert_eq!(text, "somebody's");
+        let kept = KeyFile::read(&path).expect("it can be read");
+        let kept = kept.expect("it is there");
+        assert_eq!(kept.publisher_seed, key.publisher_seed);
+        assert!(!path.is_symlink());
+    }
+}

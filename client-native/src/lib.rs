@@ -6,6 +6,7 @@
 //!     worker.rs         one thread per session for the disk: publisher.rs | viewer.rs | keeper.rs, with index.rs
 //!     library.rs        what a download has, for reader.rs (--stdout) and serve.rs (--serve)
 //!     page.rs           what --serve shows      ahead.rs  reading ahead for the many
+//!     fresh.rs          files that take another's place in one step
 //!     output.rs         where a download lies   space.rs  a keeper's room   uplink.rs  what all sessions may send
 //! ```
 //!
@@ -17,6 +18,7 @@ pub mod args;
 pub mod command;
 pub mod exit;
 mod feed;
+mod fresh;
 mod handles;
 mod ice;
 mod inbox;

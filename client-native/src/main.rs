@@ -1,11 +1,14 @@
 //! `baton`: the command line (docs/cli.md).
 
 use baton_client_native::{args::Cli, command, complain, raise_file_limit};
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::read(&arguments) {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
     let json = cli.json;
     // Several rustls providers may be compiled in; the first to be named is the process's.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -16,7 +16,7 @@ use baton_content::{
 };
 use baton_swarm::{Event, Input, Output};
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -305,6 +305,14 @@ impl Publisher {
 
     /// The hashes are in: a second manifest and the head that ends the stream.
     fn hashed(&mut self, hashes: Vec<[u8; 32]>) -> Vec<Input> {
+        // What was read is what the link is for, or nothing is said of it.
+        let same = |place: &usize| {
+            let file = std::fs::metadata(&self.paths[*place]);
+            file.is_ok_and(|now| self.is_same(*place, &now))
+        };
+        if let Some(place) = (0..self.paths.len()).find(|place| !same(place)) {
+            self.fail(self.changed(place));
+        }
         if self.failed {
             return Vec::new();
         }
@@ -427,9 +435,12 @@ impl Publisher {
 
     /// Size and time of a file as they were when the link was made.
     fn unchanged(&self, place: usize, file: &File) -> bool {
+        file.metadata().is_ok_and(|now| self.is_same(place, &now))
+    }
+
+    fn is_same(&self, place: usize, now: &Metadata) -> bool {
         let mark = &self.marks[place];
-        file.metadata()
-            .is_ok_and(|now| FileMark::new(&mark.path, &now).same(mark))
+        FileMark::new(&mark.path, now).same(mark)
     }
 
     fn sealed(&mut self, piece: PieceId, plaintext: Vec<u8>) -> Input {
@@ -563,3 +574,39 @@ const RECENT_PIECES: usize = 32;
 const PROBED_MAX: usize = 256;
 /// As many as a manifest takes (docs/protocol.md section 6).
 const START_RANGES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker;
+    use std::time::{Duration, SystemTime};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    #[test]
+    fn the_hash_of_a_file_that_changed_since_its_link_is_not_signed() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("film.bin");
+        std::fs::write(&path, "as it was").expect("it is ours");
+        let (news, mut answers) = unbounded_channel();
+        let source = Source {
+            name: "film.bin".into(),
+            path: path.clone(),
+        };
+        let publisher = Publisher::new(&[source], None, None, 0, news.clone()).expect("a file");
+        std::fs::write(&path, "as it is ").expect("it is ours");
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let file = File::options().write(true).open(&path).expect("it is ours");
+        file.set_modified(later).expect("it is ours");
+        let (worker, jobs) = worker::queue();
+        publisher.begin(worker);
+        worker::spawn(Box::new(publisher), jobs, news);
+        let end = std::iter::from_fn(|| answers.blocking_recv()).find_map(|answer| match answer {
+            Answer::News(news) => Some(news),
+            Answer::Inputs(_) => None,
+        });
+        let Some(News::Problem(problem)) = end else {
+            panic!("{end:?}");
+        };
+        assert!(matches!(problem, Problem::FileChanged(_)), "{problem}");
+    }
+}

@@ -170,8 +170,9 @@ async fn text(
 ) -> std::io::Result<()> {
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {mime}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         content-security-policy: default-src 'none'; style-src 'unsafe-inline'\r\n\r\n",
-        body.len()
+         {NOSNIFF}{}\r\n",
+        body.len(),
+        policy("default-src 'none'; style-src 'unsafe-inline'"),
     );
     write.write_all(head.as_bytes()).await?;
     if !request.head {
@@ -201,11 +202,14 @@ async fn file(
             return empty(write, "416 Range Not Satisfiable", &range).await;
         }
     };
-    let mime = entry.mime.as_deref().unwrap_or("application/octet-stream");
+    let mime = type_of(entry.mime.as_deref());
     let mut head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {mime}\r\naccept-ranges: bytes\r\ncontent-length: {}\r\n{DLNA}",
+        "HTTP/1.1 {status}\r\ncontent-type: {mime}\r\naccept-ranges: bytes\r\ncontent-length: {}\r\n{NOSNIFF}{DLNA}",
         range.end - range.start,
     );
+    if !is_inert(mime) {
+        head += &policy("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+    }
     if status.starts_with("206") {
         let (first, last) = (range.start, range.end - 1);
         head += &format!("content-range: bytes {first}-{last}/{size}\r\n");
@@ -220,6 +224,24 @@ async fn file(
         write.write_all(&bytes).await?;
     }
     Ok(())
+}
+
+/// The bare type that a publisher named, without what a browser might take for a second one.
+fn type_of(mime: Option<&str>) -> &str {
+    let bare = mime.and_then(|mime| mime.split([';', ',']).next());
+    bare.map(str::trim)
+        .filter(|bare| bare.contains('/'))
+        .unwrap_or("application/octet-stream")
+}
+
+/// What no browser runs. Anything else might be a page of the publisher's, at an address that serves all of the download.
+fn is_inert(mime: &str) -> bool {
+    let mime = mime.to_ascii_lowercase();
+    mime.starts_with("video/") || mime.starts_with("audio/") || mime == "application/pdf"
+}
+
+fn policy(policy: &str) -> String {
+    format!("content-security-policy: {policy}\r\n")
 }
 
 /// Reads one request; `Ok(None)` for what is none, an error at the end of the connection.
@@ -319,6 +341,8 @@ fn percent_decode(text: &str) -> String {
 
 /// Where the playlist is, unless a file is called that.
 const PLAYLIST: &str = "playlist.m3u";
+/// A type is what it is said to be.
+const NOSNIFF: &str = "x-content-type-options: nosniff\r\n";
 /// Streamed in the foreground, seekable by bytes, as it is (DLNA guidelines, 7.4.1.3).
 const DLNA: &str = "transferMode.dlna.org: Streaming\r\n\
     contentFeatures.dlna.org: DLNA.ORG_OP=01;DLNA.ORG_CI=0;DLNA.ORG_FLAGS=01700000000000000000000000000000\r\n";
@@ -365,6 +389,20 @@ mod tests {
         assert!(!is_ours("evil.example", here));
         let lan = IpAddr::from([192, 168, 1, 5]);
         assert!(is_ours("nas.local:9000", lan), "a LAN has names of its own");
+    }
+
+    #[test]
+    fn only_what_no_browser_runs_goes_without_a_policy() {
+        let served = |mime| (type_of(Some(mime)), is_inert(type_of(Some(mime))));
+        assert_eq!(
+            served("video/mp4; codecs=\"avc1, mp4a\""),
+            ("video/mp4", true)
+        );
+        assert_eq!(served("video/mp4,text/html"), ("video/mp4", true));
+        assert_eq!(served("TEXT/HTML"), ("TEXT/HTML", false));
+        assert_eq!(served("image/svg+xml"), ("image/svg+xml", false));
+        assert_eq!(served("nonsense"), ("application/octet-stream", false));
+        assert_eq!(type_of(None), "application/octet-stream");
     }
 
     #[test]

@@ -474,6 +474,7 @@ impl Session {
         match &event {
             Event::Fraud { .. } => self.tell(News::Problem(Problem::Fraud)),
             Event::Expired => self.tell(News::Problem(Problem::Expired)),
+            Event::ManifestTooLong => self.tell(News::Problem(Problem::ManifestTooLong)),
             Event::Complete => self.publish(),
             _ => {}
         }

@@ -130,7 +130,10 @@ impl Signalling {
                     } else {
                         place += 1;
                     }
-                    (refusal, retry)
+                    // One that has no room says so at once, and another one may have some.
+                    let another = !joined && place < self.servers.len();
+                    let at_once = another && refusal.is_some();
+                    (refusal, if at_once { Some(Duration::ZERO) } else { retry })
                 }
             };
             if self.events.send(SignalEvent::Lost(refusal)).is_err() {
@@ -352,7 +355,7 @@ const LEAVE_PATIENCE: Duration = Duration::from_millis(500);
 const OUTBOX_MAX: usize = 32;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tokio::net::TcpListener;
     use tokio_tungstenite::accept_hdr_async;
@@ -372,7 +375,7 @@ mod tests {
     }
 
     /// A server that answers each Join with one message, and never says anything again.
-    async fn answering(message: ServerMessage) -> String {
+    pub(crate) async fn answering(message: ServerMessage) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it has one");
         tokio::spawn(async move {
@@ -441,6 +444,26 @@ mod tests {
             matches!(
                 then,
                 Some(SignalEvent::Server(ServerMessage::Welcome { .. }))
+            ),
+            "{then:?}"
+        );
+        // The same where the refusal is not for good: it need not be waited for.
+        let full = answering(ServerMessage::Refused {
+            reason: Refusal::AddressSwarms,
+            retry_ms: Some(250_000),
+            server_unix_s: 0,
+        });
+        let mut with_full = client(vec![full.await, answering(welcome()).await]);
+        let first = with_full.events.recv().await;
+        assert!(
+            matches!(first, Some(SignalEvent::Lost(Some(Refusal::AddressSwarms)))),
+            "{first:?}"
+        );
+        let then = tokio::time::timeout(CONNECT_PATIENCE * 6, with_full.events.recv()).await;
+        assert!(
+            matches!(
+                then,
+                Ok(Some(SignalEvent::Server(ServerMessage::Welcome { .. })))
             ),
             "{then:?}"
         );

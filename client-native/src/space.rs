@@ -4,8 +4,10 @@
 use crate::keeper::Keeper;
 use crate::worker::Worker;
 use baton_content::{Lane, MANIFEST_LANE, PIECE_LEN, SwarmId};
-use baton_swarm::{Input, Instant};
 use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +23,8 @@ struct State {
     rooms: BTreeMap<SwarmId, Room>,
     /// Folders of streams that nobody names any more, with their bytes: they go first.
     strays: Vec<(PathBuf, u64)>,
+    /// Bytes of folders that are nobody's to drop.
+    spared: u64,
 }
 
 struct Room {
@@ -32,6 +36,22 @@ struct Room {
     worker: Worker,
     /// It was refused, and fetches nothing more until it is told that there is room.
     refused: bool,
+    /// The disk refused it, and it waits for so many looks at the disk more.
+    disk_full: Option<u32>,
+    /// For how many looks it waits the next time.
+    disk_pause: u32,
+}
+
+impl Room {
+    fn bytes(&self) -> u64 {
+        self.kept.manifest + self.kept.data + self.kept.log
+    }
+
+    fn resume(&mut self) {
+        self.refused = false;
+        self.disk_full = None;
+        self.worker.own(Keeper::resume);
+    }
 }
 
 /// What a stream keeps, bytes.
@@ -40,6 +60,8 @@ pub struct Kept {
     pub manifest: u64,
     /// What may be dropped.
     pub data: u64,
+    /// The log that says what is there.
+    pub log: u64,
 }
 
 impl Kept {
@@ -65,8 +87,9 @@ pub enum Answer {
 impl State {
     fn used(&self) -> u64 {
         let rooms = self.rooms.values();
-        rooms.map(|r| r.kept.manifest + r.kept.data).sum::<u64>()
+        rooms.map(Room::bytes).sum::<u64>()
             + self.strays.iter().map(|(_, bytes)| bytes).sum::<u64>()
+            + self.spared
     }
 
     fn dropping(&self) -> u64 {
@@ -106,8 +129,9 @@ impl Space {
         self.with(|state| state.used())
     }
 
-    /// Counts what lies in folders of streams that are not named any more.
-    pub fn count_strays(&self, folder: &Path, named: &[SwarmId]) {
+    /// Counts what lies in folders of streams that are not named any more. Where somebody meant more than could be read, one of them may be
+    /// meant: they are spared then.
+    pub fn count_strays(&self, folder: &Path, named: &[SwarmId], spare: bool) {
         let Ok(entries) = std::fs::read_dir(folder) else {
             return;
         };
@@ -119,7 +143,10 @@ impl Space {
             is_stray.then(|| (bytes_in(&path), path))
         });
         let strays: Vec<_> = strays.map(|(bytes, path)| (path, bytes)).collect();
-        self.with(|state| state.strays = strays);
+        self.with(|state| match spare {
+            true => state.spared = strays.iter().map(|(_, bytes)| bytes).sum(),
+            false => state.strays = strays,
+        });
         self.trim();
     }
 
@@ -134,6 +161,8 @@ impl Space {
                 served: served.unwrap_or(newest),
                 worker,
                 refused: false,
+                disk_full: None,
+                disk_pause: 1,
             };
             state.rooms.insert(swarm, room);
         });
@@ -145,9 +174,7 @@ impl Space {
         self.with(|state| {
             state.rooms.remove(&swarm);
             for room in state.rooms.values_mut().filter(|room| room.refused) {
-                room.refused = false;
-                room.worker
-                    .own(|_: &mut Keeper| vec![Input::Focus { until: Instant(0) }]);
+                room.resume();
             }
         });
     }
@@ -165,10 +192,49 @@ impl Space {
         })
     }
 
-    /// Takes room for a block of data.
-    pub fn take(&self, swarm: SwarmId, bytes: u64) -> Answer {
+    /// The disk takes nothing more of this stream: it waits, longer each time, until there is room again.
+    pub fn disk_is_full(&self, swarm: SwarmId) {
+        self.with(|state| {
+            if let Some(room) = state.rooms.get_mut(&swarm)
+                && room.disk_full.is_none()
+            {
+                room.disk_full = Some(room.disk_pause);
+                room.disk_pause = (room.disk_pause * 2).min(DISK_PAUSE_MAX);
+            }
+        });
+    }
+
+    /// The disk takes something again.
+    pub fn disk_is_well(&self, swarm: SwarmId) {
+        self.with(|state| {
+            if let Some(room) = state.rooms.get_mut(&swarm) {
+                room.disk_pause = 1;
+            }
+        });
+    }
+
+    /// A look at the disk, which has so many bytes free, every few seconds: those whom it refused try again once that makes sense.
+    pub fn look_again(&self, free: u64) {
+        let margin = self.margin();
+        self.with(|state| {
+            for room in state.rooms.values_mut() {
+                match &mut room.disk_full {
+                    Some(looks) if *looks > 1 => *looks -= 1,
+                    Some(_) if free >= margin => room.resume(),
+                    _ => {}
+                }
+            }
+        });
+    }
+
+    /// Takes room for a block.
+    pub fn take(&self, swarm: SwarmId, lane: Lane, bytes: u64) -> Answer {
+        let most = match lane {
+            MANIFEST_LANE => self.limit,
+            _ => self.for_data(),
+        };
         let strays = self.with(|state| {
-            let full = state.used() + bytes > self.for_data();
+            let full = state.used() + bytes > most;
             if full {
                 std::mem::take(&mut state.strays)
             } else {
@@ -181,8 +247,8 @@ impl Space {
         }
         self.with(|state| {
             let used = state.used() + bytes;
-            let margin = (self.limit / MARGIN_SHARE).min(MARGIN_MAX);
-            let over = (used - state.dropping()).saturating_sub(self.limit - margin);
+            let left = used.saturating_sub(state.dropping());
+            let over = left.saturating_sub(self.limit - self.margin());
             let mut itself = false;
             if over > 0 {
                 itself = state.make_room(over, Some(swarm)) == Some(swarm);
@@ -191,8 +257,8 @@ impl Space {
             let Some(room) = state.rooms.get_mut(&swarm) else {
                 return Answer::No;
             };
-            if used <= self.for_data() {
-                room.kept.data += bytes;
+            if used <= most {
+                *room.kept.of(lane) += bytes;
                 Answer::Yes
             } else if waits && !itself {
                 Answer::Later
@@ -208,9 +274,13 @@ impl Space {
         self.limit - (self.limit / MANIFEST_SHARE).min(MANIFEST_MAX)
     }
 
-    /// Bytes beyond the limit: a manifest is never refused.
-    pub fn over(&self) -> u64 {
-        self.used().saturating_sub(self.limit)
+    fn margin(&self) -> u64 {
+        (self.limit / MARGIN_SHARE).min(MARGIN_MAX)
+    }
+
+    /// What is lacking for so many bytes more.
+    pub fn lacking(&self, bytes: u64) -> u64 {
+        self.used().saturating_add(bytes).saturating_sub(self.limit)
     }
 
     /// Notes what a stream has now; of what it was told to drop, so much is done.
@@ -218,7 +288,8 @@ impl Space {
         self.with(|state| {
             if let Some(room) = state.rooms.get_mut(&swarm) {
                 room.kept = kept;
-                room.dropping = room.dropping.saturating_sub(dropped);
+                // What a bad disk lost meanwhile need not be dropped.
+                room.dropping = room.dropping.saturating_sub(dropped).min(kept.data);
             }
         });
     }
@@ -227,7 +298,8 @@ impl Space {
     fn trim(&self) {
         self.with(|state| {
             loop {
-                let over = (state.used() - state.dropping()).saturating_sub(self.limit);
+                let left = state.used().saturating_sub(state.dropping());
+                let over = left.saturating_sub(self.limit);
                 if over == 0 || !state.strays.is_empty() || state.make_room(over, None).is_none() {
                     return;
                 }
@@ -247,6 +319,26 @@ fn bytes_in(folder: &Path) -> u64 {
     sizes.map(|metadata| metadata.blocks() * 512).sum()
 }
 
+/// Bytes that this user may still write to the file system of a folder; all there are where it does not say.
+pub fn free_bytes(folder: &Path) -> u64 {
+    let Ok(path) = CString::new(folder.as_os_str().as_bytes()) else {
+        return u64::MAX;
+    };
+    let mut found = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: both pointers are good for the call, and what it says it filled in is read only after it said so.
+    unsafe {
+        match libc::statvfs(path.as_ptr(), found.as_mut_ptr()) {
+            0 => {
+                let found = found.assume_init();
+                found.f_bavail.saturating_mul(found.f_frsize)
+            }
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// Looks at a disk that refused a stream time and again, between two tries: five minutes.
+const DISK_PAUSE_MAX: u32 = 64;
 /// Room is made before the last of it is taken: a sixteenth, and no more than 64 MiB.
 const MARGIN_SHARE: u64 = 16;
 /// See `MARGIN_SHARE`.

@@ -67,6 +67,8 @@ pub enum Problem {
     WrongHash(String),
     #[error("the publisher signed two different truths")]
     Fraud,
+    #[error("its manifests are longer than a stream's may be")]
+    ManifestTooLong,
     #[error("the stream has expired")]
     Expired,
     #[error("the server refused: {0:?}")]
@@ -101,6 +103,18 @@ pub struct Worker {
     jobs: Sender<Job>,
     stores: Arc<AtomicUsize>,
     loads: Arc<Mutex<Loads>>,
+}
+
+#[cfg(test)]
+impl Jobs {
+    /// The wishes in the queue, for tests that have no thread.
+    pub fn own_jobs(&self) -> Vec<OwnJob> {
+        let own = |job| match job {
+            Job::Own(job) => Some(job),
+            _ => None,
+        };
+        self.inbox.try_iter().filter_map(own).collect()
+    }
 }
 
 /// The other end.

@@ -490,6 +490,8 @@ const PART_HEADER_LEN: usize = 20;
 const PART_LEN_MAX: usize = PIECE_LEN - PART_HEADER_LEN;
 /// Bytes of one record: a hundred thousand entries of 80 bytes; a viewer holds it in memory.
 pub const MANIFEST_LEN_MAX: usize = 8 << 20;
+/// Bytes of all pieces of lane 0: four of the longest versions, of which publishers write two. Whoever takes part keeps the whole lane.
+pub const MANIFEST_LANE_LEN_MAX: usize = 4 * MANIFEST_LEN_MAX;
 /// Files of one collection.
 pub const ENTRIES_MAX: usize = 65_536;
 /// Bytes of a path or title: four times what file systems allow for one name.

@@ -24,6 +24,7 @@ use crate::rate::{Bucket, Goodput};
 use crate::rng::Rng;
 use crate::timer::{Instant, Timers};
 use crate::wire::{Message, Want};
+use baton_content::manifest::MANIFEST_LANE_LEN_MAX;
 use baton_content::{Header, Mask, PeerId, PeerKey, PieceId, PublisherId, SignedHead, SwarmId};
 use baton_sorted::{SortedMap, SortedSet};
 use bytes::Bytes;
@@ -210,6 +211,7 @@ impl Swarm {
             swarm.pieces.set_header(&header);
             swarm.pieces.add_have(header.id(), mask.0);
         }
+        swarm.check_manifests();
         swarm.told_complete = swarm.is_complete();
         swarm
     }
@@ -476,6 +478,18 @@ impl Swarm {
         {
             self.event(Event::Expired);
             self.stop(Reason::Expired);
+        }
+    }
+
+    /// What every viewer and keeper keeps whole has a limit. The publisher signed more than that: no peer is to blame.
+    fn check_manifests(&mut self) {
+        let most = MANIFEST_LANE_LEN_MAX as u64;
+        if self.stopped.is_none()
+            && self.role != Role::Publisher
+            && self.pieces.manifest_bytes() > most
+        {
+            self.event(Event::ManifestTooLong);
+            self.stop(Reason::ManifestTooLong);
         }
     }
 

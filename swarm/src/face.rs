@@ -203,6 +203,9 @@ pub enum Event {
     Complete,
     /// The publisher signed two different pieces under one index. The engine has stopped.
     Fraud { piece: PieceId },
+    /// The publisher's manifests are longer than a stream's may be ([`baton_content::manifest::MANIFEST_LANE_LEN_MAX`]): everybody would have to keep
+    /// them all. The engine has stopped.
+    ManifestTooLong,
     /// The head says that the stream has expired. Nothing is fetched or served any more.
     Expired,
     /// The publisher could not seal this piece.
@@ -260,6 +263,9 @@ pub enum Reason {
     /// The stream has expired.
     #[error("stream expired")]
     Expired,
+    /// The stream's manifests are longer than they may be; nothing is exchanged any more.
+    #[error("manifests too long")]
+    ManifestTooLong,
 }
 
 /// What there was too much of.

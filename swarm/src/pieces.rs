@@ -119,6 +119,8 @@ pub(crate) struct Pieces {
     have_blocks: u64,
     have_bytes: u64,
     in_flight: u32,
+    /// Length of lane 0, as far as its headers are known.
+    manifest_bytes: u64,
 }
 
 impl Pieces {
@@ -265,6 +267,11 @@ impl Pieces {
         self.have_bytes
     }
 
+    /// Length of lane 0, as far as its headers are known.
+    pub(crate) fn manifest_bytes(&self) -> u64 {
+        self.manifest_bytes
+    }
+
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight
     }
@@ -291,6 +298,10 @@ impl Pieces {
         }
         let before = piece.count();
         piece.known = Known::All(header.clone());
+        if id.lane.0 == 0 {
+            self.manifest_bytes += header.len() as u64;
+        }
+        let piece = self.get_mut(id).expect("it was there a moment ago");
         piece.full = full;
         // Blocks that do not exist cannot be asked for any longer.
         piece.evicted &= full;

@@ -2,9 +2,12 @@
 
 mod common;
 
-use baton_content::{Lane, Mask, PieceId, SignedHead};
+use baton_content::{Lane, Mask, PeerKey, PieceId, SignedHead};
 use baton_swarm::wire::{self, Have, Message, Part, Range, Want};
-use baton_swarm::{Channel, ConnId, Demand, Flood, Input, Instant, Output, Reason, Role};
+use baton_swarm::{
+    Channel, Config, ConnId, Demand, Event, Flood, Input, Instant, Output, Reason, Role, Stream,
+    Swarm,
+};
 use bytes::Bytes;
 use common::film::Film;
 use common::puppet::{Puppet, Stage, dropped, heard};
@@ -314,4 +317,60 @@ fn to_say_that_one_is_the_publisher_spares_nobody_who_has_not_everything() {
     assert!(asked(&honest) && asked(&liar));
     assert_eq!(stage.swarm.stats().complete_peers, 0);
     assert_eq!(liar.conn, ConnId(2));
+}
+
+#[test]
+fn a_manifest_lane_that_is_longer_than_any_is_given_up_with_its_stream() {
+    let film = Film::new(1 << 20).with_long_manifest(34);
+    let full = baton_content::manifest::MANIFEST_LANE_LEN_MAX / baton_content::PIECE_LEN;
+    let mut stage = Stage::new(film, Role::Keeper);
+    let puppet = Puppet::new(1);
+    let have = Have {
+        ranges: vec![range(0, 0, 34)],
+        parts: vec![],
+    };
+    stage.join(&puppet, have);
+    let mut ends = Vec::new();
+    for index in 1..34 {
+        let header = stage.film.sealed(PieceId::new(Lane(0), index)).header();
+        let message = Message::Header(header.bytes().to_vec());
+        let outputs = stage.say(&puppet, &message);
+        let over = |output: &Output| matches!(output, Output::Event(Event::ManifestTooLong));
+        ends.push((outputs.iter().any(over), dropped(&outputs, &puppet)));
+    }
+    let end = ends.remove(full);
+    assert!(ends.iter().all(|end| *end == (false, None)), "{ends:?}");
+    assert_eq!(end, (true, Some(Reason::ManifestTooLong)));
+    let back = stage.connect(&Puppet::new(2));
+    assert_eq!(
+        dropped(&back, &Puppet::new(2)),
+        Some(Reason::ManifestTooLong)
+    );
+}
+
+#[test]
+fn what_a_store_has_of_a_lane_that_is_too_long_ends_the_stream_too() {
+    let film = Film::new(1 << 20).with_long_manifest(34);
+    let have = film.piece_ids(0).into_iter().map(|piece| {
+        let header = film.sealed(piece).header().clone();
+        let mask = header.full_mask();
+        (header, mask)
+    });
+    let mut swarm = Swarm::new(
+        Stream {
+            publisher: film.publisher.id(),
+            swarm: film.swarm,
+            head: Some(film.head.clone()),
+        },
+        have.collect(),
+        Role::Keeper,
+        Config::default(),
+        PeerKey::from_seed([50; 32]),
+        1,
+        Instant(0),
+        0,
+    );
+    let mut outputs = std::iter::from_fn(|| swarm.poll_output());
+    let over = |output: Output| matches!(output, Output::Event(Event::ManifestTooLong));
+    assert!(outputs.any(over));
 }

@@ -315,6 +315,37 @@ async fn a_watched_folder_shares_what_appears_in_it_and_writes_feeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_film_whose_copying_paused_gets_a_link_that_gives_all_of_it() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let films = folder.path().join("films");
+    std::fs::create_dir(&films).expect("a folder");
+    let (whole, path) = (film(300_000), films.join("film.mp4"));
+    std::fs::write(&path, &whole[..100_000]).expect("some of it");
+    let watch = [
+        "seed", "--watch", "films", "--server", &origin, "--key", "keys",
+    ];
+    let mut publisher = Peer::start(folder.path(), &watch);
+    let (first, _) = link_of(&mut publisher);
+    publisher.wait("feeds", PATIENCE);
+    std::fs::write(&path, &whole).expect("all of it");
+    assert_eq!(publisher.wait("feeds", PATIENCE)["items"], 0, "a dead link");
+    let (second, _) = link_of(&mut publisher);
+    assert_ne!(first, second);
+    assert_eq!(publisher.wait("feeds", PATIENCE)["items"], 1);
+    let rss = std::fs::read_to_string(films.join("feed.xml")).expect("a feed");
+    assert!(rss.contains(&second) && !rss.contains(&first), "{rss}");
+    let mut viewer = Peer::start(folder.path(), &["get", &second, "-o", "copy.mp4"]);
+    viewer.wait("done", PATIENCE);
+    assert!(std::fs::read(folder.path().join("copy.mp4")).expect("the copy") == whole);
+    // The next run has the same link for the same film.
+    publisher.kill();
+    let mut publisher = Peer::start(folder.path(), &watch);
+    assert_eq!(link_of(&mut publisher).0, second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn eight_peers_finish_while_one_dies_each_second_and_the_publisher_too() {
     swarm_survives(8, 3).await;
 }

@@ -162,3 +162,42 @@ async fn what_nobody_names_any_more_counts_and_goes_first() {
     assert!(whole["used_bytes"].as_u64() <= Some(3 << 20));
     assert!(!stray.exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_beyond_what_a_server_takes_from_one_address_are_said_to_be() {
+    let server = server(|config| config.limits.swarms_per_address = 1).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let films = folder.path().join("films");
+    std::fs::create_dir(&films).expect("a folder");
+    for name in ["one.mp4", "two.mp4"] {
+        std::fs::write(films.join(name), film(50_000)).expect("a film");
+    }
+    let watch = ["seed", "--watch", "films", "--server", &origin, "--ticket"];
+    let mut publisher = Peer::start(folder.path(), &watch);
+    let tickets = [link_of(&mut publisher).1, link_of(&mut publisher).1];
+    let refused = publisher.wait("refused", PATIENCE);
+    assert_eq!(refused["refusal"], "AddressSwarms");
+    let name = refused["what"].as_str().expect("a name");
+    assert!(["one.mp4", "two.mp4"].contains(&name), "{name}");
+    publisher.kill();
+    let keep = ["keep", &tickets[0], &tickets[1], "--dir", "kept"];
+    let mut keeper = Peer::start(folder.path(), &keep);
+    let refused = keeper.wait("refused", PATIENCE);
+    assert_eq!(refused["refusal"], "AddressSwarms");
+    keeper.interrupt();
+    assert_eq!(
+        keeper.end(),
+        Some(0),
+        "it goes on trying until it is stopped"
+    );
+    assert!(
+        folder
+            .path()
+            .join("kept")
+            .read_dir()
+            .expect("a folder")
+            .count()
+            == 2
+    );
+}

@@ -25,7 +25,7 @@ pub fn soak(arguments: &[String]) -> Result<()> {
         Some(what) => eprintln!("without address translation: {what} is missing"),
     }
     if number > 0 {
-        bench::native(&["50".into(), "--minutes".into(), minutes.into()])?;
+        bench::native(&["--minutes".into(), minutes.into()])?;
         bench::server_soak(minutes)?;
     }
     Ok(())

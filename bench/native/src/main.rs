@@ -1,13 +1,14 @@
 //! `cargo xtask bench native [MEGABYTES] [--minutes N | --keeper VIEWERS]`: native peers beside a bare `webrtc` channel, on loopback.
 //!
 //! Prints MB/s and CPU-seconds per 100 MB, so that figures of a busy machine can be compared with each other, then what issue 7 asks
-//! for and whether it is so. With `--minutes`, one publisher and one viewer go on for so long, and memory is printed each minute.
+//! for and whether it is so. With `--minutes`, one transfer goes on for so long, memory is printed each minute, and growth is a failure.
 //! With `--keeper`, only that row is measured.
 
 mod bare;
 mod ceiling;
 mod keeper;
 mod rival;
+mod soak;
 
 use anyhow::{Context, Result, anyhow};
 use baton_client_native::peer::{self, Destination, Net};
@@ -15,7 +16,7 @@ use baton_client_native::session::{Handle, Snapshot};
 use baton_client_native::{News, Source};
 use baton_signal_server::{Config, Server};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 fn main() -> Result<()> {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
@@ -38,7 +39,7 @@ fn main() -> Result<()> {
     };
     runtime.block_on(async {
         match (minutes, viewers) {
-            (Some(minutes), _) => flat(megabytes, minutes).await,
+            (Some(minutes), _) => soak::run(minutes).await,
             (None, Some(viewers)) => keeper_row(usize::try_from(viewers)?).await,
             (None, None) => run(megabytes).await,
         }
@@ -97,26 +98,6 @@ async fn keeper_row(viewers: usize) -> Result<()> {
         peak / 1_000_000,
         KEEPER_BYTES_MAX / 1_000_000
     );
-    Ok(())
-}
-
-/// Rounds of one to one until the time is over; what the process holds must not grow.
-async fn flat(megabytes: u64, minutes: u64) -> Result<()> {
-    let began = Instant::now();
-    let (mut carried, mut told) = (0, 0);
-    while began.elapsed() < Duration::from_secs(minutes * 60) {
-        swarm(1, megabytes * 1_000_000).await?;
-        carried += megabytes;
-        let minute = began.elapsed().as_secs() / 60;
-        if minute > told || carried == megabytes {
-            told = minute;
-            let now = keeper::memory(std::process::id(), "VmRSS")?;
-            println!(
-                "minute {minute}: {carried} MB carried, {} MB held",
-                now / 1_000_000
-            );
-        }
-    }
     Ok(())
 }
 

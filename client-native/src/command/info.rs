@@ -93,6 +93,14 @@ fn describe(library: &crate::Library, session: &crate::session::Handle, show: &S
                 .map_or_else(String::new, |us| format!("{} ms", us / 1000)),
         );
     }
+    for candidate in &now.candidates {
+        lines += &format!(
+            "  near  {}  {} %  {} free places\n",
+            candidate.region.as_deref().unwrap_or("somewhere"),
+            candidate.completeness_permille / 10,
+            candidate.free_slots,
+        );
+    }
     lines += &format!(
         "{} named by the server; without the publisher there is {} % of it",
         now.candidates.len(),

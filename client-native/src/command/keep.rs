@@ -1,11 +1,12 @@
 //! `baton keep`: serves what it cannot read, until it is stopped.
 
-use super::{net, stopped};
+use super::{TurnedAway, fatal, net, stopped};
 use crate::args;
 use crate::exit::{self, Exit};
 use crate::peer;
+use crate::session::Handle;
 use crate::show::{self, Show};
-use crate::space::Space;
+use crate::space::{Space, free_bytes};
 use crate::worker::{News, Problem};
 use baton_content::{LinkError, Ticket};
 use indicatif::HumanBytes;
@@ -14,99 +15,151 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
 
+/// One stream that is kept.
+struct Kept {
+    swarm: String,
+    session: Handle,
+    turned_away: TurnedAway,
+}
+
 pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
-    let tickets = tickets(&args.tickets)?;
+    let (tickets, all) = tickets(&args.tickets, show)?;
     let space = Arc::new(Space::new(args.space));
     let net = net(&args.net);
     let named: Vec<_> = tickets.iter().map(|ticket| ticket.swarm.id()).collect();
-    space.count_strays(&args.dir, &named);
-    let mut sessions = Vec::new();
+    space.count_strays(&args.dir, &named, !all);
+    let mut kept = Vec::new();
+    let mut ends = Vec::new();
     for ticket in &tickets {
         let swarm = ticket.swarm.id().to_string();
-        sessions.push(Some((
-            swarm.clone(),
-            peer::keep(ticket, &args.dir, &space, &net)?,
-        )));
-        show.note(
-            &format!("keeping {swarm}"),
-            &json!({"event": "keeping", "swarm": swarm}),
-        );
+        match peer::keep(ticket, &args.dir, &space, &net) {
+            Ok(session) => {
+                show.note(
+                    &format!("keeping {swarm}"),
+                    &json!({"event": "keeping", "swarm": swarm}),
+                );
+                kept.push(Kept {
+                    swarm,
+                    session,
+                    turned_away: TurnedAway::default(),
+                });
+            }
+            Err(exit) => {
+                over(&swarm, &exit, show);
+                ends.push(exit);
+            }
+        }
     }
     let end = stopped();
     tokio::pin!(end);
-    let mut failed = false;
     let mut tick = tokio::time::interval(REPORT);
     let result = loop {
+        if kept.is_empty() {
+            break Err(worst(ends));
+        }
         tokio::select! {
             () = &mut end => break Ok(()),
             _ = tick.tick() => {}
         }
-        for place in &mut sessions {
-            let Some((swarm, session)) = place else {
-                continue;
-            };
-            let mut over = None;
-            loop {
-                match session.news.try_recv() {
-                    Ok(News::Problem(Problem::Expired)) => over = Some("it has expired"),
-                    Ok(News::Problem(Problem::Fraud)) => {
-                        over = Some("its publisher signed two truths");
-                    }
-                    Ok(News::Problem(problem)) => show.note(
-                        &format!("{swarm}: {problem}"),
-                        &json!({"event": "problem", "swarm": swarm, "reason": problem.to_string()}),
-                    ),
-                    Ok(_) => {}
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        failed = true;
-                        over = over.or(Some("its session ended"));
-                        break;
-                    }
-                }
-            }
-            let now = session.snapshot.borrow().clone();
-            let mut event = show::progress(&now);
-            event["swarm"] = json!(swarm);
-            event["used_bytes"] = json!(space.used());
-            let line = format!(
-                "{}…  {} kept, {} peers, {} sent",
-                &swarm[..8],
-                HumanBytes(now.stats.have_bytes),
-                now.stats.peers.len(),
-                HumanBytes(now.stats.sent_bytes),
-            );
-            if show.json() || std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-                show.note(&line, &event);
-            }
-            if let Some(reason) = over {
-                show.note(
-                    &format!("{swarm} is over: {reason}"),
-                    &json!({"event": "over", "swarm": swarm, "reason": reason}),
-                );
-                if let Some((_, session)) = place.take() {
-                    session.leave().await;
+        space.look_again(free_bytes(&args.dir));
+        let mut going = Vec::new();
+        for mut stream in std::mem::take(&mut kept) {
+            let end = news(&mut stream, show);
+            report(&mut stream, &space, show);
+            match end {
+                None => going.push(stream),
+                Some(exit) => {
+                    over(&stream.swarm, &exit, show);
+                    ends.push(exit);
+                    stream.session.leave().await;
                 }
             }
         }
-        if sessions.iter().all(Option::is_none) {
-            break Err(match failed {
-                true => Exit::new(exit::OTHER, "a session ended"),
-                false => Exit::new(exit::OVER, "every stream is over"),
-            });
-        }
+        kept = going;
     };
-    let leaving = sessions
-        .into_iter()
-        .flatten()
-        .map(|(_, session)| session.leave());
+    let leaving = kept.into_iter().map(|stream| stream.session.leave());
     futures_util::future::join_all(leaving).await;
     result
 }
 
-/// Tickets, or files of them, one per line; what follows a `#` sign and a blank is a comment.
-fn tickets(texts: &[String]) -> Result<Vec<Ticket>, Exit> {
-    let mut tickets = Vec::new();
+/// What a session said since the last look; why it is over, if it is.
+fn news(stream: &mut Kept, show: &Show) -> Option<Exit> {
+    loop {
+        match stream.session.news.try_recv() {
+            Ok(News::Problem(problem)) => {
+                let is_end = matches!(
+                    problem,
+                    Problem::Expired
+                        | Problem::Fraud
+                        | Problem::ManifestTooLong
+                        | Problem::Refused(_)
+                );
+                if is_end {
+                    return fatal(&News::Problem(problem));
+                }
+                let (swarm, reason) = (&stream.swarm, problem.to_string());
+                show.note(
+                    &format!("{swarm}: {reason}"),
+                    &json!({"event": "problem", "swarm": swarm, "reason": reason}),
+                );
+            }
+            Ok(_) => {}
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => {
+                return Some(Exit::new(exit::OTHER, "its session ended"));
+            }
+        }
+    }
+}
+
+fn report(stream: &mut Kept, space: &Space, show: &Show) {
+    let swarm = &stream.swarm;
+    let now = stream.session.snapshot.borrow().clone();
+    stream.turned_away.tell(&now, swarm, show);
+    let mut event = show::progress(&now);
+    event["swarm"] = json!(swarm);
+    event["used_bytes"] = json!(space.used());
+    let line = format!(
+        "{}…  {} kept, {} peers, {} sent",
+        &swarm[..8],
+        HumanBytes(now.stats.have_bytes),
+        now.stats.peers.len(),
+        HumanBytes(now.stats.sent_bytes),
+    );
+    if show.json() || std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        show.note(&line, &event);
+    }
+}
+
+fn over(swarm: &str, exit: &Exit, show: &Show) {
+    show.note(
+        &format!("{swarm} is over: {exit}"),
+        &json!({"event": "over", "swarm": swarm, "reason": exit.reason}),
+    );
+}
+
+/// How it ends when every stream has: by what is least expected of them.
+fn worst(ends: Vec<Exit>) -> Exit {
+    let expected = [exit::OVER, exit::WRONG, exit::SERVER];
+    let place = |end: &Exit| expected.iter().position(|code| *code == end.code);
+    let worst = ends
+        .iter()
+        .map(|end| (place(end).unwrap_or(usize::MAX), end.code));
+    match worst.max() {
+        Some((_, exit::OVER)) | None => Exit::new(exit::OVER, "every stream is over"),
+        Some((_, code)) => {
+            let reason = ends.into_iter().find(|end| end.code == code);
+            let reason = reason.map_or_else(String::new, |end| end.reason);
+            Exit::new(code, format!("every stream is over: {reason}"))
+        }
+    }
+}
+
+/// Tickets, or files of them, one per line; what follows a `#` sign and a blank is a comment. One that is none is told, and not all is lost with it;
+/// with them, whether there was none of that kind.
+fn tickets(texts: &[String], show: &Show) -> Result<(Vec<Ticket>, bool), Exit> {
+    let mut tickets: Vec<Ticket> = Vec::new();
+    let mut fault = None;
     for text in texts {
         let lines = std::fs::read_to_string(text).unwrap_or_else(|_| text.clone());
         for line in lines
@@ -114,19 +167,30 @@ fn tickets(texts: &[String]) -> Result<Vec<Ticket>, Exit> {
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with("# "))
         {
-            let ticket = Ticket::parse(line).map_err(|error| not_a_ticket(line, &error))?;
+            let ticket = match Ticket::parse(line) {
+                Ok(ticket) => ticket,
+                Err(error) => {
+                    let exit = not_a_ticket(line, &error);
+                    show.note(
+                        &exit.reason,
+                        &json!({"event": "problem", "reason": exit.reason}),
+                    );
+                    fault.get_or_insert(exit);
+                    continue;
+                }
+            };
             if !tickets
                 .iter()
-                .any(|known: &Ticket| known.swarm.id() == ticket.swarm.id())
+                .any(|known| known.swarm.id() == ticket.swarm.id())
             {
                 tickets.push(ticket);
             }
         }
     }
     if tickets.is_empty() {
-        return Err(Exit::new(exit::USAGE, "there is no ticket"));
+        return Err(fault.unwrap_or_else(|| Exit::new(exit::USAGE, "there is no ticket")));
     }
-    Ok(tickets)
+    Ok((tickets, fault.is_none()))
 }
 
 /// What was meant as a ticket; all of a real one stays untold.
@@ -145,3 +209,82 @@ fn not_a_ticket(text: &str, error: &LinkError) -> Exit {
 const SHOWN_CHARS: usize = 16;
 /// How often it says how things stand.
 const REPORT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use crate::signalling::tests::answering;
+    use baton_content::{Link, PublisherKey, Secret};
+    use baton_signal_protocol::{Refusal, ServerMessage};
+    use clap::Parser;
+
+    /// It takes half a second.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    fn ticket(n: u8) -> String {
+        let publisher = PublisherKey::from_seed([n; 32]).id();
+        Link::new(publisher, Secret([n; 16])).ticket().encode()
+    }
+
+    async fn keep(tickets: &[&str], more: &[&str]) -> Exit {
+        let line = [&["baton", "--json", "keep"], tickets, more].concat();
+        let Command::Keep(args) = Cli::parse_from(line).command else {
+            panic!("it is another command");
+        };
+        let mut show = Show::new(true, false);
+        let end = run(args, &mut show);
+        let end = tokio::time::timeout(PATIENCE, end).await;
+        end.expect("it ends").expect_err("nobody stops it")
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_every_server_refuses_for_good_and_with_that_code() {
+        let server = answering(ServerMessage::Refused {
+            reason: Refusal::Version,
+            retry_ms: None,
+            server_unix_s: 0,
+        })
+        .await;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let place = dir.path().to_string_lossy().into_owned();
+        let exit = keep(&[&ticket(1)], &["--server", &server, "--dir", &place]).await;
+        assert_eq!(exit.code, exit::SERVER, "{exit}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_ticket_or_cannot_be_kept_does_not_end_the_others() {
+        let server = answering(ServerMessage::Refused {
+            reason: Refusal::Version,
+            retry_ms: None,
+            server_unix_s: 0,
+        })
+        .await;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let place = dir.path().to_string_lossy().into_owned();
+        let folder = dir.path().join(swarm_of(&ticket(2)));
+        std::fs::create_dir(&folder).expect("it is ours");
+        std::fs::write(folder.join("index"), "something else than an index").expect("it is ours");
+        let tickets = [&ticket(1)[..], "nonsense", &ticket(2)];
+        let exit = keep(&tickets, &["--server", &server, "--dir", &place]).await;
+        // The first was asked for at the server; the last has a file in its way.
+        assert_eq!(exit.code, exit::FILE, "{exit}");
+        assert!(dir.path().join(swarm_of(&ticket(1))).is_dir());
+        let exit = keep(&["nonsense"], &["--server", &server, "--dir", &place]).await;
+        assert_eq!(exit.code, exit::USAGE, "{exit}");
+    }
+
+    fn swarm_of(ticket: &str) -> String {
+        let ticket = Ticket::parse(ticket).expect("our own");
+        ticket.swarm.id().to_string()
+    }
+
+    #[test]
+    fn fraud_counts_more_than_an_end_that_was_expected() {
+        let exits = |codes: &[u8]| codes.iter().map(|code| Exit::new(*code, "why")).collect();
+        assert_eq!(worst(exits(&[exit::OVER, exit::OVER])).code, exit::OVER);
+        assert_eq!(worst(exits(&[exit::OVER, exit::WRONG])).code, exit::WRONG);
+        let all = [exit::SERVER, exit::FILE, exit::WRONG];
+        assert_eq!(worst(exits(&all)).code, exit::FILE);
+    }
+}

@@ -14,6 +14,7 @@ use crate::session::Snapshot;
 use crate::show::Show;
 use crate::uplink::Uplink;
 use crate::worker::{News, Problem};
+use baton_signal_protocol::Refusal;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs what the command line says.
@@ -67,11 +68,51 @@ async fn stopped() {
     }
 }
 
+/// What a server says of a stream that it does not take now.
+#[derive(Default)]
+struct TurnedAway {
+    told: Option<Refusal>,
+}
+
+impl TurnedAway {
+    /// Says once that nobody finds us there, and why; it is tried again all the while.
+    fn tell(&mut self, now: &Snapshot, what: &str, show: &Show) {
+        if let Some(refusal) = now.refusal.filter(|_| !now.joined)
+            && let Some(reason) = passing(refusal)
+            && self.told != Some(refusal)
+        {
+            show.note(
+                &format!("{what}: nobody finds it yet, for {reason}; trying again"),
+                &serde_json::json!({"event": "refused", "what": what, "refusal": format!("{refusal:?}"), "reason": reason}),
+            );
+            self.told = Some(refusal);
+        }
+        if now.joined {
+            self.told = None;
+        }
+    }
+}
+
+/// What a server may take back by itself, in words; `None` for what it will say again.
+fn passing(refusal: Refusal) -> Option<&'static str> {
+    Some(match refusal {
+        Refusal::AddressSwarms => {
+            "the server takes no more streams from this address (name a second one with --server, or share fewer at a time)"
+        }
+        Refusal::AddressConnections => "the server takes no more connections from this address",
+        Refusal::SwarmFull => "the server takes no more peers for this stream",
+        Refusal::ServerFull => "the server is full",
+        _ => return None,
+    })
+}
+
 /// Why nothing came, as far as that is known.
 fn nobody(now: &Snapshot, reason: &str) -> Exit {
     match (now.joined, now.refusal, &now.fault) {
         (_, Some(refusal), _) => {
-            Exit::new(exit::SERVER, format!("the server refused: {refusal:?}"))
+            let words = passing(refusal).map(Into::into);
+            let words = words.unwrap_or_else(|| format!("the server refused: {refusal:?}"));
+            Exit::new(exit::SERVER, words)
         }
         (false, None, _) => Exit::new(exit::SERVER, "no server could be reached"),
         (true, None, Some(fault)) => Exit::new(
@@ -104,7 +145,10 @@ fn fatal(news: &News) -> Option<Exit> {
             exit::FILE
         }
         Problem::NotOpened | Problem::Expired => exit::OVER,
-        Problem::BadManifest | Problem::WrongHash(_) | Problem::Fraud => exit::WRONG,
+        Problem::BadManifest
+        | Problem::ManifestTooLong
+        | Problem::WrongHash(_)
+        | Problem::Fraud => exit::WRONG,
         Problem::Refused(_) => exit::SERVER,
     };
     Some(Exit::new(code, problem.to_string()))

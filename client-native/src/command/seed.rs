@@ -1,6 +1,6 @@
 //! `baton seed`: the link first, then peers, rates and copies until it is stopped.
 
-use super::{fatal, left, net, stopped};
+use super::{TurnedAway, fatal, left, net, stopped};
 use crate::args;
 use crate::exit::{self, Exit};
 use crate::peer;
@@ -20,6 +20,7 @@ pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
     announce(&published, args.ticket, !args.no_qr, show);
     let mut snapshot = published.session.snapshot.clone();
     let size = published.size;
+    let mut turned_away = TurnedAway::default();
     let end = stopped();
     tokio::pin!(end);
     let result = loop {
@@ -39,6 +40,7 @@ pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
                     break Err(Exit::new(exit::OTHER, "the session ended"));
                 }
                 let now = snapshot.borrow_and_update().clone();
+                turned_away.tell(&now, &published.title, show);
                 show.progress(&now, size, true);
             }
         }
@@ -65,7 +67,7 @@ pub fn announce(published: &peer::Published, with_ticket: bool, with_qr: bool, s
         show.result(&ticket, &event);
     }
     if with_qr
-        && std::io::stdout().is_terminal()
+        && std::io::stderr().is_terminal()
         && let Some(code) = qr(&published.url)
     {
         show.note(&code, &event);

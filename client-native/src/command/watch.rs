@@ -1,15 +1,17 @@
 //! `baton seed --watch`: each file of a folder has its own link; new ones are shared as they appear, and feeds are written.
 
-use super::{fatal, net, seed, stopped};
+use super::{TurnedAway, fatal, net, seed, stopped};
 use crate::args;
 use crate::exit::{self, Exit};
 use crate::feed::{self, Item};
+use crate::keyfile::{FileMark, KeyFile};
 use crate::look::mime;
 use crate::peer::{self, Net, Published};
 use crate::publisher::Source;
 use crate::show::Show;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::error::TryRecvError;
@@ -74,6 +76,19 @@ struct Shared {
     failed: bool,
     published: Option<Published>,
     item: Option<Item>,
+    turned_away: TurnedAway,
+}
+
+impl Shared {
+    fn new(seen: Option<Seen>) -> Shared {
+        Shared {
+            seen,
+            failed: false,
+            published: None,
+            item: None,
+            turned_away: TurnedAway::default(),
+        }
+    }
 }
 
 /// Shares what is new and forgets what is gone; true when the feeds must be written.
@@ -103,13 +118,17 @@ fn look(
             continue;
         }
         seen.push(path.clone());
-        let known = shared.entry(path.clone()).or_insert(Shared {
-            seen: None,
-            failed: false,
-            published: None,
-            item: None,
-        });
         let now = look_at(&path);
+        let is_shared = |known: &Shared| known.published.is_some() && known.seen != now;
+        if shared.get(&path).is_some_and(is_shared) {
+            // Nobody can get by the old link what is there now: it is shared by another one once it has settled.
+            changed |= end(shared, &path);
+            show.note(
+                &format!("{name}: it changed, its link is dead"),
+                &json!({"event": "problem", "file": name, "reason": "it changed"}),
+            );
+        }
+        let known = shared.entry(path.clone()).or_insert(Shared::new(None));
         let settled = known.seen == now;
         known.seen = now;
         known.failed &= settled;
@@ -122,7 +141,7 @@ fn look(
         let key = args
             .key
             .as_ref()
-            .map(|keys| keys.join(format!("{name}.key")));
+            .map(|keys| key_for(keys, &name, &metadata));
         if let Some(keys) = &args.key {
             // What is wrong with it shows when the key is written.
             let _ = std::fs::create_dir_all(keys);
@@ -179,15 +198,35 @@ fn look(
         // A file that changed is shared by a new link if it settles; a server that does not want us would not want it then either.
         if exit.code != exit::FILE {
             let failed = Shared {
-                seen: look_at(&name),
                 failed: true,
-                published: None,
-                item: None,
+                ..Shared::new(look_at(&name))
             };
             shared.insert(name, failed);
         }
     }
+    for (path, shared) in shared.iter_mut() {
+        if let Some(published) = &shared.published {
+            let now = published.session.snapshot.borrow();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            shared.turned_away.tell(&now, &name, show);
+        }
+    }
     changed
+}
+
+/// The key that a file had before, or a new one. A key goes with its file: a film that changed takes another one, and has its old link again if
+/// it is what it was.
+fn key_for(keys: &Path, name: &str, metadata: &Metadata) -> PathBuf {
+    let mark = FileMark::new(name, metadata);
+    let fits = |path: &PathBuf| match KeyFile::read(path) {
+        Ok(Some(key)) => matches!(&key.files[..], [file] if file.same(&mark)),
+        // One that cannot be read is told when it is used.
+        Ok(None) | Err(_) => true,
+    };
+    let first = keys.join(format!("{name}.key"));
+    let more = (2..=KEYS_MAX).map(|number| keys.join(format!("{name}.{number}.key")));
+    let mut all = std::iter::once(first.clone()).chain(more);
+    all.find(fits).unwrap_or(first)
 }
 
 /// Those whose sessions cannot go on.
@@ -224,3 +263,5 @@ fn end(shared: &mut BTreeMap<PathBuf, Shared>, path: &Path) -> bool {
 
 /// How often the folder is looked at: a file that did not change between two looks is whole.
 const LOOK: Duration = Duration::from_secs(2);
+/// Keys of one name: films that changed so often.
+const KEYS_MAX: usize = 1000;

@@ -533,6 +533,7 @@ impl WorkerStream {
             }
             Event::Fraud { .. } => self.problem(problem(ProblemCode::Fraud)),
             Event::Expired => self.problem(problem(ProblemCode::Expired)),
+            Event::ManifestTooLong => self.problem(problem(ProblemCode::MediaBroken)),
             Event::PeerRefused { .. } | Event::SealFailed { .. } => {}
         }
     }

@@ -21,7 +21,8 @@ impl Reason {
             | Reason::Full
             | Reason::Useless
             | Reason::Silent => false,
-            Reason::BadHello | Reason::Banned | Reason::Fraud | Reason::Expired => false,
+            Reason::BadHello | Reason::Banned | Reason::Fraud => false,
+            Reason::Expired | Reason::ManifestTooLong => false,
         }
     }
 }

@@ -244,6 +244,9 @@ impl Swarm {
             return self.fraud(piece, &known, &header.signed_core());
         }
         self.learn_header(header);
+        if self.stopped.is_some() {
+            return;
+        }
         let had = self.pieces.get(piece).map_or(0, |piece| piece.have);
         let news = mask & header.full_mask().0 & !had;
         if news != 0 {
@@ -375,6 +378,7 @@ impl Swarm {
             return;
         }
         self.lost_headers.remove(&piece);
+        self.check_manifests();
         let beyond = !header.full_mask().0;
         for peer in self.peers.values_mut() {
             peer.down.settle(piece, beyond);

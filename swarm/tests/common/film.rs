@@ -96,6 +96,18 @@ impl Film {
         (self, next)
     }
 
+    /// The same with so many pieces in lane 0, all but the first as long as pieces are.
+    pub fn with_long_manifest(mut self, pieces: u32) -> Film {
+        for index in 1..pieces {
+            let plain = noise(1000 + u64::from(index), PIECE_LEN);
+            self.add(PieceId::new(Lane(0), index), plain);
+        }
+        let mut head = self.head.head().clone();
+        head.lanes[0].pieces = pieces;
+        self.head = SignedHead::sign(head, &self.publisher);
+        self
+    }
+
     /// Another piece under an index that is taken: what a dishonest publisher makes.
     pub fn second_truth(&self, piece: PieceId) -> Sealed {
         let len = self.plain[&piece].len();
