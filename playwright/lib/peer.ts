@@ -58,6 +58,19 @@ export function channelsStay(): void {
   };
 }
 
+/**
+ * For `init`, where sound alone is played: Firefox gives that up on a machine without a sound card (`OnMediaSinkAudioError`; with pictures it goes
+ * on without), unless somebody else takes what is heard. What `record` records later is this.
+ */
+export function heardWithoutSoundCard(): void {
+  type Captured = HTMLMediaElement & { mozCaptureStream?: () => MediaStream; captured?: MediaStream };
+  const play = HTMLMediaElement.prototype.play;
+  HTMLMediaElement.prototype.play = function (this: Captured): Promise<void> {
+    if (this.mozCaptureStream) this.captured ??= this.mozCaptureStream();
+    return play.call(this);
+  };
+}
+
 export class Peer extends Watched {
   private constructor(
     readonly name: BrowserName,
