@@ -59,14 +59,14 @@ export function channelsStay(): void {
 }
 
 /**
- * For `init`, where sound alone is played: Firefox gives that up on a machine without a sound card (`OnMediaSinkAudioError`; with pictures it goes
- * on without), unless somebody else takes what is heard. What `record` records later is this.
+ * For `init`, where sound alone is played: without a sound card Firefox gives that up (`OnMediaSinkAudioError`; with pictures it goes on without),
+ * but not what is muted, which needs none.
  */
-export function heardWithoutSoundCard(): void {
-  type Captured = HTMLMediaElement & { mozCaptureStream?: () => MediaStream; captured?: MediaStream };
+export function muteWithoutSoundCard(): void {
+  if (!('mozCaptureStream' in HTMLMediaElement.prototype)) return;
   const play = HTMLMediaElement.prototype.play;
-  HTMLMediaElement.prototype.play = function (this: Captured): Promise<void> {
-    if (this.mozCaptureStream) this.captured ??= this.mozCaptureStream();
+  HTMLMediaElement.prototype.play = function (this: HTMLMediaElement): Promise<void> {
+    this.muted = true;
     return play.call(this);
   };
 }

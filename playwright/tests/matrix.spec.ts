@@ -5,7 +5,6 @@ import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CHOSEN, codedFilm, WHOLE, LENGTH_S, RATE, type Coded } from '../lib/coded.ts';
 import { firstPicture } from '../lib/media.ts';
-import { heardWithoutSoundCard } from '../lib/peer.ts';
 import { jump, listen, plays, record, seek, shown, state } from '../lib/player.ts';
 import { read } from '../lib/recording.ts';
 import { expect, test } from '../lib/test.ts';
@@ -20,7 +19,7 @@ const PLACES_S = [LENGTH_S - 3.94, 1.02, LENGTH_S - 8.3, 12.7, LENGTH_S - 5.5];
 for (const film of CHOSEN) {
   test(`${film.name} plays`, async ({ newPeer, browserName }) => {
     const publisher = await newPeer();
-    const viewer = await newPeer(film.sees ? {} : { init: heardWithoutSoundCard });
+    const viewer = await newPeer();
     const { page } = viewer;
     const path = await codedFilm(film);
     await viewer.open(await publisher.share(path));

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { saved } from '../lib/download.ts';
 import { BUNNY, film, ownFile, secondOf, sha256, song } from '../lib/media.ts';
-import { heardWithoutSoundCard, type PeerOptions } from '../lib/peer.ts';
+import { muteWithoutSoundCard, type PeerOptions } from '../lib/peer.ts';
 import { colour, plays, seek, shown, state } from '../lib/player.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 
@@ -36,7 +36,7 @@ async function visitor(newPeer: (options?: PeerOptions) => Promise<Peer>, option
 test('MP3 in a WAV, which the engine does not read, plays as it is, and so does its next visit', async ({ newPeer }) => {
   const path = await song('minute.wav', 60, ['-c:a', 'libmp3lame', '-b:a', '320k']);
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer, { init: heardWithoutSoundCard });
+  const viewer = await visitor(newPeer, { init: muteWithoutSoundCard });
   await viewer.open(await publisher.share(path));
   await sounds(viewer);
   expect(await source(viewer)).toContain('/raw/');
@@ -100,7 +100,7 @@ test('a browser without MediaSource plays the file as it is, and jumps before al
 test('the next file of the link is the engine’s again, and the one after that the browser’s', async ({ newPeer }) => {
   const wav = readFileSync(await song('short.wav', 5, ['-c:a', 'libmp3lame']));
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer, { init: heardWithoutSoundCard });
+  const viewer = await visitor(newPeer, { init: muteWithoutSoundCard });
   await publisher.go();
   const files = [
     { name: '1.wav', mimeType: 'audio/wav', buffer: wav },
@@ -124,7 +124,7 @@ test('the next file of the link is the engine’s again, and the one after that 
 test('the address of a file that plays gives nothing to a script, a frame or another page', async ({ newPeer }) => {
   const path = await song('short.wav', 5, ['-c:a', 'libmp3lame']);
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer, { init: heardWithoutSoundCard });
+  const viewer = await visitor(newPeer, { init: muteWithoutSoundCard });
   await viewer.open(await publisher.share(path));
   await sounds(viewer);
   const address = await source(viewer);
