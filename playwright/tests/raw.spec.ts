@@ -11,7 +11,8 @@ const source = (peer: Peer): Promise<string> => peer.page.getByTestId('video').e
 async function sounds(peer: Peer, from_s = 0): Promise<void> {
   const look = async (): Promise<string> => {
     const now = await state(peer.page);
-    return now.currentTime > from_s ? 'plays' : JSON.stringify(now);
+    const said = await peer.page.getByTestId('error').allTextContents();
+    return now.currentTime > from_s ? 'plays' : JSON.stringify({ ...now, said });
   };
   await expect.poll(look, { timeout: 60_000 }).toBe('plays');
 }
