@@ -5,41 +5,48 @@
  * 'more'. So it may be stopped and started at any time, and no page gets what another holds. Whatever is no such request goes its usual way.
  */
 self.addEventListener('install', () => self.skipWaiting());
-self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
+// A page that needs it says so when it begins, and now and then from then on, which keeps the browser from stopping it.
+self.addEventListener('message', (event) => event.waitUntil(self.clients.claim()));
 
 self.addEventListener('fetch', (event) => {
   const { request, clientId } = event;
   const { origin, pathname } = new URL(request.url);
-  const asks = request.destination === 'video' || request.destination === 'audio';
+  const asks = request.method === 'GET' && (request.destination === 'video' || request.destination === 'audio');
   if (origin === location.origin && pathname.startsWith('/raw/') && asks && clientId) event.respondWith(answer(clientId, pathname, request));
 });
 
 async function answer(clientId, path, request) {
   const page = await self.clients.get(clientId);
-  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get('range') || '');
   if (!page) return new Response(null, { status: 404 });
+  const range = rangeOf(request.headers.get('range'));
   const { port1: port, port2 } = new MessageChannel();
   const size = await new Promise((known) => {
     port.onmessage = ({ data }) => known(data);
-    page.postMessage({ raw: path, from: range ? Number(range[1]) : 0, to: range && range[2] ? Number(range[2]) : null, port: port2 }, [port2]);
+    page.postMessage({ raw: path, ...range, port: port2 }, [port2]);
   });
   // `null`: not what that page plays.
   if (size === null) return new Response(null, { status: 404 });
-  const from = range ? Number(range[1]) : 0;
-  if (from >= size) return new Response(null, { status: 416, headers: { 'content-range': `bytes */${size}` } });
-  const last = range && range[2] ? Math.min(Number(range[2]), size - 1) : size - 1;
+  if (range.is && range.from >= size) return new Response(null, { status: 416, headers: { 'content-range': `bytes */${size}` } });
+  const last = Math.min(range.to, size - 1);
   return new Response(bodyOf(port), {
-    status: range ? 206 : 200,
+    status: range.is ? 206 : 200,
     headers: {
       // Browsers look at the bytes then, as they do for a file without a name.
       'content-type': 'application/octet-stream',
-      'content-length': String(last - from + 1),
-      ...(range ? { 'content-range': `bytes ${from}-${last}/${size}` } : {}),
+      'content-length': String(last - range.from + 1),
+      ...(range.is ? { 'content-range': `bytes ${range.from}-${last}/${size}` } : {}),
       'accept-ranges': 'bytes',
       'cache-control': 'no-store',
       'content-security-policy': "default-src 'none'; sandbox",
     },
   });
+}
+
+/** What a header asks for: the first byte and the last. One that is none of ours means everything (RFC 9110 §14.2). */
+function rangeOf(header) {
+  const [, from, to] = /^bytes=(\d{1,15})-(\d{0,15})$/.exec(header || '') || [];
+  const range = { is: true, from: Number(from), to: to ? Number(to) : Infinity };
+  return range.from <= range.to ? range : { is: false, from: 0, to: Infinity };
 }
 
 /** A part for each time that there is room for one: nothing piles up. */

@@ -2,8 +2,8 @@
  * A file that our media engine does not play, given to the browser as it is: `<video src>`, whose requests a service worker (public/raw.js) puts
  * to this page, which answers with verified pieces. A browser may know what we do not.
  *
- * A `<video>` asks the worker that controls its page, so the worker's scope is the page's own address. It is struck off the list as soon as it
- * controls this page: the next page is loaded without it.
+ * A `<video>` asks the worker that controls its page, so the worker's scope is the page's own address. It stays for as long as a page needs it:
+ * Firefox does not start a worker again that was struck off the list. The next page that finds itself under it strikes it off (`sweep`).
  */
 import type { View } from './api';
 import { PIECE, PLAYER, type Readable } from './whole';
@@ -26,12 +26,14 @@ export function playRaw(plain: View, file: number, size: number, video: HTMLVide
   const path = `/raw/${crypto.randomUUID()}`;
   let over = false;
   let stay = 0;
+  let leave = (): void => undefined;
   const answering: MessagePort[] = [];
 
   const end = (): void => {
     if (over) return;
     over = true;
     clearInterval(stay);
+    leave();
     video.removeEventListener('error', onError);
     video.removeEventListener('emptied', onEmptied);
     navigator.serviceWorker?.removeEventListener('message', onAsked);
@@ -53,8 +55,8 @@ export function playRaw(plain: View, file: number, size: number, video: HTMLVide
   const onAsked = ({ data }: MessageEvent<Asked>): void => {
     if (!data || data.raw !== path) return;
     if (over) return data.port.postMessage(null);
-    // A worker that is stopped says no goodbye.
-    if (answering.length >= RANGES_MAX) answering.shift()?.close();
+    // A worker that is stopped says no goodbye; one that lives may ask again.
+    if (answering.length >= RANGES_MAX) giveUp(answering.shift()!);
     answering.push(data.port);
     answer(view, file, size, data, () => {
       const at = answering.indexOf(data.port);
@@ -67,6 +69,8 @@ export function playRaw(plain: View, file: number, size: number, video: HTMLVide
     navigator.serviceWorker.addEventListener('message', onAsked);
     // It is for `onmessage` alone otherwise.
     navigator.serviceWorker.startMessages();
+    leave = await needed();
+    if (over) return leave();
     await soon(controlled());
     if (over) return;
     stay = window.setInterval(() => navigator.serviceWorker.controller?.postMessage('stay'), STAY_MS);
@@ -84,14 +88,21 @@ export function playRaw(plain: View, file: number, size: number, video: HTMLVide
 interface Asked {
   raw: string;
   from: number;
-  /** The last byte of the range; `null`: the file's. */
-  to: number | null;
+  /** The last byte of the range; it may be beyond the file's. */
+  to: number;
   port: MessagePort;
+}
+
+/** The browser may ask again. */
+function giveUp(port: MessagePort): void {
+  port.onmessage = null;
+  port.postMessage('failed');
+  port.close();
 }
 
 /** Gives one range over its port, part by part. */
 function answer(view: Readable, file: number, size: number, { from, to, port }: Asked, done: () => void): void {
-  const end = to === null ? size : Math.min(to + 1, size);
+  const end = Math.min(to + 1, size);
   let at = from;
   const close = (): void => {
     port.onmessage = null;
@@ -119,15 +130,44 @@ function answer(view: Readable, file: number, size: number, { from, to, port }: 
   if (from >= size) close();
 }
 
-/** Once the worker answers for this page. */
+/**
+ * Once the worker answers for this page. It takes the page when it is active, not before: Firefox lets a page's requests to one that is becoming active
+ * wait, and without end if something happens to it then.
+ */
 async function controlled(): Promise<void> {
   const { serviceWorker } = navigator;
-  const is = (): boolean => serviceWorker.controller?.scriptURL.endsWith('/raw.js') ?? false;
-  // Since the last such film.
-  if (is()) return;
   const registration = await serviceWorker.register('/raw.js', { scope: location.pathname });
-  while (!is()) await new Promise((changed) => serviceWorker.addEventListener('controllerchange', changed, { once: true }));
-  await registration.unregister();
+  for (;;) {
+    const worker = registration.installing ?? registration.waiting ?? registration.active;
+    if (worker?.state === 'activated') {
+      if (worker === serviceWorker.controller) return;
+      worker.postMessage('take');
+    }
+    await new Promise((changed) => {
+      serviceWorker.addEventListener('controllerchange', changed, { once: true });
+      worker?.addEventListener('statechange', changed, { once: true });
+    });
+  }
+}
+
+/** Pages that need the worker hold this Web Lock together: whoever has it alone may strike the worker off. */
+const LOCK = 'baton raw';
+
+/** From now on this page does, until it calls what it gets. */
+function needed(): Promise<() => void> {
+  return new Promise((held) => {
+    const hold = (): Promise<void> => new Promise((leave) => held(leave));
+    // Whoever has workers and no locks (Safari before 15.4) keeps the worker.
+    void (navigator.locks?.request(LOCK, { mode: 'shared' }, hold) ?? hold());
+  });
+}
+
+/** For a page that was loaded under the worker: strikes it off, unless somebody plays by it. */
+export async function sweep(): Promise<void> {
+  await navigator.locks?.request(LOCK, { ifAvailable: true }, async (lock) => {
+    const registration = lock && (await navigator.serviceWorker.getRegistration());
+    if (registration?.active?.scriptURL.endsWith('/raw.js')) await registration.unregister();
+  });
 }
 
 const soon = <T>(promise: Promise<T>): Promise<T> =>
