@@ -58,19 +58,6 @@ export function channelsStay(): void {
   };
 }
 
-/**
- * For `init`, where sound alone is played: without a sound card Firefox gives that up (`OnMediaSinkAudioError`; with pictures it goes on without),
- * but not what is muted, which needs none.
- */
-export function muteWithoutSoundCard(): void {
-  if (!('mozCaptureStream' in HTMLMediaElement.prototype)) return;
-  const play = HTMLMediaElement.prototype.play;
-  HTMLMediaElement.prototype.play = function (this: HTMLMediaElement): Promise<void> {
-    this.muted = true;
-    return play.call(this);
-  };
-}
-
 export class Peer extends Watched {
   private constructor(
     readonly name: BrowserName,

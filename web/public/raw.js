@@ -15,6 +15,9 @@ self.addEventListener('fetch', (event) => {
   if (origin === location.origin && pathname.startsWith('/raw/') && asks && clientId) event.respondWith(answer(clientId, pathname, request));
 });
 
+/** A page answers at once, unless it is very busy. */
+const PATIENCE_MS = 15_000;
+
 async function answer(clientId, path, request) {
   const page = await self.clients.get(clientId);
   if (!page) return new Response(null, { status: 404 });
@@ -23,8 +26,9 @@ async function answer(clientId, path, request) {
   const size = await new Promise((known) => {
     port.onmessage = ({ data }) => known(data);
     page.postMessage({ raw: path, ...range, port: port2 }, [port2]);
+    setTimeout(known, PATIENCE_MS, null);
   });
-  // `null`: not what that page plays.
+  // `null`: not what that page plays. One that plays nothing so hears no question.
   if (size === null) return new Response(null, { status: 404 });
   if (range.is && range.from >= size) return new Response(null, { status: 416, headers: { 'content-range': `bytes */${size}` } });
   const last = Math.min(range.to, size - 1);

@@ -53,8 +53,8 @@ export function playRaw(plain: View, file: number, size: number, video: HTMLVide
   /** Another film took the element. */
   const onEmptied = (): void => (isOurs() ? undefined : end());
   const onAsked = ({ data }: MessageEvent<Asked>): void => {
-    if (!data || data.raw !== path) return;
-    if (over) return data.port.postMessage(null);
+    if (!data?.raw) return;
+    if (over || data.raw !== path) return data.port.postMessage(null);
     // A worker that is stopped says no goodbye; one that lives may ask again.
     if (answering.length >= RANGES_MAX) giveUp(answering.shift()!);
     answering.push(data.port);

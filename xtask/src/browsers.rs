@@ -65,6 +65,10 @@ fn missing() -> Vec<String> {
     if run::which("ffmpeg").is_none() || run::which("ffprobe").is_none() {
         missing.push("ffmpeg".to_owned());
     }
+    // Firefox plays no sound alone on a machine without a sound card.
+    if run::which("pulseaudio").is_none() {
+        missing.push("pulseaudio".to_owned());
+    }
     // For the tests of many nodes.
     if run::which("redis-server").is_none() {
         missing.push("redis-server".to_owned());

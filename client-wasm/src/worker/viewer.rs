@@ -20,6 +20,7 @@ use baton_content::{
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant, Output};
 use js_sys::Array;
+use wasm_bindgen::JsValue;
 
 /// What a viewer keeps, in a browser.
 pub type ViewerStore = Store<File>;
@@ -313,6 +314,7 @@ impl Viewer {
             } => {
                 if reader == PLAYER {
                     self.demanded_at = Instant(0);
+                    self.forget_played();
                 }
                 self.reads.push(Read {
                     request,
@@ -480,21 +482,10 @@ impl Viewer {
                 self.reads.push(read);
                 continue;
             };
-            let answer = match answer {
-                Ok(bytes) => door::buffer(&bytes),
-                Err(why) => why.into(),
-            };
-            let transfer = match answer.is_object() {
-                true => Array::of1(&answer),
-                false => Array::new(),
-            };
-            let message = [
-                HOT_READ.into(),
-                self.number.into(),
-                read.request.into(),
-                answer,
-            ];
-            self.door.post(&message, &transfer);
+            match answer {
+                Ok(bytes) => self.tell_read(read.request, door::buffer(&bytes)),
+                Err(why) => self.tell_read(read.request, why),
+            }
         }
         // Something that the disk claimed to have may be lost: it is fetched again.
         self.complete &= !self.store.has_lost();
@@ -505,6 +496,29 @@ impl Viewer {
         self.store.set_reading(next);
     }
 
+    /// What a player that is not ours has left behind does not pile up: the oldest goes when there is no more room.
+    fn forget_played(&mut self) {
+        let mut played = self.reads.iter().filter(|read| read.reader == PLAYER);
+        let Some(oldest) = played.next().map(|read| read.request) else {
+            return;
+        };
+        if played.count() + 1 < PLAYED_MAX {
+            return;
+        }
+        self.reads.retain(|read| read.request != oldest);
+        self.tell_read(oldest, "it was given up");
+    }
+
+    fn tell_read(&self, request: u32, answer: impl Into<JsValue>) {
+        let answer = answer.into();
+        let transfer = match answer.is_object() {
+            true => Array::of1(&answer),
+            false => Array::new(),
+        };
+        let message = [HOT_READ.into(), self.number.into(), request.into(), answer];
+        self.door.post(&message, &transfer);
+    }
+
     /// What somebody saves comes in its order, after what the player needs.
     fn demand_reads(&mut self, now: Instant, inputs: &mut Vec<Input>) {
         for input in inputs.iter() {
@@ -512,8 +526,10 @@ impl Viewer {
                 self.demanded.clone_from(demands);
             }
         }
+        // What was asked for before a jump may still wait, and nobody be there for it.
         let plays = |read: &&Read| read.reader == PLAYER;
-        let Some(read) = self.reads.iter().find(plays).or(self.reads.first()) else {
+        let mut played = self.reads.iter().rev().filter(plays);
+        let Some(read) = played.next().or(self.reads.first()) else {
             return;
         };
         let Some(entry) = self.entries.get(read.file) else {
@@ -547,8 +563,7 @@ impl Viewer {
             },
         });
         // Its index and its samples may be read at once.
-        let others = self.reads.iter().filter(plays).skip(1);
-        let others = others.filter_map(|read| missing(entry, read.piece, &self.store).next());
+        let others = played.take(1).filter_map(|read| missing(entry, read.piece, &self.store).next());
         let others = others.map(|(piece, mask)| Demand {
             piece,
             mask,
@@ -578,6 +593,8 @@ const SPARE_BYTES: u64 = 64 << 20;
 
 /// How soon a file that somebody saves is wanted, microseconds: later than anything that a player waits for.
 const READ_IN_US: u64 = 60_000_000;
+/// What such a player may have asked for and not got.
+const PLAYED_MAX: usize = 8;
 /// Pieces that are fetched before a player that is not ours asks for them: seconds, at most.
 const PLAYED_AHEAD: usize = 16;
 /// How much later than the one before each of them is wanted, microseconds: 8 Mbit/s.
