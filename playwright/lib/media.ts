@@ -37,11 +37,6 @@ const FILMS = {
     ...['-i', BUNNY, '-c', 'copy', '-movflags', '+empty_moov+default_base_moof+skip_trailer'],
     ...['-frag_duration', '50000'],
   ],
-  // Sync samples at 0, 6, 11.9, 18 and 23 s; every two seconds a picture that is of its own as well, and none.
-  'own-pictures.mp4': [
-    ...['-i', BUNNY, '-vf', "scale=426:-2,negate=enable='mod(floor(t/2),2)'", '-c:v', 'libx264', '-preset', 'veryfast'],
-    ...['-x264-params', 'keyint=240:min-keyint=121:scenecut=40', '-c:a', 'copy', '-movflags', '+faststart'],
-  ],
   'silent.mp4': ['-i', BUNNY, '-c', 'copy', '-an', '-movflags', '+faststart'],
 } satisfies Record<string, string[]>;
 

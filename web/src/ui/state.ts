@@ -74,7 +74,10 @@ export function startState(): void {
       adoptShare();
     }
   });
-  theVideo().addEventListener('error', () => void import('../anew').then((part) => part.beginAnew()).catch(() => undefined));
+  const video = theVideo();
+  video.addEventListener('error', () => void import('../anew').then((part) => part.beginAnew()).catch(() => undefined));
+  // Firefox alone has this word, and needs it.
+  if ('mozHasAudio' in video) video.addEventListener('playing', () => void import('../anew').then((part) => part.watchJumps()).catch(() => undefined), { once: true });
   setInterval(sample, 1000);
   effect(() => {
     // The style sheet lays the page out by this. `lost`: no film to show yet, and a reason.
