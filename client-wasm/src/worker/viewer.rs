@@ -563,7 +563,9 @@ impl Viewer {
             },
         });
         // Its index and its samples may be read at once.
-        let others = played.take(1).filter_map(|read| missing(entry, read.piece, &self.store).next());
+        let others = played
+            .take(1)
+            .filter_map(|read| missing(entry, read.piece, &self.store).next());
         let others = others.map(|(piece, mask)| Demand {
             piece,
             mask,
