@@ -21,7 +21,7 @@ impl Browsers {
     }
 }
 
-/// Finds both browsers, Firefox's H.264 decoder, ffmpeg, redis-server and pebble; installs what is missing.
+/// Finds both browsers, Firefox's H.264 decoder, ffmpeg, redis-server, pebble and pulseaudio; installs what is missing.
 ///
 /// `CHROMIUM` and `FIREFOX` name other programs than those on the PATH.
 pub fn ensure() -> Result<Browsers> {
