@@ -74,18 +74,20 @@ const byElement = (film: Coded, browserName: string): boolean => browserName ===
 async function heard(page: Page, film: Coded, browserName: string): Promise<number | null> {
   if (byElement(film, browserName)) {
     const { ahead_s, level } = await listen(page);
-    expect(level).toBeGreaterThan(0.2);
+    // Firefox makes less of six channels than Chromium.
+    expect(level).toBeGreaterThan(film.wide ? 0.02 : 0.2);
     return ahead_s;
   }
   const from_s = (await state(page)).currentTime;
-  const recording = await record(page, 1);
+  const recording = await record(page, 1 + Math.max(0, film.late_sound_s));
   const told = await read(recording, RATE);
   rmSync(dirname(recording), { recursive: true });
   expect(told.level).toBeGreaterThan(0.2);
   if (film.sees) return told.ahead_s ?? NaN;
   // Without pictures: the sound of the time in which it was recorded.
-  expect(told.from_s).toBeGreaterThan(from_s - SLACK_S);
-  expect(told.to_s).toBeLessThan((await state(page)).currentTime + SLACK_S);
+  const slack_s = film.guesses ? GUESS_S : SLACK_S;
+  expect(told.from_s).toBeGreaterThan(from_s - slack_s);
+  expect(told.to_s).toBeLessThan((await state(page)).currentTime + slack_s);
   return null;
 }
 
