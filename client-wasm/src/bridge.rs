@@ -113,6 +113,8 @@ pub enum ToWorker {
         /// Whether this browser plays AC-3 itself.
         ac3: bool,
     },
+    /// The page plays the file by itself, from what it reads: the media engine ends.
+    Release { stream: StreamNumber },
     /// Peers that the server proposes, best first.
     Candidates {
         stream: StreamNumber,
@@ -428,6 +430,7 @@ impl ToWorker {
             Share { stream, .. }
             | Open { stream, .. }
             | Attach { stream, .. }
+            | Release { stream }
             | Candidates { stream, .. }
             | Agreed { stream, .. }
             | Connected { stream, .. }

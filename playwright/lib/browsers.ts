@@ -54,6 +54,8 @@ export function launchOptions(name: BrowserName, launch: Launch = {}): LaunchOpt
   return {
     executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
     downloadsPath: FIREFOX_DOWNLOADS,
+    // lib/sound.ts
+    ...(process.env.BATON_SOUND ? { env: { ...process.env, PULSE_SERVER: process.env.BATON_SOUND } as Record<string, string> } : {}),
     firefoxUserPrefs: {
       // Under a driver every document counts as touched: Playwright evaluates in it as it opens. Policy 2 looks only at
       // whether a click is being handled right now, as is so for a document that nobody has touched.

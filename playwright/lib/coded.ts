@@ -23,6 +23,8 @@ export interface Coded {
   slack_s: number;
   /** Its frames carry no times and it has no index. */
   guesses?: boolean;
+  /** Its sound has more than two channels: what Firefox's recorder makes of that is silence. */
+  wide?: boolean;
   /** Whether the picture of this number is in it. */
   has: (number: number) => boolean;
 }
@@ -60,7 +62,7 @@ export const MATRIX: Coded[] = [
   entry('cut-start.mp4', '-ss 3.3 -i MADE:moov-end.mp4 -c copy', { from_s: 3.3, slack_s: 0.04 }),
   entry('late-sound.mp4', '-i MADE:moov-end.mp4 -itsoffset 0.7 -i MADE:moov-end.mp4 -map 0:v -map 1:a -c copy', { late_sound_s: 0.7 }),
   entry('late-picture.mp4', '-itsoffset 0.5 -i MADE:moov-end.mp4 -i MADE:moov-end.mp4 -map 0:v -map 1:a -c copy', { late_sound_s: -0.5 }),
-  entry('surround.m4v', `-i CODED ${H264} -ac 6 ${AAC}`),
+  entry('surround.m4v', `-i CODED ${H264} -ac 6 ${AAC}`, { wide: true }),
   entry('phone.3gp', `-i CODED -c:v libx264 -preset veryfast -profile:v baseline -g 50 -ar 44100 -ac 1 ${AAC}`),
   entry('fragments-by-key.mp4', `-i MADE:moov-end.mp4 -c copy -movflags +frag_keyframe${FRAGMENTS}`),
   entry('fragments-indexed.mp4', `-i MADE:moov-end.mp4 -c copy -movflags +frag_keyframe+global_sidx${FRAGMENTS}`),

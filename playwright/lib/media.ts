@@ -17,7 +17,7 @@ export const BUNNY = here('../../tests/media/big-buck-bunny-480p-30s.mp4');
 /**
  * How each film is made. Every one of 30 s; VP9 is made small, because encoding it is most of the time of a cold run.
  *
- * `foreign-codec`: MPEG-4 part 2, which neither browser plays. `foreign-sound`: AC-3, which neither plays through MediaSource.
+ * `foreign-codec`: MPEG-4 part 2, which neither browser plays; `foreign.avi`: neither reads an AVI. `foreign-sound`: AC-3, which neither plays through MediaSource.
  * `colours`: each second has a colour of its own (see `colourAt`), a key frame every 2 s; tells a test which second a picture is from.
  */
 const FILMS = {
@@ -30,6 +30,7 @@ const FILMS = {
   ],
   'colours.mp4': colours(['-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '30', '-bf', '2', '-c:a', 'aac', '-movflags', '+faststart']),
   'foreign-codec.mp4': ['-i', BUNNY, '-t', '5', '-c:v', 'mpeg4', '-b:v', '800k', '-c:a', 'copy', '-movflags', '+faststart'],
+  'foreign.avi': ['-i', BUNNY, '-t', '5', '-c:v', 'mpeg4', '-b:v', '800k', '-c:a', 'mp2', '-ac', '2'],
   'foreign-sound.mp4': ['-i', BUNNY, '-t', '10', '-c:v', 'copy', '-c:a', 'dca', '-strict', '-2', '-movflags', '+faststart'],
   // Six hundred fragments and no index of them.
   'short-fragments.mp4': [
@@ -66,6 +67,14 @@ export function secondOf([red, green]: [number, number, number]): number {
 export async function film(name: FilmName): Promise<string> {
   return made(name, FILMS[name], async (path) => {
     await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', ...FILMS[name], path]);
+  });
+}
+
+/** A tone of so many seconds. */
+export async function song(name: string, seconds: number, codec: string[]): Promise<string> {
+  const args = ['-f', 'lavfi', '-i', `sine=440:r=48000:d=${seconds}`, '-ac', '2', ...codec];
+  return made(name, args, async (path) => {
+    await promisify(execFile)('ffmpeg', ['-v', 'error', '-y', ...args, path]);
   });
 }
 

@@ -274,7 +274,6 @@ export interface Heard {
 
 /**
  * Listens while the film plays. A sample counts when sound fills all of it; what a busy machine does to a few of them does not move the middle one.
- * Not for Firefox, whose AudioContext never runs where there is no sound card.
  */
 export async function listen(page: Page | Frame, samples = 15): Promise<Heard> {
   const found: { ahead_s: number; level: number }[] = [];

@@ -13,6 +13,10 @@ function withoutMediaSource(): void {
   delete (window as { ManagedMediaSource?: unknown }).ManagedMediaSource;
 }
 
+function withoutServiceWorker(): void {
+  Object.defineProperty(Navigator.prototype, 'serviceWorker', { get: () => undefined });
+}
+
 /** As on an iPhone, where there is no other. */
 function onlyManagedMediaSource(): void {
   const all = window as { MediaSource?: unknown; ManagedMediaSource?: unknown };
@@ -34,9 +38,9 @@ test('a browser without WebRTC is told to try another, on both pages', async ({ 
   }
 });
 
-test('a browser without MediaSource says that it cannot play, and downloads films and files alike', async ({ newPeer }) => {
+test('a browser without MediaSource and service workers says that it cannot play, and downloads films and files alike', async ({ newPeer }) => {
   const publisher = await newPeer();
-  const viewer = await newPeer({ init: withoutMediaSource });
+  const viewer = await newPeer({ init: [withoutMediaSource, withoutServiceWorker] });
   await viewer.open(await publisher.share(BUNNY));
   const error = viewer.page.getByTestId('error');
   await expect(error).toHaveAttribute('data-code', 'unsupported-media');

@@ -145,6 +145,39 @@ test('seeking to 90 % shows its picture long before the bytes between are here',
   expect([12, 13]).toContain(secondOf(await colour(viewer.page)));
 });
 
+test('after a jump behind a picture that only looks like a sync sample the picture is that of the time', async ({ newPeer, browserName }) => {
+  const publisher = await newPeer();
+  const viewer = await newPeer();
+  await viewer.open(await publisher.share(BUNNY));
+  const { page } = viewer;
+  await shown(page);
+  await plays(page);
+  await page.evaluate(() => document.querySelector('video')!.pause());
+  const buffered = (): Promise<number> => page.evaluate(() => document.querySelector('video')!.buffered.end(0));
+  await expect.poll(buffered).toBeGreaterThan(15);
+  // The film has its sync samples at 0 and 10.4 s, and such a picture at 0.5 s: what is behind that Firefox does not show. It goes on at the nearest sync sample.
+  for (const [to_s, nearest_s] of [[8, 10.4], [2, 0]] as const) {
+    await page.evaluate((to_s) => {
+      const video = document.querySelector('video')! as HTMLVideoElement & { picture_s?: number };
+      const see = (_: number, { mediaTime }: VideoFrameCallbackMetadata): void => {
+        video.picture_s = mediaTime;
+        video.requestVideoFrameCallback(see);
+      };
+      if (video.picture_s === undefined) video.requestVideoFrameCallback(see);
+      video.picture_s = -1;
+      video.currentTime = to_s;
+    }, to_s);
+    const off = (): Promise<number> =>
+      page.evaluate(() => {
+        const video = document.querySelector('video')! as HTMLVideoElement & { picture_s?: number };
+        return video.seeking || video.picture_s! < 0 ? Infinity : Math.abs(video.picture_s! - video.currentTime);
+      });
+    await expect.poll(off).toBeLessThan(0.1);
+    const { currentTime } = await state(page);
+    expect(Math.abs(currentTime - (browserName === 'firefox' ? nearest_s : to_s))).toBeLessThan(0.1);
+  }
+});
+
 test('the keyboard plays, pauses, seeks and mutes', async ({ newPeer }) => {
   const publisher = await newPeer();
   const viewer = await newPeer();

@@ -4,38 +4,23 @@ import { TONES, tracked, WORDS } from '../lib/media.ts';
 import { awake, endless, plays, seek, shown, state, tone, words } from '../lib/player.ts';
 import { expect, test } from '../lib/test.ts';
 
-/** Waits until this tone is what one hears. Firefox makes no sound where there is no sound card: there it is asked what is selected. */
-async function hears(page: Page, browserName: string, hz: number): Promise<void> {
-  const now = async (): Promise<number> => {
-    if (browserName === 'firefox') return TONES[(await selected(page)) - 1]!;
-    const heard = await tone(page);
-    // A bin of the spectrum is 6 Hz wide.
-    return Math.abs(heard - hz) < 12 ? hz : heard;
-  };
-  await expect.poll(now).toBe(hz);
+/** Waits until this tone is what one hears. */
+async function hears(page: Page, hz: number): Promise<void> {
+  // A bin of the spectrum is 6 Hz wide.
+  await expect.poll(async () => Math.abs((await tone(page)) - hz)).toBeLessThan(12);
 }
-
-/** The number of the sound track that plays. */
-const selected = (page: Page): Promise<number> =>
-  page.evaluate(() => {
-    interface Film {
-      tracks: { id: number; kind: string; selected: boolean }[];
-    }
-    const { view } = (window as unknown as { baton: { view: { film(): Film } } }).baton;
-    return view.film().tracks.find((it) => it.kind === 'audio' && it.selected)?.id ?? 0;
-  });
 
 for (const [name, sounds, subtitles] of [
   // Different codecs: the SourceBuffer changes its type.
   ['tracks.mkv', ['aac', 'libopus'], 'srt'],
   ['tracks.mp4', ['aac', 'aac'], 'mov_text'],
 ] satisfies [string, [string, string], string][]) {
-  test(`${name}: another sound and subtitles are chosen while it plays`, async ({ newPeer, browserName }) => {
+  test(`${name}: another sound and subtitles are chosen while it plays`, async ({ newPeer }) => {
     const publisher = await newPeer();
     const viewer = await newPeer();
     await viewer.open(await publisher.share(await tracked(name, sounds, subtitles)));
     const { page } = viewer;
-    const heard = (hz: number): Promise<void> => hears(page, browserName, hz);
+    const heard = (hz: number): Promise<void> => hears(page, hz);
     await shown(page);
     await endless(page);
     await awake(page);
@@ -61,19 +46,19 @@ for (const [name, sounds, subtitles] of [
   });
 }
 
-test('sound that nobody decodes does not cost the picture: another track is heard', async ({ newPeer, browserName }) => {
+test('sound that nobody decodes does not cost the picture: another track is heard', async ({ newPeer }) => {
   const publisher = await newPeer();
   const viewer = await newPeer();
   await viewer.open(await publisher.share(await tracked('first-dts.mkv', ['dca', 'aac'], 'srt')));
   await shown(viewer.page);
   await endless(viewer.page);
-  await hears(viewer.page, browserName, TONES[1]);
+  await hears(viewer.page, TONES[1]);
   await plays(viewer.page);
   expect((await state(viewer.page)).sound).toBeGreaterThan(0);
 });
 
 for (const codec of ['ac3', 'eac3']) {
-  test(`${codec}, which no browser decodes, is heard, and so is what is chosen after it`, async ({ newPeer, browserName }) => {
+  test(`${codec}, which no browser decodes, is heard, and so is what is chosen after it`, async ({ newPeer }) => {
     const publisher = await newPeer();
     const viewer = await newPeer();
     const { page } = viewer;
@@ -81,15 +66,15 @@ for (const codec of ['ac3', 'eac3']) {
     await shown(page);
     await endless(page);
     await awake(page);
-    await hears(page, browserName, TONES[0]);
+    await hears(page, TONES[0]);
     await seek(page, 12);
-    await hears(page, browserName, TONES[0]);
+    await hears(page, TONES[0]);
     await plays(page);
     await page.getByTestId('tracks').click();
     await page.getByRole('radio', { name: /Kommentar/ }).check();
-    await hears(page, browserName, TONES[1]);
+    await hears(page, TONES[1]);
     await page.getByRole('radio', { name: /English/ }).first().check();
-    await hears(page, browserName, TONES[0]);
+    await hears(page, TONES[0]);
     expect((await viewer.stats('view'))!.problem).toBeNull();
   });
 }

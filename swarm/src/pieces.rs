@@ -329,6 +329,10 @@ impl Pieces {
 
     /// Storage has lost the header, and we have not got it either: nothing is known of the piece.
     pub(crate) fn unknow(&mut self, id: PieceId) {
+        let core = self.get(id).and_then(|piece| piece.core());
+        if let Some(core) = core.filter(|_| id.lane.0 == 0) {
+            self.manifest_bytes -= u64::from(core.core().len);
+        }
         self.change(id, |piece| {
             piece.known = Known::Nothing;
             piece.kept = false;

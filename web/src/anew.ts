@@ -13,11 +13,58 @@ export async function beginAnew(): Promise<void> {
   anewAt = now;
   const still = await stillAt(view, at_s);
   if (baton.view !== view || !video.error) return;
+  beginAt(view, video, still?.at_s ?? 0, ran);
+}
+
+function beginAt(view: View, video: HTMLVideoElement, at_s: number, runs: boolean): void {
   view.attach(video);
   // A jump before there is anything to jump in: the film begins there.
-  if (still && still.at_s > 0) video.currentTime = still.at_s;
-  if (ran) play();
+  if (at_s > 0) video.currentTime = at_s;
+  if (runs) play();
 }
+
+/**
+ * For Firefox, which says nothing of it when more of the film is in the player than that: its decoder gives up behind such a picture and goes on at the next
+ * sync sample, with sound from the place and no picture until then. The film goes on where it has both: there, or at the sync sample before, whichever is nearer.
+ */
+export function watchJumps(): void {
+  const video = theVideo();
+  let seen_s = -1;
+  let frame = 0;
+  const see = (_: number, { mediaTime }: VideoFrameCallbackMetadata): void => {
+    seen_s = mediaTime;
+    frame = video.requestVideoFrameCallback(see);
+  };
+  let look = 0;
+  video.addEventListener('seeking', () => {
+    clearTimeout(look);
+    video.cancelVideoFrameCallback(frame);
+    seen_s = -1;
+    frame = video.requestVideoFrameCallback(see);
+  });
+  video.addEventListener('seeked', () => {
+    clearTimeout(look);
+    look = window.setTimeout(() => {
+      video.cancelVideoFrameCallback(frame);
+      if (!video.seeking && seen_s > video.currentTime + LATE_S) void land(video, seen_s);
+    }, SETTLED_MS);
+  });
+}
+
+async function land(video: HTMLVideoElement, next_s: number): Promise<void> {
+  const { view } = baton;
+  const at_s = video.currentTime;
+  const still = await view?.still(at_s).catch(() => null);
+  // A person was quicker, or the picture came.
+  if (!view || baton.view !== view || video.seeking || video.currentTime < at_s || video.currentTime > next_s - LATE_S) return;
+  if (still && at_s - still.at_s < next_s - at_s) beginAt(view, video, still.at_s, !video.paused);
+  else video.currentTime = next_s;
+}
+
+/** No picture is shown so much before its time, seconds. */
+const LATE_S = 0.25;
+/** After a jump the picture is there with the event or a little later; those of before it are gone by then, milliseconds. */
+const SETTLED_MS = 500;
 
 /** The sync sample before a place. While a picture is waited for, which will not come, the engine does not look for another. */
 async function stillAt(view: View, at_s: number): Promise<Still | null> {

@@ -1,13 +1,14 @@
 /** A file of a view as one stream or one Blob, from the pieces that the engine hands out. */
 import type { Meta, View } from './api';
 
-/** What client-wasm's View has besides: see `View::read` there. */
-interface Readable extends View {
+/** What client-wasm's View has besides: see `View::read` and `View::release` there. */
+export interface Readable extends View {
   read(reader: number, file: number, piece: number): Promise<ArrayBuffer>;
+  release(): void;
 }
 
 /** content's `PIECE_LEN`. */
-const PIECE = 1 << 20;
+export const PIECE = 1 << 20;
 /** Pieces that are asked for before they are taken: one is opened and hashed while another is written. */
 const AHEAD = 4;
 
@@ -78,6 +79,8 @@ export class Reader {
 
 /** client-wasm's `PLACES`: the reader who looks at single places, in any order, of which nothing is hashed. */
 const PLACES = 0xffffffff;
+/** client-wasm's `PLAYER`: the same, for somebody who waits for it. */
+export const PLAYER = 0xfffffffe;
 
 /** Looks at single places of a file: bytes `from` to before `to`, once they are here. */
 export function places(view: View, file: number): (from: number, to: number) => Promise<Uint8Array> {

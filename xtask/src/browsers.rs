@@ -21,7 +21,7 @@ impl Browsers {
     }
 }
 
-/// Finds both browsers, Firefox's H.264 decoder, ffmpeg, redis-server and pebble; installs what is missing.
+/// Finds both browsers, Firefox's H.264 decoder, ffmpeg, redis-server, pebble and pulseaudio; installs what is missing.
 ///
 /// `CHROMIUM` and `FIREFOX` name other programs than those on the PATH.
 pub fn ensure() -> Result<Browsers> {
@@ -64,6 +64,10 @@ fn missing() -> Vec<String> {
     }
     if run::which("ffmpeg").is_none() || run::which("ffprobe").is_none() {
         missing.push("ffmpeg".to_owned());
+    }
+    // Firefox plays no sound alone on a machine without a sound card.
+    if run::which("pulseaudio").is_none() {
+        missing.push("pulseaudio".to_owned());
     }
     // For the tests of many nodes.
     if run::which("redis-server").is_none() {

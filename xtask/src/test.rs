@@ -36,7 +36,7 @@ impl Stage {
         matches!(self, Self::Wasm | Self::Web | Self::Browsers)
     }
 
-    /// Whether it needs what a bare machine has not: ffmpeg (media's oracle), redis-server, pebble or browsers.
+    /// Whether it needs what a bare machine has not: ffmpeg (media's oracle), redis-server, pebble, pulseaudio or browsers.
     fn needs_programs(self) -> bool {
         matches!(self, Self::Native | Self::Browsers)
     }

@@ -385,6 +385,11 @@ impl View {
         in_stream(&self.inbox, self.stream, |s| s.attach(video, file));
     }
 
+    /// Gives the element back: the page plays the file by itself, from what it reads (web/src/raw.ts). What we said against it stays said.
+    pub fn release(&self) {
+        in_stream(&self.inbox, self.stream, PageStream::release);
+    }
+
     /// `Film`, or `null` until the film's index is here.
     pub fn film(&self) -> JsValue {
         in_stream(&self.inbox, self.stream, |s| s.film_object())

@@ -50,6 +50,8 @@ pub struct PageStream {
     player_note: Option<Problem>,
     /// Somebody wants to see it and there is nothing to show it with.
     no_player: bool,
+    /// The page plays it without us.
+    released: bool,
     refused: Option<Refusal>,
     welcomed: bool,
     alone: Alone,
@@ -68,6 +70,14 @@ pub struct PageStream {
     changed: bool,
     shown: (&'static str, Option<&'static str>),
     notified_ms: f64,
+}
+
+/// Whether it is about what plays, not about the stream.
+fn is_of_film(problem: &Problem) -> bool {
+    matches!(
+        problem.code,
+        ProblemCode::UnsupportedMedia | ProblemCode::MediaBroken
+    )
 }
 
 /// What a stream begins with.
@@ -242,6 +252,7 @@ impl PageStream {
             player_problem: None,
             player_note: None,
             no_player: false,
+            released: false,
             refused: None,
             welcomed: false,
             alone: Alone::default(),
@@ -460,6 +471,10 @@ impl PageStream {
         let emit = Rc::new(move |event| emitter.push(PageEvent::Video(number, event)));
         self.player_problem = None;
         self.player_note = None;
+        self.released = false;
+        if self.worker_problem.as_ref().is_some_and(is_of_film) {
+            self.worker_problem = None;
+        }
         match Player::new(video, self.began_ms, self.small, emit) {
             Some(player) => {
                 let mp3_in_mp4 = player.takes("audio/mp4; codecs=\"mp3\"");
@@ -486,11 +501,22 @@ impl PageStream {
     /// The worker knows of it: what comes now is of that film, and so is what is wrong with it.
     pub fn attached(&mut self) {
         self.attaching -= 1;
-        let code = self.worker_problem.as_ref().map(|p| p.code);
-        if let Some(ProblemCode::UnsupportedMedia | ProblemCode::MediaBroken) = code {
-            self.worker_problem = None;
-        }
         self.changed = true;
+    }
+
+    /// The page plays the file by itself. Why we do not stays said.
+    pub fn release(&mut self) {
+        if let Some(mut player) = self.player.take() {
+            player.close();
+        }
+        self.released = true;
+        self.changed = true;
+        tell(
+            &self.worker,
+            &ToWorker::Release {
+                stream: self.number,
+            },
+        );
     }
 
     /// Whether what the worker sends is still of the film before.
@@ -646,6 +672,9 @@ impl PageStream {
     }
 
     pub fn problem(&mut self, problem: Option<Problem>) {
+        if self.is_attaching() && problem.as_ref().is_some_and(is_of_film) {
+            return;
+        }
         self.worker_problem = problem;
         let code = self.worker_problem.as_ref().map(|p| p.code);
         if matches!(
@@ -845,7 +874,7 @@ impl PageStream {
             _ if self.leaving_ms.is_some() => "stopped",
             Side::Share => "sharing",
             Side::View if self.worker_stats.complete => "complete",
-            Side::View if self.startup_ms().is_some() => "playing",
+            Side::View if self.released || self.startup_ms().is_some() => "playing",
             Side::View if !self.worker_stats.peers.is_empty() => "fetching",
             Side::View if self.network.is_none() && self.base.is_some() => "fetching",
             Side::View if self.network.as_ref().is_some_and(|n| n.rtc.len() > 0) => "connecting",

@@ -11,7 +11,7 @@ use baton_sorted::SortedMap;
 pub struct Read {
     /// Of the answer.
     pub request: u32,
-    /// Who reads: one file, once; or [`PLACES`].
+    /// Who reads: one file, once; or [`PLACES`], or [`PLAYER`].
     pub reader: u32,
     pub file: usize,
     /// Within the file.
@@ -52,7 +52,7 @@ impl Readers {
         let Some(piece) = read.place(entries) else {
             return self.end(read, entry.piece_count());
         };
-        if read.piece == 0 && read.reader != PLACES {
+        if read.piece == 0 && !matches!(read.reader, PLACES | PLAYER) {
             self.begin(read.reader);
         }
         let reader = self.0.get_mut(&read.reader);
@@ -114,6 +114,9 @@ impl Readers {
 
 /// Who looks at single places, in any order: nothing of it is hashed, and it never comes to an end.
 const PLACES: u32 = u32::MAX;
+
+/// Who plays a file without our media engine: the same, but somebody waits for it.
+pub const PLAYER: u32 = u32::MAX - 1;
 
 /// Files that are read at one time; each costs 2 KB.
 const READERS_MAX: usize = 64;

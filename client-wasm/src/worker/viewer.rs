@@ -5,7 +5,7 @@ use super::disk::Disk;
 use super::film::Film;
 use super::opfs::{File, Folder, Lock};
 use super::ranges;
-use super::reader::{Read, Readers};
+use super::reader::{PLAYER, Read, Readers};
 use super::store::{Limits, Store};
 use crate::bridge::{
     FileMeta, HOT_READ, HOT_STILL, Meta, Problem, ProblemCode, Stats, StreamNumber, ToPage,
@@ -20,6 +20,7 @@ use baton_content::{
 use baton_sorted::SortedMap;
 use baton_swarm::{Demand, Input, Instant, Output};
 use js_sys::Array;
+use wasm_bindgen::JsValue;
 
 /// What a viewer keeps, in a browser.
 pub type ViewerStore = Store<File>;
@@ -49,6 +50,8 @@ pub struct Viewer {
     /// Which one the page wants to be played.
     chosen: Option<usize>,
     film: Option<Film>,
+    /// The page plays the file by itself.
+    released: bool,
     complete: bool,
     /// What is waited for by whoever saves a file.
     reads: Vec<Read>,
@@ -126,6 +129,7 @@ impl Viewer {
             attached: None,
             chosen: None,
             film: None,
+            released: false,
             complete: false,
             reads: Vec::new(),
             readers: Readers::default(),
@@ -289,8 +293,13 @@ impl Viewer {
                 self.chosen = file.map(|file| file as usize);
                 // Another element begins at the beginning: it has heard nothing of what the last one was told.
                 self.film = None;
+                self.released = false;
                 self.choose();
                 self.start_film();
+            }
+            ToWorker::Release { .. } => {
+                (self.film, self.attached, self.released) = (None, None, true);
+                self.inputs.push(Input::Demanded(Vec::new()));
             }
             ToWorker::Seek {
                 to_s, generation, ..
@@ -309,6 +318,10 @@ impl Viewer {
                 piece,
                 ..
             } => {
+                if reader == PLAYER {
+                    self.demanded_at = Instant(0);
+                    self.forget_played();
+                }
                 self.reads.push(Read {
                     request,
                     reader,
@@ -359,9 +372,10 @@ impl Viewer {
 
     pub fn add_stats(&self, stats: &mut Stats) {
         stats.complete = self.complete && !self.entries.is_empty();
-        let is_shown = self.film.is_some() || self.entries.len() == 1;
+        let is_played = self.film.is_some() || self.released;
+        let is_shown = is_played || self.entries.len() == 1;
         if let Some(entry) = self.entries.get(self.file).filter(|_| is_shown) {
-            stats.file = self.film.is_some().then_some(self.file as u32);
+            stats.file = is_played.then_some(self.file as u32);
             stats.have_ranges = match self.complete {
                 true => vec![(0, entry.size)],
                 false => ranges::here(entry, |piece| self.store.have(piece)),
@@ -474,21 +488,10 @@ impl Viewer {
                 self.reads.push(read);
                 continue;
             };
-            let answer = match answer {
-                Ok(bytes) => door::buffer(&bytes),
-                Err(why) => why.into(),
-            };
-            let transfer = match answer.is_object() {
-                true => Array::of1(&answer),
-                false => Array::new(),
-            };
-            let message = [
-                HOT_READ.into(),
-                self.number.into(),
-                read.request.into(),
-                answer,
-            ];
-            self.door.post(&message, &transfer);
+            match answer {
+                Ok(bytes) => self.tell_read(read.request, door::buffer(&bytes)),
+                Err(why) => self.tell_read(read.request, why),
+            }
         }
         // Something that the disk claimed to have may be lost: it is fetched again.
         self.complete &= !self.store.has_lost();
@@ -499,6 +502,29 @@ impl Viewer {
         self.store.set_reading(next);
     }
 
+    /// What a player that is not ours has left behind does not pile up: the oldest goes when there is no more room.
+    fn forget_played(&mut self) {
+        let mut played = self.reads.iter().filter(|read| read.reader == PLAYER);
+        let Some(oldest) = played.next().map(|read| read.request) else {
+            return;
+        };
+        if played.count() + 1 < PLAYED_MAX {
+            return;
+        }
+        self.reads.retain(|read| read.request != oldest);
+        self.tell_read(oldest, "it was given up");
+    }
+
+    fn tell_read(&self, request: u32, answer: impl Into<JsValue>) {
+        let answer = answer.into();
+        let transfer = match answer.is_object() {
+            true => Array::of1(&answer),
+            false => Array::new(),
+        };
+        let message = [HOT_READ.into(), self.number.into(), request.into(), answer];
+        self.door.post(&message, &transfer);
+    }
+
     /// What somebody saves comes in its order, after what the player needs.
     fn demand_reads(&mut self, now: Instant, inputs: &mut Vec<Input>) {
         for input in inputs.iter() {
@@ -506,7 +532,10 @@ impl Viewer {
                 self.demanded.clone_from(demands);
             }
         }
-        let Some(read) = self.reads.first() else {
+        // What was asked for before a jump may still wait, and nobody be there for it.
+        let plays = |read: &&Read| read.reader == PLAYER;
+        let mut played = self.reads.iter().rev().filter(plays);
+        let Some(read) = played.next().or(self.reads.first()) else {
             return;
         };
         let Some(entry) = self.entries.get(read.file) else {
@@ -516,7 +545,7 @@ impl Viewer {
             return;
         }
         self.demanded_at = Instant(now.0 + DEMAND_EVERY_US);
-        let deadline = Instant(now.0 + READ_IN_US);
+        let is_played = plays(&read);
         // Who reads all of a file has several waiting; who looks at one place (a cover) wants no more than that.
         let goes_on = self
             .reads
@@ -524,18 +553,32 @@ impl Viewer {
             .filter(|it| it.reader == read.reader)
             .count()
             > 1;
-        let ahead = if goes_on {
-            self.store.pieces_ahead()
-        } else {
-            1
+        let ahead = match (is_played, goes_on) {
+            (true, _) => self.store.pieces_ahead().min(PLAYED_AHEAD),
+            (false, true) => self.store.pieces_ahead(),
+            (false, false) => 1,
         };
+        let first = entry.first_piece.0 + read.piece;
         let wanted = missing(entry, read.piece, &self.store).take(ahead);
         let wanted = wanted.map(|(piece, mask)| Demand {
             piece,
             mask,
-            deadline,
+            deadline: match is_played {
+                true => now.after(u64::from(piece.index.0.saturating_sub(first)) * PLAYED_PIECE_US),
+                false => now.after(READ_IN_US),
+            },
         });
-        let all = self.demanded.iter().cloned().chain(wanted).collect();
+        // Its index and its samples may be read at once.
+        let others = played
+            .take(1)
+            .filter_map(|read| missing(entry, read.piece, &self.store).next());
+        let others = others.map(|(piece, mask)| Demand {
+            piece,
+            mask,
+            deadline: now,
+        });
+        let all = self.demanded.iter().cloned();
+        let all = all.chain(wanted).chain(others).collect();
         inputs.retain(|input| !matches!(input, Input::Demanded(_)));
         inputs.push(Input::Demanded(all));
     }
@@ -558,6 +601,12 @@ const SPARE_BYTES: u64 = 64 << 20;
 
 /// How soon a file that somebody saves is wanted, microseconds: later than anything that a player waits for.
 const READ_IN_US: u64 = 60_000_000;
+/// What such a player may have asked for and not got.
+const PLAYED_MAX: usize = 8;
+/// Pieces that are fetched before a player that is not ours asks for them: seconds, at most.
+const PLAYED_AHEAD: usize = 16;
+/// How much later than the one before each of them is wanted, microseconds: 8 Mbit/s.
+const PLAYED_PIECE_US: u64 = 1_000_000;
 /// How often that is looked at, microseconds.
 const DEMAND_EVERY_US: u64 = 1_000_000;
 

@@ -21,6 +21,8 @@ export const tended = new Map<string, View>();
 let begun = false;
 
 export function tend(wait = MOMENT_MS): void {
+  // The one that plays files (raw.ts), which an earlier page needed.
+  if (navigator.serviceWorker?.controller) void import('../raw').then((part) => part.sweep()).catch(() => undefined);
   if (begun || session.embedded || !canLook()) return;
   begun = true;
   // A private window keeps no records.

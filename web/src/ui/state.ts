@@ -1,6 +1,7 @@
 /** What the pages draw, as signals: snapshots of the session, the share and the view. */
 import { computed, effect, signal } from '@preact/signals';
-import type { Film, Meta, Problem, ShareStats, Stats, Track, ViewStats } from '../api';
+import type { Film, Meta, Problem, ShareStats, Stats, Track, View, ViewStats } from '../api';
+import type { Raw } from '../raw';
 import { baton, onSessionChange, session, theVideo } from '../session';
 
 export const link = signal('');
@@ -20,11 +21,22 @@ export const bootProblem = signal<Problem | null>(null);
 /** Nothing but the file card: a stream that no browser plays. */
 export const isFile = computed(() => meta.value !== null && !meta.value.playable && problemCode() !== 'unsupported-media');
 
+/** Whether the browser has the film as it is (raw.ts), because the media engine does not play it; or had it, and did not want it. */
+const raw = signal<'no' | 'given' | 'refused'>('no');
+let rawNow: Raw | null = null;
+
 /** Of this page's stream: what went wrong, if anything. */
 export const problem = computed<Problem | null>(() => {
   if (bootProblem.value) return bootProblem.value;
-  return link.value !== '' ? (viewStats.value?.problem ?? null) : (shareStats.value?.problem ?? null);
+  if (link.value === '') return shareStats.value?.problem ?? null;
+  const stats = viewStats.value;
+  // Without a size it is not the film that is broken, but what says which there are.
+  const mayPlay = raw.value !== 'refused' && stats !== null && stats.size > 0 && OF_FILM.has(stats.problem?.code);
+  return mayPlay ? null : (stats?.problem ?? null);
 });
+
+/** What the browser itself may know better. */
+const OF_FILM = new Set<string | undefined>(['unsupported-media', 'media-broken']);
 
 const problemCode = (): string | undefined => viewStats.value?.problem?.code;
 
@@ -62,7 +74,10 @@ export function startState(): void {
       adoptShare();
     }
   });
-  theVideo().addEventListener('error', () => void import('../anew').then((part) => part.beginAnew()).catch(() => undefined));
+  const video = theVideo();
+  video.addEventListener('error', () => void import('../anew').then((part) => part.beginAnew()).catch(() => undefined));
+  // Firefox alone has this word, and needs it.
+  if ('mozHasAudio' in video) video.addEventListener('playing', () => void import('../anew').then((part) => part.watchJumps()).catch(() => undefined), { once: true });
   setInterval(sample, 1000);
   effect(() => {
     // The style sheet lays the page out by this. `lost`: no film to show yet, and a reason.
@@ -76,6 +91,7 @@ function adoptView(): void {
   const view = baton.view;
   beside?.clear();
   beside = meta.value = null;
+  endRaw();
   film.value = null;
   samples.value = [];
   viewStats.value = view ? view.stats() : null;
@@ -84,11 +100,14 @@ function adoptView(): void {
     if (baton.view !== view) return;
     viewStats.value = view.stats();
     readFilm();
+    if (OF_FILM.has(problemCode())) tryRaw(view);
+    else endRaw();
   };
   view.meta.then(
     (found) => {
       if (baton.view !== view) return;
       meta.value = found;
+      if (OF_FILM.has(problemCode())) tryRaw(view);
       if (found.folder) {
         void import('./beside').then(({ besides }) => {
           if (baton.view === view) beside = besides(view, found, readFilm);
@@ -97,6 +116,30 @@ function adoptView(): void {
     },
     () => undefined, // stats().problem says why
   );
+}
+
+/** Before the media engine's no is the last word: perhaps the browser plays the file as it is. */
+function tryRaw(view: View): void {
+  const files = meta.value?.files ?? [];
+  const file = viewStats.value?.file ?? files.findIndex((it) => it.playable);
+  const video = theVideo();
+  if (raw.value !== 'no' || !files[file]) return;
+  // What broke in its middle is not begun again.
+  raw.value = video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA ? 'refused' : 'given';
+  if (raw.value === 'refused') return;
+  const refused = (): void => void (baton.view === view && (raw.value = 'refused'));
+  import('../raw')
+    .then(({ playRaw }) => {
+      if (baton.view === view) rawNow = playRaw(view, file, files[file]!.size, video, refused);
+    })
+    .catch(refused);
+}
+
+/** Another film, or none. */
+function endRaw(): void {
+  rawNow?.end();
+  rawNow = null;
+  raw.value = 'no';
 }
 
 /** The film's tracks and chapters, anew when they changed: the engine hands out one object again and again. */
