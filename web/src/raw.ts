@@ -5,7 +5,7 @@
  * A `<video>` asks the worker that controls its page, so the worker's scope is the page's own address. It stays for as long as a page needs it:
  * Firefox does not start a worker again that was struck off the list. The next page that finds itself under it strikes it off (`sweep`).
  */
-import type { View } from './api';
+import type { FileMeta, View } from './api';
 import { PIECE, PLAYER, type Readable } from './whole';
 
 export interface Raw {
@@ -20,8 +20,11 @@ const STAY_MS = 10_000;
 /** One that does not start by then is not there, milliseconds. */
 const START_MS = 10_000;
 
-/** Plays a file of `meta.files` in this element; `failed` is called if that is over without a picture, or later. Never throws. */
-export function playRaw(plain: View, file: number, size: number, video: HTMLVideoElement, failed: () => void): Raw {
+/**
+ * Plays a file of `meta.files` in this element; `failed` is called if that is over without a picture, or later. A film of which the browser would
+ * play the sound alone counts as not played. Never throws.
+ */
+export function playRaw(plain: View, file: number, { size, mime }: FileMeta, video: HTMLVideoElement, failed: () => void): Raw {
   const view = plain as Readable;
   const path = `/raw/${crypto.randomUUID()}`;
   let over = false;
@@ -35,6 +38,7 @@ export function playRaw(plain: View, file: number, size: number, video: HTMLVide
     clearInterval(stay);
     leave();
     video.removeEventListener('error', onError);
+    video.removeEventListener('loadedmetadata', onMetadata);
     video.removeEventListener('emptied', onEmptied);
     navigator.serviceWorker?.removeEventListener('message', onAsked);
     // What is on its way would keep the browser's connection to the worker open.
@@ -50,6 +54,9 @@ export function playRaw(plain: View, file: number, size: number, video: HTMLVide
   };
   const isOurs = (): boolean => video.src.endsWith(path);
   const onError = (): void => (isOurs() ? fail() : undefined);
+  const onMetadata = (): void => {
+    if (isOurs() && mime.startsWith('video/') && video.videoWidth === 0) fail();
+  };
   /** Another film took the element. */
   const onEmptied = (): void => (isOurs() ? undefined : end());
   const onAsked = ({ data }: MessageEvent<Asked>): void => {
@@ -75,6 +82,7 @@ export function playRaw(plain: View, file: number, size: number, video: HTMLVide
     if (over) return;
     stay = window.setInterval(() => navigator.serviceWorker.controller?.postMessage('stay'), STAY_MS);
     video.addEventListener('error', onError);
+    video.addEventListener('loadedmetadata', onMetadata);
     video.src = path;
     video.addEventListener('emptied', onEmptied);
   };

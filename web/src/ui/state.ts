@@ -130,7 +130,7 @@ function tryRaw(view: View): void {
   const refused = (): void => void (baton.view === view && (raw.value = 'refused'));
   import('../raw')
     .then(({ playRaw }) => {
-      if (baton.view === view) rawNow = playRaw(view, file, files[file]!.size, video, refused);
+      if (baton.view === view) rawNow = playRaw(view, file, files[file]!, video, refused);
     })
     .catch(refused);
 }
