@@ -18,6 +18,8 @@ use baton_sorted::{SortedMap, sort_by_key};
 const URGENT_RUN: u32 = 4;
 /// Fewer than this are not worth a request while more are on their way.
 const BATCH: u32 = 16;
+/// Neighbours that make a crowd.
+const CROWD_PEERS: usize = 6;
 /// How long the background waits for the player's first word after the manifest came.
 const PLAYER_PATIENCE_US: u64 = 300_000;
 /// What was just cancelled may still be on its way: not asked of the same peer for so long.
@@ -391,7 +393,16 @@ impl Swarm {
             return;
         }
         let alone = self.peers.len() == 1;
-        for demand in demands {
+        let soon_until = self.now.after(config::SOON_US);
+        let near = demands.partition_point(|demand| demand.deadline <= soon_until);
+        let (near, far) = demands.split_at(near);
+        // In a crowd each begins somewhere else with what has time, or all would have the same of it and nothing to give each other.
+        let in_crowd = self.peers.len() >= CROWD_PEERS;
+        let start = match far.len() as u64 {
+            len if in_crowd && len > 0 => (self.rng.next() % len) as usize,
+            _ => 0,
+        };
+        for demand in near.iter().chain(&far[start..]).chain(&far[..start]) {
             if horizon.is_some_and(|horizon| demand.deadline > horizon) {
                 return;
             }
@@ -416,7 +427,10 @@ impl Swarm {
                 window_us / 4
             };
             let expected = self.now.after(peer.down.expected_us(rtt_us, 0) + patience);
-            if !alone && demand.deadline > self.now && expected > demand.deadline {
+            // What only a publisher has, who serves a crowd, comes late or not at all.
+            let only_there = in_crowd && peer.is_source();
+            let late = demand.deadline > self.now && expected > demand.deadline;
+            if late && !alone && !only_there {
                 continue;
             }
             let run = lowest(useful, room);
