@@ -134,6 +134,7 @@ test('the page goes on under the same link once the same file is chosen, and ref
 test('the page goes on by itself where it may read the file, in one tab only', async ({ newPeer }) => {
   const publisher = await newPeer({ init: noiseHere });
   await ready(publisher);
+  await expect(publisher.page.getByTestId('file-input')).toBeAttached();
   // No driver drops a file of the disk; a file of the origin's own has the same handle, and its permission stays.
   await publisher.page.evaluate(async (length) => {
     const root = await navigator.storage.getDirectory();

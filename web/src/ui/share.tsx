@@ -1,6 +1,6 @@
 /** The share page: drop something, pass the link, see whether you may leave. */
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import type { ShareStats } from '../api';
 import { bytes, percent } from '../format';
 import { FINAL, messages } from '../messages';
@@ -241,7 +241,8 @@ async function handlesOf(event: DragEvent): Promise<FileSystemHandle[]> {
 /** The whole window takes what is dropped or pasted: files to share, or a link to open. */
 function useDrop() {
   const dragging = useSignal(false);
-  useEffect(() => {
+  // At once: whoever sees the page may drop.
+  useLayoutEffect(() => {
     let depth = 0;
     const carries = (event: DragEvent): boolean => [...(event.dataTransfer?.types ?? [])].includes('Files');
     const enter = (event: DragEvent): void => {
