@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import type { Page } from '@playwright/test';
 import { saved } from '../lib/download.ts';
 import { BUNNY, film, ownFile, secondOf, sha256, song } from '../lib/media.ts';
-import type { PeerOptions } from '../lib/peer.ts';
 import { colour, plays, seek, shown, state } from '../lib/player.ts';
 import { expect, test, type Peer } from '../lib/test.ts';
 
@@ -28,17 +27,10 @@ function withoutMediaSource(): void {
   Object.assign(window, { MediaSource: undefined, ManagedMediaSource: undefined });
 }
 
-/** Firefox says so when a `<video>` has enough of an answer before its end. */
-const ENOUGH = /A ServiceWorker intercepted the request and encountered an unexpected error/;
-
-async function visitor(newPeer: (options?: PeerOptions) => Promise<Peer>, options: PeerOptions = {}): Promise<Peer> {
-  return (await newPeer(options)).allow(ENOUGH);
-}
-
 test('MP3 in a WAV, which the engine does not read, plays as it is, and so does its next visit', async ({ newPeer }) => {
   const path = await song('minute.wav', 60, ['-c:a', 'libmp3lame', '-b:a', '320k']);
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer);
+  const viewer = await newPeer();
   await viewer.open(await publisher.share(path));
   await sounds(viewer);
   expect(await source(viewer)).toContain('/raw/');
@@ -57,7 +49,7 @@ test('MP3 in a WAV, which the engine does not read, plays as it is, and so does 
 test('what neither reads is refused in the end, and can be downloaded', async ({ newPeer }) => {
   const path = ownFile('holiday.avi', readFileSync(await film('foreign.avi')));
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer);
+  const viewer = await newPeer();
   await viewer.open(await publisher.share(path));
   const error = viewer.page.getByTestId('error');
   await expect(error).toHaveAttribute('data-code', 'unsupported-media');
@@ -80,7 +72,7 @@ test('without a service worker it is offered as a download at once', async ({ ne
 test('a browser without MediaSource plays the file as it is, and jumps before all of it is here', async ({ newPeer }) => {
   const path = await film('colours.mp4');
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer, { init: withoutMediaSource });
+  const viewer = await newPeer({ init: withoutMediaSource });
   const link = await publisher.share(path);
   // 11 MB, of which the jump needs two.
   await publisher.setUpload('share', { bytesPerSecond: 400_000 });
@@ -99,7 +91,7 @@ test('a browser without MediaSource plays the file as it is, and jumps before al
 test('the next file of the link is the engine’s again, and the one after that the browser’s', async ({ newPeer }) => {
   const wav = readFileSync(await song('short.wav', 5, ['-c:a', 'libmp3lame']));
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer);
+  const viewer = await newPeer();
   await publisher.go();
   const files = [
     { name: '1.wav', mimeType: 'audio/wav', buffer: wav },
@@ -123,7 +115,7 @@ test('the next file of the link is the engine’s again, and the one after that 
 test('the address of a file that plays gives nothing to a script, a frame or another page', async ({ newPeer }) => {
   const path = await song('short.wav', 5, ['-c:a', 'libmp3lame']);
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer);
+  const viewer = await newPeer();
   await viewer.open(await publisher.share(path));
   await sounds(viewer);
   const address = await source(viewer);
@@ -168,7 +160,7 @@ const kept = (page: Page): Promise<number> => page.evaluate(async () => (await n
 test('the worker stays while a page plays by it, and the next page that needs none strikes it off', async ({ newPeer }) => {
   const path = await song('minute.wav', 60, ['-c:a', 'libmp3lame', '-b:a', '320k']);
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer, { init: marksSweep });
+  const viewer = await newPeer({ init: marksSweep });
   await viewer.open(await publisher.share(path));
   await sounds(viewer);
   // Another page under it, which looks for whoever needs it: that lock it cannot have.
@@ -188,7 +180,7 @@ test('a worker that the browser has stopped is started again', async ({ newPeer,
   if (browserName === 'firefox') return;
   const path = await song('minute.wav', 60, ['-c:a', 'libmp3lame', '-b:a', '320k']);
   const publisher = await newPeer();
-  const viewer = await visitor(newPeer);
+  const viewer = await newPeer();
   const link = await publisher.share(path);
   await publisher.setUpload('share', { bytesPerSecond: 400_000 });
   await viewer.open(link);
