@@ -665,9 +665,12 @@ impl Upload {
         if loading != 0 {
             *self.loading_urgent.entry(piece).or_default() |= loading;
         }
-        let (urgent, calm) = std::mem::take(&mut self.ready)
-            .into_iter()
-            .partition(|block| block.piece() == piece && mask >> block.block().0 & 1 == 1);
+        let hit =
+            |block: &VerifiedBlock| block.piece() == piece && mask >> block.block().0 & 1 == 1;
+        if !self.ready.iter().any(hit) {
+            return;
+        }
+        let (urgent, calm) = std::mem::take(&mut self.ready).into_iter().partition(hit);
         self.ready = calm;
         self.ready_urgent.extend::<VecDeque<_>>(urgent);
     }

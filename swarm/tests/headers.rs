@@ -61,6 +61,18 @@ fn wants(outputs: &[Output], puppet: &Puppet) -> Vec<Want> {
     heard(outputs, puppet).into_iter().flat_map(of).collect()
 }
 
+/// All of the film.
+fn all() -> Have {
+    Have {
+        ranges: vec![wire::Range {
+            lane: 1,
+            first: 0,
+            count: 4,
+        }],
+        parts: vec![],
+    }
+}
+
 #[test]
 fn a_refusal_waits_for_the_header_that_goes_before_it() {
     let mut stage = holder(Film::new(4 << 20), 2);
@@ -111,15 +123,7 @@ fn a_header_that_is_lost_drops_the_piece_and_whoever_waited_is_refused() {
     );
     assert_eq!(stage.swarm.have(piece), Mask::EMPTY);
     // It is fetched again, with its header.
-    let all = Have {
-        ranges: vec![wire::Range {
-            lane: 1,
-            first: 0,
-            count: 4,
-        }],
-        parts: vec![],
-    };
-    stage.join(&seeder, all);
+    stage.join(&seeder, all());
     stage.input(Input::Demanded(vec![Demand {
         piece,
         mask: Mask(u64::MAX),
@@ -141,15 +145,7 @@ fn a_header_that_is_lost_drops_the_piece_and_whoever_waited_is_refused() {
 fn blocks_that_come_before_their_header_is_loaded_are_kept_and_checked_then() {
     let mut stage = holder(Film::new(4 << 20), 2);
     let seeder = Puppet::new(2);
-    let all = Have {
-        ranges: vec![wire::Range {
-            lane: 1,
-            first: 0,
-            count: 4,
-        }],
-        parts: vec![],
-    };
-    stage.join(&seeder, all);
+    stage.join(&seeder, all());
     let piece = piece(1);
     stage.input(Input::Evicted {
         piece,

@@ -227,6 +227,16 @@ mod tests {
         Link::new(publisher, Secret([n; 16])).ticket().encode()
     }
 
+    /// The address of a server that refuses everybody for good.
+    async fn refusing() -> String {
+        answering(ServerMessage::Refused {
+            reason: Refusal::Version,
+            retry_ms: None,
+            server_unix_s: 0,
+        })
+        .await
+    }
+
     async fn keep(tickets: &[&str], more: &[&str]) -> Exit {
         let line = [&["baton", "--json", "keep"], tickets, more].concat();
         let Command::Keep(args) = Cli::parse_from(line).command else {
@@ -240,12 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_ends_when_every_server_refuses_for_good_and_with_that_code() {
-        let server = answering(ServerMessage::Refused {
-            reason: Refusal::Version,
-            retry_ms: None,
-            server_unix_s: 0,
-        })
-        .await;
+        let server = refusing().await;
         let dir = tempfile::tempdir().expect("a temporary folder");
         let place = dir.path().to_string_lossy().into_owned();
         let exit = keep(&[&ticket(1)], &["--server", &server, "--dir", &place]).await;
@@ -254,12 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_ticket_or_cannot_be_kept_does_not_end_the_others() {
-        let server = answering(ServerMessage::Refused {
-            reason: Refusal::Version,
-            retry_ms: None,
-            server_unix_s: 0,
-        })
-        .await;
+        let server = refusing().await;
         let dir = tempfile::tempdir().expect("a temporary folder");
         let place = dir.path().to_string_lossy().into_owned();
         let folder = dir.path().join(swarm_of(&ticket(2)));

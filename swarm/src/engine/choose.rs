@@ -24,10 +24,10 @@ const FIRST_BLOCKS: usize = 8;
 const AGAIN_SHARE_MAX: u32 = 12;
 /// A piece is taken for spreading no longer than this.
 const SPREAD_MAX_US: u64 = 5_000_000;
-/// What waits for that is looked at again after this.
-const SPREAD_LOOK_US: u64 = 100_000;
 /// And so many at a time: more than any uplink begins within that.
 const SPREADING_MAX: usize = 256;
+/// What waits for others to spread a piece is looked at again after this.
+const SPREAD_LOOK_US: u64 = 100_000;
 
 /// In which order runs are chosen: urgent ones that nobody else can give, then those that will soon be played, so that the film moves on
 /// even through a narrow uplink; then urgent ones and soon ones that somebody else has too, up to a share of the uplink; then the rest that is
