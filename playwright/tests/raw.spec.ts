@@ -171,6 +171,9 @@ test('the worker stays while a page plays by it, and the next page that needs no
   await sounds(viewer, 50.3);
   expect(await kept(other)).toBe(1);
   await viewer.page.close();
+  // A page that is gone lets go of its lock when the browser comes to it.
+  const held = (): Promise<unknown[]> => other.evaluate(async () => (await navigator.locks.query()).held!.filter(({ name }) => name === 'baton raw'));
+  await expect.poll(held, { timeout: 60_000 }).toEqual([]);
   await other.reload();
   await expect.poll(() => kept(other), { timeout: 60_000 }).toBe(0);
 });

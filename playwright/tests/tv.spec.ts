@@ -602,7 +602,7 @@ test('whoever seeks the TV sees on the phone what the TV has seen, though the ph
   await letGo(phone);
   await shown(tv.page, { from: 22 });
   // Of both places there is a picture now.
-  await sees(phone, 4, [0, 4]);
+  await sees(phone, 4, [0, 5]);
   await sees(phone, 24, [22, 24]);
   // The middle has never been shown there: the time alone. Each question is answered before the next one is asked.
   await phone.page.evaluate(() => {

@@ -6,20 +6,25 @@ import type { Still, View } from './api';
 import { baton, theVideo } from './session';
 import { play } from './ui/playback';
 
-export async function beginAnew(): Promise<void> {
+/** `false`: it broke down as soon as it had begun anew, and is beyond help. */
+export async function beginAnew(): Promise<boolean> {
   const video = theVideo();
   const [view, at_s, ran, now] = [baton.view, video.currentTime, !video.paused, performance.now()];
-  if (!view || now - anewAt < ANEW_MS) return;
-  anewAt = now;
+  if (!view || !isOurs(video) || (video.src === anew.src && now - anew.at < ANEW_MS)) return false;
+  const { src } = video;
   const still = await stillAt(view, at_s);
-  if (baton.view !== view || !video.error) return;
-  beginAt(view, video, still?.at_s ?? 0, ran);
+  if (baton.view === view && video.src === src && video.error) beginAt(view, video, still?.at_s ?? 0, ran);
+  return true;
 }
 
-function beginAt(view: View, video: HTMLVideoElement, at_s: number, runs: boolean): void {
-  view.attach(video);
+/** Whether the media engine plays here, not the browser by itself (raw.ts). */
+const isOurs = (video: HTMLVideoElement): boolean => video.src.startsWith('blob:');
+
+function beginAt(view: View, video: HTMLVideoElement, from_s: number, runs: boolean): void {
+  view.attach(video, view.stats().file ?? undefined);
+  anew = { src: video.src, from_s, at: performance.now() };
   // A jump before there is anything to jump in: the film begins there.
-  if (at_s > 0) video.currentTime = at_s;
+  if (from_s > 0) video.currentTime = from_s;
   if (runs) play();
 }
 
@@ -36,27 +41,32 @@ export function watchJumps(): void {
     frame = video.requestVideoFrameCallback(see);
   };
   let look = 0;
-  video.addEventListener('seeking', () => {
+  const forget = (): void => {
     clearTimeout(look);
     video.cancelVideoFrameCallback(frame);
     seen_s = -1;
+  };
+  // Another film, whose beginning is not what was jumped to.
+  video.addEventListener('emptied', forget);
+  video.addEventListener('seeking', () => {
+    forget();
     frame = video.requestVideoFrameCallback(see);
   });
   video.addEventListener('seeked', () => {
     clearTimeout(look);
     look = window.setTimeout(() => {
       video.cancelVideoFrameCallback(frame);
-      if (!video.seeking && seen_s > video.currentTime + LATE_S) void land(video, seen_s);
+      if (isOurs(video) && !video.seeking && seen_s > video.currentTime + LATE_S) void land(video, seen_s);
     }, SETTLED_MS);
   });
 }
 
 async function land(video: HTMLVideoElement, next_s: number): Promise<void> {
   const { view } = baton;
-  const at_s = video.currentTime;
+  const { currentTime: at_s, src } = video;
   const still = await view?.still(at_s).catch(() => null);
   // A person was quicker, or the picture came.
-  if (!view || baton.view !== view || video.seeking || video.currentTime < at_s || video.currentTime > next_s - LATE_S) return;
+  if (!view || baton.view !== view || video.src !== src || video.seeking || video.currentTime < at_s || video.currentTime > next_s - LATE_S) return;
   if (still && at_s - still.at_s < next_s - at_s) beginAt(view, video, still.at_s, !video.paused);
   else video.currentTime = next_s;
 }
@@ -76,9 +86,13 @@ async function stillAt(view: View, at_s: number): Promise<Still | null> {
   return null;
 }
 
-let anewAt = -Infinity;
-/** What breaks down again at once is beyond help. */
+/** What began anew last: where in which film, and when. */
+let anew = { src: '', from_s: 0, at: 0 };
+/** What breaks down again so soon, milliseconds, is beyond help; unless a person went somewhere else. */
 const ANEW_MS = 8000;
+theVideo().addEventListener('seeking', () => {
+  if (Math.abs(theVideo().currentTime - anew.from_s) > LATE_S) anew.src = '';
+});
 /** Longer than the engine waits for a picture: `HOLD_US` of client-wasm/src/worker/film.rs. */
 const LOOKS_MAX = 12;
 const LOOK_MS = 250;

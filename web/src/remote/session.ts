@@ -111,8 +111,8 @@ let pictured: (picture: Picture) => void = () => undefined;
 let asked = 0;
 /** As often as televisions need to answer (docs/remote.md). */
 const PEEK_MS = 120;
-/** A television of old that knows no such word never answers. */
-const ANSWER_MS = 1000;
+/** A television of old that knows no such word never answers; a busy one takes its time. */
+const ANSWER_MS = 8000;
 
 export function playNow(): void {
   const what = wanted.value;

@@ -23,13 +23,13 @@ export function forgetSnaps(): void {
   stretch_s = 0;
 }
 
-/** What was seen at this place or not long before it. */
+/** What was seen at this place, not long before it, or else soon after. */
 export function snapAt(ms: number): Snap | null {
   wanted = true;
   if (stretch_s === 0) return null;
   const at = Math.floor(ms / 1000 / stretch_s);
   const here = kept.get(at);
-  return (here && here.atMs <= ms ? here : kept.get(at - 1)) ?? null;
+  return (here && here.atMs <= ms ? here : (kept.get(at - 1) ?? here)) ?? null;
 }
 
 export function beginSnaps(): void {

@@ -75,7 +75,7 @@ export function startState(): void {
     }
   });
   const video = theVideo();
-  video.addEventListener('error', () => void import('../anew').then((part) => part.beginAnew()).catch(() => undefined));
+  video.addEventListener('error', () => void mend());
   // Firefox alone has this word, and needs it.
   if ('mozHasAudio' in video) video.addEventListener('playing', () => void import('../anew').then((part) => part.watchJumps()).catch(() => undefined), { once: true });
   setInterval(sample, 1000);
@@ -118,19 +118,29 @@ function adoptView(): void {
   );
 }
 
+/** A decoder that broke down begins anew; what is beyond that may play as it is. */
+async function mend(): Promise<void> {
+  mending = true;
+  const begun = await import('../anew').then((part) => part.beginAnew()).catch(() => false);
+  mending = false;
+  if (!begun && baton.view && OF_FILM.has(problemCode())) tryRaw(baton.view);
+}
+
+let mending = false;
+
 /** Before the media engine's no is the last word: perhaps the browser plays the file as it is. */
 function tryRaw(view: View): void {
   const files = meta.value?.files ?? [];
   const file = viewStats.value?.file ?? files.findIndex((it) => it.playable);
   const video = theVideo();
-  if (raw.value !== 'no' || !files[file]) return;
+  if (mending || raw.value !== 'no' || !files[file]) return;
   // What broke in its middle is not begun again.
   raw.value = video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA ? 'refused' : 'given';
   if (raw.value === 'refused') return;
   const refused = (): void => void (baton.view === view && (raw.value = 'refused'));
   import('../raw')
     .then(({ playRaw }) => {
-      if (baton.view === view) rawNow = playRaw(view, file, files[file]!, video, refused);
+      if (baton.view === view && raw.value === 'given') rawNow = playRaw(view, file, files[file]!, video, refused);
     })
     .catch(refused);
 }
