@@ -92,6 +92,8 @@ for (const how of ['is closed', 'goes elsewhere'] as const) {
     else await viewer.page.goto('about:blank');
     await when(tab, 'complete').toBe(true);
     await when(tab, (stats) => stats.bytes_stored >= stats.bytes_verified).toBe(true);
+    await plays(tab);
+    await seek(tab, 28);
     await expect.poll(async () => (await state(tab)).ended, { timeout: 60_000 }).toBe(true);
     const stats = await statsOf(tab);
     expect([stats.rejected_blocks, stats.problem]).toEqual([0, null]);

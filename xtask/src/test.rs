@@ -47,23 +47,27 @@ impl Stage {
 /// The last line printed is `N passed, N failed`; the exit code is 0 only when nothing failed.
 pub fn test(arguments: &[String]) -> Result<ExitCode> {
     let (stages, runner_arguments) = parse(arguments)?;
+    let mut lines = Vec::new();
     // Before the first stage: a machine that lacks them should fail in a second, not in ten minutes.
     if stages.iter().any(|(_, stage)| stage.needs_programs()) {
+        let started = Instant::now();
         browsers::ensure()?;
+        lines.push(minutes("set-up", started));
     }
     let mut sum = Totals::default();
     let mut built = true;
     if stages.iter().any(|(_, stage)| stage.needs_build()) {
+        let started = Instant::now();
         built = build::everything(build::Profile::Dev)
             .inspect_err(|error| eprintln!("error: {error:#}"))
             .is_ok();
+        lines.push(minutes("build", started));
         sum += if built {
             Totals::default()
         } else {
             Totals::FAILED
         };
     }
-    let mut lines = Vec::new();
     for (name, stage) in stages {
         let started = Instant::now();
         let totals = if stage.needs_build() && !built {
@@ -75,10 +79,11 @@ pub fn test(arguments: &[String]) -> Result<ExitCode> {
                 Totals::FAILED
             })
         };
-        let minutes = started.elapsed().as_secs_f64() / 60.0;
         lines.push(format!(
-            "{name:<10} {minutes:>5.1} min  {} passed, {} failed",
-            totals.passed, totals.failed
+            "{}  {} passed, {} failed",
+            minutes(name, started),
+            totals.passed,
+            totals.failed
         ));
         sum += totals;
     }
@@ -89,6 +94,14 @@ pub fn test(arguments: &[String]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// A line of the table at the end: what took so long.
+fn minutes(name: &str, since: Instant) -> String {
+    format!(
+        "{name:<10} {:>5.1} min",
+        since.elapsed().as_secs_f64() / 60.0
+    )
 }
 
 type Named = (&'static str, Stage);
