@@ -91,6 +91,9 @@ pub(crate) const UNTOLD_HEADERS_MAX: usize = 64;
 pub(crate) const UNTOLD_REJECTS_MAX: usize = 8;
 /// Headers being loaded for peers at a time: 35 KB.
 pub(crate) const HEADER_LOADS_MAX: usize = 16;
+/// What a header told once more counts for, in blocks asked for in vain: a thousand at once, and then 64 per second. Who lost its disk asks
+/// again for as many as it fetches pieces.
+pub(crate) const HEADER_AGAIN_BLOCKS: u32 = 8;
 /// Pieces that may wait for their seal at a publisher because of one peer, cancelled or not: one being sealed, one read ahead.
 pub(crate) const COLD_SEALS_PER_PEER: usize = 2;
 /// The same for all peers together: each is a megabyte to read, seal and keep.

@@ -133,12 +133,9 @@ fn a_header_that_is_lost_drops_the_piece_and_whoever_waited_is_refused() {
     let asked = wants(&stage.said, &seeder);
     let again = |want: &&Want| want.index == 1;
     let again: Vec<&Want> = asked.iter().filter(again).collect();
-    assert!(!again.is_empty());
-    assert!(
-        again
-            .iter()
-            .all(|want| want.flags & FLAG_HEADER != 0 && want.root8.is_none())
-    );
+    assert!(again.len() > 1 && again.iter().all(|want| want.root8.is_none()));
+    let flagged = again.iter().filter(|want| want.flags & FLAG_HEADER != 0);
+    assert_eq!(flagged.count(), 1, "it is asked for once");
 }
 
 #[test]
@@ -203,7 +200,7 @@ fn a_peer_is_told_a_lost_header_again_and_pays_for_it() {
         }
     }
     assert!(matches!(end, Some(Reason::Flood(_))), "{end:?}");
-    assert!((2..=8_192).contains(&told), "{told}");
+    assert!((2..=1_100).contains(&told), "{told}");
 }
 
 #[test]

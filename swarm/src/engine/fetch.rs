@@ -560,14 +560,12 @@ impl Swarm {
 
     fn push_want(&mut self, conn: ConnId, piece: PieceId, mask: u64, flags: u8) {
         let root8 = self.pieces.get(piece).and_then(|piece| piece.root8());
-        let lost = root8.is_none() && self.lost_headers.contains(&piece);
-        let flags = flags | if lost { FLAG_HEADER } else { 0 };
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        if root8.is_none() {
-            peer.down.unseen.insert(piece);
-        }
+        let first = root8.is_none() && peer.down.unseen.insert(piece);
+        let lost = first && self.lost_headers.contains(&piece);
+        let flags = flags | if lost { FLAG_HEADER } else { 0 };
         let insisted = crate::peer::take_bits(&mut peer.down.insist, piece, mask);
         let wants = self.asks.entry(conn).or_default();
         for (mask, flags) in [(insisted, flags | FLAG_INSIST), (mask & !insisted, flags)] {

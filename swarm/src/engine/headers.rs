@@ -55,7 +55,7 @@ impl Swarm {
         self.send(conn, &Message::Reject(reject));
     }
 
-    /// A peer that lost a header has it again, at the price of a block asked for in vain.
+    /// A peer that lost a header has it again, at the price of some blocks asked for in vain.
     pub(super) fn tell_header_again(&mut self, conn: ConnId, piece: PieceId) {
         if let Some(peer) = self.peers.get_mut(&conn)
             && !peer.up.untold.contains_key(&piece)

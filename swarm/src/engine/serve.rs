@@ -2,7 +2,7 @@
 
 use super::{Swarm, Timer};
 use crate::bits::lowest;
-use crate::config;
+use crate::config::{self, HEADER_AGAIN_BLOCKS};
 use crate::face::{Channel, ConnId, Event, Flood, Output, Reason, Role};
 use crate::peer::{Manner, Peer};
 use crate::wire::{
@@ -103,7 +103,8 @@ impl Swarm {
             let missing = want.mask & full & !offered;
             peer.up.ask(piece, here & !refused, manner);
             let again = want.flags & FLAG_HEADER != 0;
-            let vain = u64::from(refused.count_ones() + missing.count_ones() + u32::from(again));
+            let price = if again { HEADER_AGAIN_BLOCKS } else { 0 };
+            let vain = u64::from(refused.count_ones() + missing.count_ones() + price);
             if !peer.vain.take(self.now, vain) {
                 return Err(Reason::Flood(Flood::Requests));
             }
