@@ -24,7 +24,8 @@ pub struct Setup {
     pub stream: Stream,
     pub role: Role,
     pub config: Config,
-    pub have: Vec<(Header, Mask)>,
+    /// What storage claims to hold, by verified headers that it gives again whenever it is asked.
+    pub found: Box<dyn Iterator<Item = (Header, Mask)> + Send>,
     pub swarm_key: SwarmKey,
     pub signalling_key: [u8; 32],
     /// Origins of signalling servers, best first.
@@ -160,7 +161,7 @@ impl Session {
         let zero = Clock::now();
         let mut swarm = Swarm::new(
             setup.stream,
-            setup.have,
+            Vec::new(),
             setup.role,
             config,
             peer_key,
@@ -168,6 +169,12 @@ impl Session {
             Instant(0),
             crate::unix_s(),
         );
+        // One by one: the hashes of all of a large film need not be in memory together.
+        for (header, mask) in setup.found {
+            let piece = header.id();
+            swarm.handle_input(Instant(0), Input::Found { header, mask });
+            swarm.handle_input(Instant(0), Input::HeaderKept { piece });
+        }
         for input in setup.first {
             swarm.handle_input(Instant(0), input);
         }
