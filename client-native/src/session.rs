@@ -47,6 +47,10 @@ pub enum Control {
     Read { reader: u64, entry: usize, at: u64 },
     /// It reads no more.
     ReadNoMore { reader: u64 },
+    /// Give another stream the place at the server, and come back for one later.
+    StepAside,
+    /// Another stream has given up its place: ask for it now.
+    ComeNow,
     /// Say goodbye and end.
     Leave,
 }
@@ -393,6 +397,12 @@ impl Session {
             Control::ReadNoMore { reader } => {
                 self.readers.remove(&reader);
                 self.demand();
+            }
+            Control::StepAside => {
+                let _ = self.server.send(SignalCommand::StepAside);
+            }
+            Control::ComeNow => {
+                let _ = self.server.send(SignalCommand::ComeNow);
             }
             Control::Leave => {}
         }
