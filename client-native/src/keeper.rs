@@ -525,4 +525,44 @@ mod tests {
         space.leave(SwarmId([8; 32]));
         assert!(stored(&keeper.store(&film[0])));
     }
+    #[test]
+    fn a_header_that_the_disk_has_lost_takes_its_piece_along_and_both_are_kept_when_they_come_again()
+     {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let space = Arc::new(Space::new(64 << 20));
+        let (mut keeper, _jobs, _answers) = keeper(dir.path(), &space);
+        // So many that the header of the first is in the log alone.
+        let film: Vec<_> = (0..40)
+            .flat_map(|n| blocks(DATA_LANE, n, BLOCK_LEN + 1))
+            .collect();
+        assert!(film.iter().all(|block| stored(&keeper.store(block))));
+        keeper.idle();
+        let (first, piece) = (&film[..2], film[0].piece());
+        assert_eq!(keeper.take_kept().len(), 40);
+        let load = Output::LoadHeader { piece };
+        let loaded = keeper.act(load.clone());
+        assert!(
+            matches!(&loaded[..], [Input::HeaderLoaded { header }] if header == first[0].header())
+        );
+        for n in 1..40 {
+            keeper.act(Output::LoadHeader {
+                piece: PieceId::new(DATA_LANE, n),
+            });
+        }
+        let before = space.used();
+        // The log's beginning is the stream's name; the first header follows.
+        let log = File::options().write(true).open(dir.path().join("index"));
+        let log = log.expect("it is ours");
+        log.write_all_at(&[0; 100], 100).expect("it is ours");
+        let lost = keeper.act(load.clone());
+        assert!(matches!(&lost[..], [Input::HeaderFailed { piece: lost }] if *lost == piece));
+        assert!(space.used() < before, "its bytes are no longer counted");
+        let mask = Mask(1);
+        let failed = keeper.act(Output::Load { piece, mask });
+        assert!(matches!(&failed[..], [Input::LoadFailed { .. }]));
+        assert!(first.iter().all(|block| stored(&keeper.store(block))));
+        keeper.idle();
+        let loaded = keeper.act(load);
+        assert!(matches!(&loaded[..], [Input::HeaderLoaded { .. }]));
+    }
 }
