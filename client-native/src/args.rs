@@ -14,7 +14,7 @@ use std::time::Duration;
 #[command(
     name = "baton",
     version,
-    after_help = "Exit codes and examples: docs/cli.md"
+    after_help = exit::HELP
 )]
 pub struct Cli {
     /// One JSON object per line instead of words and bars.
@@ -64,22 +64,27 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct Net {
     /// Signalling server, as http(s)://host[:port]; more than one for safety.
-    #[arg(long, env = "BATON_SERVER", value_delimiter = ',')]
+    #[arg(long, env = "BATON_SERVER", value_delimiter = ',', value_name = "URL")]
     pub server: Vec<String>,
     /// Most upload per second: 500K, 2M, 1G bytes.
-    #[arg(long, value_parser = size)]
+    #[arg(long, value_parser = size, value_name = "RATE")]
     pub upload: Option<u64>,
     /// Stop uploading after so much.
-    #[arg(long, value_parser = size)]
+    #[arg(long, value_parser = size, value_name = "SIZE")]
     pub total: Option<u64>,
     /// Local address for peer connections [default: all interfaces]
-    #[arg(long)]
+    #[arg(long, value_name = "ADDRESS")]
     pub bind: Vec<IpAddr>,
     /// UDP ports for peer connections, one for each: those that a container or a firewall passes on [default: any]
     #[arg(long, value_name = "FIRST-LAST", value_parser = ports, env = "BATON_UDP_PORTS")]
     pub udp_ports: Option<RangeInclusive<u16>>,
     /// Address at which others reach this machine, where its own are not: a container's host, or a router that passes --udp-ports on.
-    #[arg(long, value_delimiter = ',', env = "BATON_PUBLIC_IP")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        env = "BATON_PUBLIC_IP",
+        value_name = "ADDRESS"
+    )]
     pub public_ip: Vec<IpAddr>,
     /// Connect through the server's TURN relay only: other peers do not learn this address.
     #[arg(long)]
@@ -88,24 +93,25 @@ pub struct Net {
 
 #[derive(Debug, Args)]
 pub struct Seed {
-    #[arg(required = true)]
+    /// Files or folders: all of them are one stream; with --watch the folder to watch.
+    #[arg(required = true, value_name = "FILE|FOLDER")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub net: Net,
     /// Keep the signing key here, so that the same link survives restarts. With --watch: a folder of keys.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Also print a keeper's ticket.
     #[arg(long)]
     pub ticket: bool,
     /// The stream is over after this long: 90s, 30m, 12h, 7d.
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
     pub expires: Option<Duration>,
     /// Share each film of the folder by a link of its own, new ones as they appear, and write feed.xml and feed.json.
     #[arg(long)]
     pub watch: bool,
     /// Where --watch writes its feeds [default: the folder]
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub feed: Option<PathBuf>,
     /// No QR code on a terminal.
     #[arg(long)]
@@ -114,9 +120,10 @@ pub struct Seed {
 
 #[derive(Debug, Args)]
 pub struct Get {
+    /// The link, in quotes: what follows its # is the key.
     pub link: String,
     /// File or folder to make, or a folder to put it into [default: here, under its own name]
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub net: Net,
@@ -130,32 +137,38 @@ pub struct Get {
     #[arg(long)]
     pub seed: bool,
     /// Give up when nothing came for this long.
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
     pub timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
 pub struct Keep {
     /// Tickets, or files with one ticket per line.
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "TICKET|FILE")]
     pub tickets: Vec<String>,
     #[command(flatten)]
     pub net: Net,
     /// Most disk space for all streams together.
-    #[arg(long, value_parser = size, default_value = "10G")]
+    #[arg(long, value_parser = size, default_value = "10G", value_name = "SIZE")]
     pub space: u64,
     /// Where to keep them.
-    #[arg(long, default_value = "baton-kept", env = "BATON_KEEP_DIR")]
+    #[arg(
+        long,
+        default_value = "baton-kept",
+        env = "BATON_KEEP_DIR",
+        value_name = "FOLDER"
+    )]
     pub dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub struct Info {
+    /// The link, in quotes: what follows its # is the key.
     pub link: String,
     #[command(flatten)]
     pub net: Net,
     /// Give up after this long.
-    #[arg(long, value_parser = duration, default_value = "15s")]
+    #[arg(long, value_parser = duration, default_value = "15s", value_name = "TIME")]
     pub timeout: Duration,
 }
 

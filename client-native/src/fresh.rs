@@ -12,6 +12,7 @@ pub fn replacing(path: &Path, mode: u32) -> io::Result<File> {
         _ => {}
     }
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(mode)

@@ -3,16 +3,19 @@
 //! `"batonix1" | publisher 32 | swarm 32`, then records `kind 1 | length 4 | payload | first 4 bytes of BLAKE3 of all before`.
 //! A record is written after the bytes it speaks of. What a crash tore off at the end is cut away when the index is opened;
 //! what the disk lost all the same is found when a block is verified on its way out: the index only claims.
+//!
+//! Headers, 2.2 KB each, are in memory until they are in the log, and the ones used last. The others are read from there.
 
 use crate::fresh::{OWNERS_ONLY, replacing, sync_folder_of};
-use baton_content::record::{Record, push_piece_record, push_record};
+use baton_content::record::{RECORD_HEAD_LEN, Record, push_piece_record, push_record};
 use baton_content::{
-    BlockIndex, Header, Mask, PieceId, PublisherId, SignedHead, SwarmId, VerifiedBlock,
+    BLOCK_LEN, BlockIndex, Header, Mark, Mask, PieceId, PublisherId, SignedHead, SwarmId,
+    VerifiedBlock,
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +26,13 @@ pub struct Index {
     /// Where the next record goes. What a failed write left behind it is written over.
     end: u64,
     buffer: Vec<u8>,
-    pieces: BTreeMap<PieceId, (Header, Mask)>,
+    pieces: BTreeMap<PieceId, Row>,
+    /// Headers used a moment ago, oldest first.
+    recent: VecDeque<Header>,
+    /// Noted and not written yet: these headers are nowhere else.
+    unwritten: BTreeMap<PieceId, Header>,
+    /// Pieces whose headers came into the log since this was asked last.
+    kept: Vec<PieceId>,
     /// Sealed blocks of the manifest lane, which are kept right here.
     small: BTreeMap<(PieceId, BlockIndex), VerifiedBlock>,
     head: Option<SignedHead>,
@@ -31,6 +40,43 @@ pub struct Index {
     begin: Vec<u8>,
     /// How long the log may get before what it says is written anew.
     compact_at: u64,
+}
+
+/// What is known of a piece without its header.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    claim: Claim,
+    /// Where its header stands in the log, and how long it is.
+    header_at: u64,
+    header_len: u32,
+    mark: Mark,
+}
+
+/// What is claimed to be here of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Bytes of the whole piece.
+    len: u32,
+    pub mask: Mask,
+}
+
+impl Claim {
+    pub fn is_whole(&self) -> bool {
+        self.mask.contains_all(self.full())
+    }
+
+    /// Bytes of these blocks of the piece.
+    pub fn bytes_of(&self, mask: Mask) -> u64 {
+        let len = |b: BlockIndex| {
+            let rest = u64::from(self.len).saturating_sub(u64::from(b.0) * BLOCK_LEN as u64);
+            rest.min(BLOCK_LEN as u64)
+        };
+        mask.iter().map(len).sum()
+    }
+
+    fn full(&self) -> Mask {
+        Mask::first_n((self.len as usize).div_ceil(BLOCK_LEN))
+    }
 }
 
 /// Why an index cannot be used.
@@ -57,7 +103,7 @@ impl Index {
             path: path.into(),
             error,
         };
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -77,10 +123,7 @@ impl Index {
         if there.ino() != file.metadata().map_err(fault)?.ino() {
             return Err(IndexError::InUse { path: path.into() });
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(fault)?;
         let begin = [&FORMAT[..], &publisher.0, &swarm.0].concat();
-        let (pieces, small) = (BTreeMap::new(), BTreeMap::new());
         let mut index = Index {
             path: path.into(),
             file,
@@ -88,10 +131,17 @@ impl Index {
             begin: begin.clone(),
             compact_at: COMPACT_MIN_BYTES,
             buffer: Vec::new(),
-            pieces,
-            small,
+            pieces: BTreeMap::new(),
+            recent: VecDeque::new(),
+            unwritten: BTreeMap::new(),
+            kept: Vec::new(),
+            small: BTreeMap::new(),
             head: None,
         };
+        let log = index.file.try_clone().map_err(fault)?;
+        let mut bytes = Vec::new();
+        let read = |bytes: &mut Vec<u8>| (&log).take(READ_BYTES).read_to_end(bytes);
+        read(&mut bytes).map_err(fault)?;
         if bytes.len() < begin.len() && begin.starts_with(&bytes) {
             index.file.set_len(0).map_err(fault)?;
             index.file.write_all_at(&begin, 0).map_err(fault)?;
@@ -103,14 +153,24 @@ impl Index {
         if !bytes.starts_with(&begin) {
             return Err(IndexError::OtherStream { path: path.into() });
         }
-        let mut at = begin.len();
-        while let Some(record) = Record::first(&bytes[at..], RECORD_MAX) {
-            index.replay(&record, publisher, swarm);
-            at += record.log_len();
+        let (mut at, mut used) = (begin.len() as u64, begin.len());
+        loop {
+            if let Some(record) = Record::first(&bytes[used..], RECORD_MAX) {
+                index.replay(at, &record, publisher, swarm);
+                at += record.log_len() as u64;
+                used += record.log_len();
+                continue;
+            }
+            bytes.drain(..used);
+            used = 0;
+            // With more than any record takes, it is torn or none.
+            if bytes.len() > 2 * RECORD_MAX || read(&mut bytes).map_err(fault)? == 0 {
+                break;
+            }
         }
-        index.file.set_len(at as u64).map_err(fault)?;
-        index.end = at as u64;
-        index.compact_at = index.limit_of(index.to_log().len());
+        index.file.set_len(at).map_err(fault)?;
+        index.end = at;
+        index.compact_at = index.limit_of(index.shortest());
         Ok(index)
     }
 
@@ -119,26 +179,50 @@ impl Index {
         self.end + self.buffer.len() as u64
     }
 
-    fn limit_of(&self, len: usize) -> u64 {
-        COMPACT_MIN_BYTES.max(len as u64 * 2)
+    fn limit_of(&self, len: u64) -> u64 {
+        COMPACT_MIN_BYTES.max(len * 2)
     }
 
-    /// The shortest log that says the same.
-    fn to_log(&self) -> Vec<u8> {
-        let mut log = self.begin.clone();
+    /// Bytes of the shortest log that says the same, about.
+    fn shortest(&self) -> u64 {
+        let piece = |row: &Row| u64::from(row.header_len) + 3 * RECORD_HEAD_LEN as u64 + 16;
+        let small = |block: &VerifiedBlock| block.bytes().len() as u64 + 16;
+        let head = self.head.as_ref().map_or(0, |head| head.bytes().len());
+        (self.begin.len() + head) as u64
+            + self.pieces.values().map(piece).sum::<u64>()
+            + self.small.values().map(small).sum::<u64>()
+    }
+
+    /// Writes the shortest log that says the same; how long it is, and where the headers stand in it.
+    fn write_log(&mut self, file: &File) -> io::Result<(u64, BTreeMap<PieceId, u64>)> {
+        let mut out = BufWriter::with_capacity(READ_BYTES as usize, file);
+        let (mut log, mut len) = (self.begin.clone(), 0);
+        let mut places = BTreeMap::new();
         if let Some(head) = &self.head {
             push_record(&mut log, HEAD, &[head.bytes()]);
         }
-        for (piece, (header, mask)) in &self.pieces {
+        let pieces: Vec<PieceId> = self.pieces.keys().copied().collect();
+        for piece in pieces {
+            out.write_all(&log)?;
+            len += log.len() as u64;
+            log.clear();
+            // What the disk lost is found when the piece is needed.
+            let Some(header) = self.header(piece) else {
+                continue;
+            };
+            places.insert(piece, len + RECORD_HEAD_LEN as u64);
             push_record(&mut log, HEADER, &[header.bytes()]);
+            let mask = self.pieces[&piece].claim.mask;
             if !mask.is_empty() {
-                push_piece_record(&mut log, MASK, *piece, &mask.0.to_le_bytes());
+                push_piece_record(&mut log, MASK, piece, &mask.0.to_le_bytes());
             }
         }
         for block in self.small.values() {
             push_block(&mut log, block);
         }
-        log
+        out.write_all(&log)?;
+        out.flush()?;
+        Ok((len + log.len() as u64, places))
     }
 
     /// Writes the log anew once half of it says nothing any more: whoever drops blocks and fetches others for years must not be left with
@@ -147,10 +231,9 @@ impl Index {
         if self.log_len() < self.compact_at {
             return Ok(());
         }
-        let log = self.to_log();
         // Where there is no room for it, not again at once.
         self.compact_at = self
-            .limit_of(log.len())
+            .limit_of(self.shortest())
             .max(self.log_len() + self.log_len() / 2);
         let mut fresh = self.path.clone().into_os_string();
         fresh.push(".new");
@@ -162,53 +245,87 @@ impl Index {
                 TryLockError::Error(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
                 error => Err(error.into()),
             })
-            .and_then(|()| file.write_all_at(&log, 0))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&fresh, &self.path));
-        if let Err(error) = written {
-            let _ = std::fs::remove_file(&fresh);
-            return Err(error);
+            .and_then(|()| self.write_log(&file))
+            .and_then(|log| file.sync_all().map(|()| log))
+            .and_then(|log| std::fs::rename(&fresh, &self.path).map(|()| log));
+        let (len, places) = match written {
+            Ok(log) => log,
+            Err(error) => {
+                let _ = std::fs::remove_file(&fresh);
+                return Err(error);
+            }
+        };
+        for (piece, row) in &mut self.pieces {
+            // At 0 there is no header.
+            row.header_at = places.get(piece).copied().unwrap_or(0);
         }
         self.file = file;
-        self.end = log.len() as u64;
-        self.buffer.clear();
-        self.compact_at = self.limit_of(log.len());
+        self.written(len);
+        self.compact_at = self.limit_of(len);
         sync_folder_of(&self.path)
     }
 
-    /// What is claimed to be here, for `Swarm::new`.
-    pub fn have(&self) -> Vec<(Header, Mask)> {
-        self.pieces
-            .values()
-            .filter(|(_, mask)| !mask.is_empty())
-            .cloned()
-            .collect()
+    /// What is claimed to be here, for the engine: read bit by bit from the log as it is now, whatever is written to it meanwhile.
+    pub fn found(&self) -> io::Result<Found> {
+        self.rows(|row| !row.claim.mask.is_empty())
     }
 
-    /// A piece's header and the blocks that are here.
-    pub fn piece(&self, piece: PieceId) -> Option<(&Header, Mask)> {
-        self.pieces
-            .get(&piece)
-            .map(|(header, mask)| (header, *mask))
+    /// All headers that were noted, whatever is here of their pieces.
+    pub fn headers(&self) -> io::Result<Found> {
+        self.rows(|_| true)
+    }
+
+    fn rows(&self, which: impl Fn(&Row) -> bool) -> io::Result<Found> {
+        let rows = self.pieces.values().copied();
+        let rows: Vec<Row> = rows.filter(which).collect();
+        Ok(Found {
+            file: self.file.try_clone()?,
+            rows: rows.into_iter(),
+        })
+    }
+
+    /// What is claimed of a piece.
+    pub fn claim(&self, piece: PieceId) -> Option<Claim> {
+        self.pieces.get(&piece).map(|row| row.claim)
+    }
+
+    /// A piece's header. `None` for one that was not noted, and for one that the disk has lost.
+    pub fn header(&mut self, piece: PieceId) -> Option<Header> {
+        if let Some(header) = self.unwritten.get(&piece) {
+            return Some(header.clone());
+        }
+        let row = self.pieces.get(&piece)?;
+        if let Some(header) = self.recent.iter().find(|header| header.id() == piece) {
+            return Some(header.clone());
+        }
+        let header = read_header(&self.file, row)?;
+        self.remember(header.clone());
+        Some(header)
+    }
+
+    fn remember(&mut self, header: Header) {
+        if self.recent.len() == RECENT_HEADERS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(header);
+    }
+
+    /// Pieces whose headers can be had from here from now on, told once.
+    pub fn take_kept(&mut self) -> Vec<PieceId> {
+        std::mem::take(&mut self.kept)
     }
 
     /// The pieces from the lowest on.
     pub fn pieces(&self) -> impl Iterator<Item = (PieceId, Mask)> {
-        self.pieces.iter().map(|(piece, (_, mask))| (*piece, *mask))
+        self.pieces
+            .iter()
+            .map(|(piece, row)| (*piece, row.claim.mask))
     }
 
     /// Whether a block is here that is not the manifest's.
     pub fn has_content(&self) -> bool {
         let mut pieces = self.pieces();
         pieces.any(|(piece, mask)| piece.lane.0 != 0 && !mask.is_empty())
-    }
-
-    /// Bytes of blocks that are here.
-    pub fn bytes(&self) -> u64 {
-        let piece = |(header, mask): &(Header, Mask)| {
-            mask.iter().map(|b| header.block_len(b) as u64).sum::<u64>()
-        };
-        self.pieces.values().map(piece).sum()
     }
 
     /// The highest head seen.
@@ -229,18 +346,10 @@ impl Index {
 
     /// Notes a block whose bytes have been written elsewhere.
     pub fn add(&mut self, header: &Header, block: BlockIndex) {
-        let known = self
-            .pieces
-            .get(&header.id())
-            .is_some_and(|(old, _)| old.same_core(header));
-        if !known {
-            push_record(&mut self.buffer, HEADER, &[header.bytes()]);
-            self.pieces
-                .insert(header.id(), (header.clone(), Mask::EMPTY));
-        }
-        let (_, mask) = self.pieces.get_mut(&header.id()).expect("inserted above");
-        if !mask.contains(block) {
-            mask.insert(block);
+        self.add_header(header);
+        let row = self.pieces.get_mut(&header.id()).expect("inserted above");
+        if !row.claim.mask.contains(block) {
+            row.claim.mask.insert(block);
             push_piece_record(
                 &mut self.buffer,
                 MASK,
@@ -250,12 +359,33 @@ impl Index {
         }
     }
 
-    /// Keeps a header alone: what a publisher has signed.
+    /// Notes a header, unless it is known: a publisher keeps all that it has signed.
     pub fn add_header(&mut self, header: &Header) {
+        let piece = header.id();
+        let mark = header.mark();
+        let known = self.pieces.get(&piece);
+        if known.is_some_and(|row| row.mark == mark && row.header_at != 0) {
+            return;
+        }
+        let old = known.map_or(Mask::EMPTY, |row| row.claim.mask);
+        if !old.is_empty() && self.header(piece).is_some_and(|old| old.same_core(header)) {
+            return;
+        }
+        // Another core, or what was written is lost: the claims were about that.
+        let header_at = self.log_len() + RECORD_HEAD_LEN as u64;
         push_record(&mut self.buffer, HEADER, &[header.bytes()]);
-        self.pieces
-            .entry(header.id())
-            .or_insert((header.clone(), Mask::EMPTY));
+        self.recent.retain(|recent| recent.id() != piece);
+        self.unwritten.insert(piece, header.clone());
+        let row = Row {
+            claim: Claim {
+                len: header.core().len,
+                mask: Mask::EMPTY,
+            },
+            header_at,
+            header_len: header.bytes().len() as u32,
+            mark,
+        };
+        self.pieces.insert(piece, row);
     }
 
     /// Keeps a block of the manifest lane, bytes and all.
@@ -267,9 +397,17 @@ impl Index {
 
     /// Notes blocks that are no longer here.
     pub fn remove(&mut self, piece: PieceId, gone: Mask) {
-        if let Some((_, mask)) = self.pieces.get_mut(&piece) {
-            *mask = mask.without(gone);
+        if let Some(row) = self.pieces.get_mut(&piece) {
+            row.claim.mask = row.claim.mask.without(gone);
             push_piece_record(&mut self.buffer, GONE, piece, &gone.0.to_le_bytes());
+        }
+    }
+
+    /// A piece whose header the disk has lost: with it goes all that was claimed.
+    pub fn forget(&mut self, piece: PieceId) {
+        if let Some(claim) = self.claim(piece) {
+            self.remove(piece, claim.full());
+            self.pieces.remove(&piece);
         }
     }
 
@@ -286,36 +424,53 @@ impl Index {
     pub fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
             self.file.write_all_at(&self.buffer, self.end)?;
-            self.end += self.buffer.len() as u64;
-            self.buffer.clear();
+            self.written(self.log_len());
         }
         Ok(())
     }
 
+    /// All that was noted is in the log, which is so long now.
+    fn written(&mut self, len: u64) {
+        self.end = len;
+        self.buffer.clear();
+        for (piece, header) in std::mem::take(&mut self.unwritten) {
+            self.kept.push(piece);
+            self.remember(header);
+        }
+    }
+
     /// A record that no longer makes sense (a later version's, a header that does not verify) is passed over.
-    fn replay(&mut self, record: &Record, publisher: &PublisherId, swarm: &SwarmId) {
+    fn replay(&mut self, at: u64, record: &Record, publisher: &PublisherId, swarm: &SwarmId) {
         match record.kind {
             HEADER => {
                 if let Ok(header) =
                     Header::parse(Bytes::copy_from_slice(record.payload), publisher, swarm)
                 {
-                    self.pieces.insert(header.id(), (header, Mask::EMPTY));
+                    let row = Row {
+                        claim: Claim {
+                            len: header.core().len,
+                            mask: Mask::EMPTY,
+                        },
+                        header_at: at + RECORD_HEAD_LEN as u64,
+                        header_len: record.payload.len() as u32,
+                        mark: header.mark(),
+                    };
+                    self.recent.retain(|recent| recent.id() != header.id());
+                    self.pieces.insert(header.id(), row);
                 }
             }
             MASK | GONE => {
                 let Some((piece, rest)) = record.piece() else {
                     return;
                 };
-                let (Some((header, mask)), Ok(bits)) =
-                    (self.pieces.get_mut(&piece), rest.try_into())
-                else {
+                let (Some(row), Ok(bits)) = (self.pieces.get_mut(&piece), rest.try_into()) else {
                     return;
                 };
-                let bits = Mask(u64::from_le_bytes(bits)).and(header.full_mask());
-                *mask = if record.kind == MASK {
-                    mask.or(bits)
+                let bits = Mask(u64::from_le_bytes(bits)).and(row.claim.full());
+                row.claim.mask = if record.kind == MASK {
+                    row.claim.mask.or(bits)
                 } else {
-                    mask.without(bits)
+                    row.claim.mask.without(bits)
                 };
             }
             HEAD => {
@@ -330,8 +485,7 @@ impl Index {
                 let Some((piece, [block, bytes @ ..])) = record.piece() else {
                     return;
                 };
-                let (Some((header, _)), block) = (self.pieces.get(&piece), BlockIndex(*block))
-                else {
+                let (Some(header), block) = (self.header(piece), BlockIndex(*block)) else {
                     return;
                 };
                 if let Ok(verified) = header.verify(block, Bytes::copy_from_slice(bytes)) {
@@ -348,6 +502,29 @@ impl Drop for Index {
         // Nothing can be done about a disk that is gone; the log stays readable.
         let _ = self.flush();
     }
+}
+
+/// What an index claimed when it was asked, piece by piece; what the disk has lost of it is passed over.
+#[derive(Debug)]
+pub struct Found {
+    file: File,
+    rows: std::vec::IntoIter<Row>,
+}
+
+impl Iterator for Found {
+    type Item = (Header, Mask);
+
+    fn next(&mut self) -> Option<(Header, Mask)> {
+        let file = &self.file;
+        self.rows
+            .find_map(|row| Some((read_header(file, &row)?, row.claim.mask)))
+    }
+}
+
+fn read_header(file: &File, row: &Row) -> Option<Header> {
+    let mut bytes = vec![0; row.header_len as usize];
+    file.read_exact_at(&mut bytes, row.header_at).ok()?;
+    Header::parse_marked(bytes.into(), &row.mark)
 }
 
 fn push_block(log: &mut Vec<u8>, block: &VerifiedBlock) {
@@ -369,6 +546,10 @@ const HEAD: u8 = 4;
 const BLOCK: u8 = 5;
 /// A log below it is not worth writing anew.
 const COMPACT_MIN_BYTES: u64 = 1 << 20;
+/// How much of a log is read at a time.
+const READ_BYTES: u64 = 256 * 1024;
+/// A header is asked for once for each block of its piece, mostly within a moment.
+const RECENT_HEADERS: usize = 32;
 /// Noted and not written: what a kill costs is fetched again, some twenty blocks.
 const BUFFER_BYTES: usize = 512;
 /// The longest record is a block of 16 KiB; a head is below 10 KiB.
@@ -397,6 +578,11 @@ mod tests {
         )
     }
 
+    fn blocks_of(index: &Index) -> usize {
+        let found = index.found().expect("it is open");
+        found.map(|(_, mask)| mask.count()).sum()
+    }
+
     #[test]
     fn an_index_torn_anywhere_keeps_what_was_whole_before_the_tear() {
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -415,7 +601,7 @@ mod tests {
         for cut in (0..=whole.len()).step_by(7).chain([whole.len()]) {
             std::fs::write(&path, &whole[..cut]).expect("a torn copy");
             let mut index = Index::open(&path, &publisher, &swarm).expect("a torn index opens");
-            let blocks: usize = index.have().iter().map(|(_, mask)| mask.count()).sum();
+            let blocks = blocks_of(&index);
             assert!(blocks >= before, "a longer log has no fewer blocks");
             before = blocks;
             index.add(&header(&key, 9), BlockIndex(0));
@@ -423,8 +609,8 @@ mod tests {
             let index = Index::open(&path, &publisher, &swarm).expect("it goes on after the tear");
             assert_eq!(
                 index
-                    .piece(PieceId::new(Lane(1), 9))
-                    .map(|(_, mask)| mask.count()),
+                    .claim(PieceId::new(Lane(1), 9))
+                    .map(|claim| claim.mask.count()),
                 Some(1)
             );
         }
@@ -484,7 +670,7 @@ mod tests {
         );
         let key = PublisherKey::from_seed([1; 32]);
         let index = Index::open(&path, &key.id(), &SwarmId([7; 32])).expect("it opens");
-        let blocks: usize = index.have().iter().map(|(_, mask)| mask.count()).sum();
+        let blocks = blocks_of(&index);
         assert_eq!(blocks, 2);
     }
 
@@ -513,10 +699,78 @@ mod tests {
         drop(index);
         let index = Index::open(&path, &publisher, &swarm).expect("it opens");
         assert_eq!(index.pieces().count(), 4, "headers stay");
-        let have: Vec<_> = index.have().into_iter().map(|(h, m)| (h.id(), m)).collect();
+        let found = index.found().expect("it is open");
+        let have: Vec<_> = found.map(|(h, m)| (h.id(), m)).collect();
         assert_eq!(have, [(headers[2].id(), Mask::of(BlockIndex(2)))]);
         let left = std::fs::read_dir(dir.path()).expect("it is there").count();
         assert_eq!(left, 1, "nothing but the index");
+    }
+
+    #[test]
+    fn headers_are_read_from_the_log_and_one_that_the_disk_lost_takes_its_piece_along() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("index");
+        let key = PublisherKey::from_seed([1; 32]);
+        let (publisher, swarm) = (key.id(), SwarmId([7; 32]));
+        let count = RECENT_HEADERS as u32 + 2;
+        let headers: Vec<_> = (0..count).map(|piece| header(&key, piece)).collect();
+        let mut index = Index::open(&path, &publisher, &swarm).expect("a new index");
+        for header in &headers {
+            index.add(header, BlockIndex(0));
+            assert!(index.take_kept().is_empty(), "it is in memory alone");
+            index.flush().expect("there is room");
+            assert_eq!(index.take_kept(), [header.id()]);
+        }
+        assert!(index.unwritten.is_empty());
+        assert_eq!(index.recent.len(), RECENT_HEADERS);
+        for header in &headers {
+            assert_eq!(index.header(header.id()).as_ref(), Some(header));
+        }
+        let first = headers[0].id();
+        let (at, len) = (index.pieces[&first].header_at, headers[0].bytes().len());
+        assert!(
+            !index.recent.contains(&headers[0]),
+            "it is in the log alone"
+        );
+        index
+            .file
+            .write_all_at(&[0; 40], at + len as u64 - 40)
+            .expect("it is ours");
+        assert_eq!(index.header(first), None);
+        assert_eq!(
+            index.found().expect("it is open").count(),
+            count as usize - 1
+        );
+        // A log that is written anew has no place for it.
+        index.compact_at = 0;
+        index.compact().expect("there is room");
+        assert_eq!(index.header(first), None);
+        assert_eq!(index.header(headers[1].id()).as_ref(), Some(&headers[1]));
+        index.forget(first);
+        assert_eq!(index.claim(first), None);
+        index.add(&headers[0], BlockIndex(1));
+        drop(index);
+        let mut index = Index::open(&path, &publisher, &swarm).expect("it opens");
+        assert_eq!(index.header(first).as_ref(), Some(&headers[0]));
+        assert_eq!(index.claim(first).map(|claim| claim.mask), Some(Mask(2)));
+        assert_eq!(blocks_of(&index), count as usize);
+    }
+
+    #[test]
+    fn an_index_longer_than_what_is_read_at_a_time_is_read_whole() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("index");
+        let key = PublisherKey::from_seed([1; 32]);
+        let (publisher, swarm) = (key.id(), SwarmId([7; 32]));
+        let count = 3 * READ_BYTES as u32 / 250;
+        let mut index = Index::open(&path, &publisher, &swarm).expect("a new index");
+        for piece in 0..count {
+            index.add(&header(&key, piece), BlockIndex(0));
+        }
+        drop(index);
+        assert!(std::fs::metadata(&path).expect("it is there").len() > 3 * READ_BYTES);
+        let index = Index::open(&path, &publisher, &swarm).expect("it opens");
+        assert_eq!(blocks_of(&index), count as usize);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::ahead::Ahead;
 use crate::index::Index;
 use crate::space::{Answer as Room, Kept, Space};
-use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
+use crate::worker::{Answer, News, Problem, Side, Worker, header_or_failed, load, load_failed};
 use baton_content::{
     BLOCK_LEN, Header, Lane, MANIFEST_LANE, Mask, PIECE_LEN, PieceId, SwarmId, VerifiedBlock,
 };
@@ -52,9 +52,8 @@ impl Keeper {
     ) -> Keeper {
         let mut kept = Kept::default();
         for (piece, mask) in index.pieces() {
-            let header = index.piece(piece).map(|(header, _)| header);
-            let bytes = header.map_or(0, |header| bytes_of(header, mask));
-            *kept.of(piece.lane) += bytes;
+            let bytes = index.claim(piece).map(|claim| claim.bytes_of(mask));
+            *kept.of(piece.lane) += bytes.unwrap_or(0);
         }
         kept.log = index.log_len();
         let served = std::fs::read_to_string(folder.join(SERVED)).ok();
@@ -96,9 +95,10 @@ impl Keeper {
 
     fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
         self.served = self.space.served(self.swarm);
-        let Some((header, have)) = self.index.piece(piece).map(|(h, m)| (h.clone(), m)) else {
+        let (Some(header), Some(claim)) = (self.header(piece), self.index.claim(piece)) else {
             return load_failed(piece, mask);
         };
+        let have = claim.mask;
         let lane = self.lane(piece.lane);
         if let Ok(file) = &lane {
             let start = place(piece);
@@ -113,6 +113,18 @@ impl Keeper {
         }
         self.drop_blocks(piece, bad);
         inputs
+    }
+
+    /// A piece's header. If the disk has lost it, nothing of the piece is here any more.
+    fn header(&mut self, piece: PieceId) -> Option<Header> {
+        let header = self.index.header(piece);
+        if header.is_none()
+            && let Some(claim) = self.index.claim(piece)
+        {
+            self.drop_blocks(piece, claim.mask);
+            self.index.forget(piece);
+        }
+        header
     }
 
     /// Only the order of eviction after a restart hangs on it.
@@ -165,8 +177,8 @@ impl Keeper {
     }
 
     fn forget(&mut self, piece: PieceId, mask: Mask) {
-        if let Some((header, have)) = self.index.piece(piece) {
-            let lost = bytes_of(header, have.and(mask));
+        if let Some(claim) = self.index.claim(piece) {
+            let lost = claim.bytes_of(claim.mask.and(mask));
             let kept = self.kept.of(piece.lane);
             *kept = kept.saturating_sub(lost);
         }
@@ -175,8 +187,8 @@ impl Keeper {
 
     fn store(&mut self, block: &VerifiedBlock) -> Vec<Input> {
         let (piece, mask) = (block.piece(), Mask::of(block.block()));
-        let known = self.index.piece(piece);
-        let known = known.is_some_and(|(_, mask)| mask.contains(block.block()));
+        let known = self.index.claim(piece);
+        let known = known.is_some_and(|claim| claim.mask.contains(block.block()));
         let bytes = block.bytes().len() as u64;
         let mut inputs = Vec::new();
         if !known {
@@ -280,15 +292,12 @@ impl Keeper {
     }
 }
 
-fn bytes_of(header: &Header, mask: Mask) -> u64 {
-    mask.iter().map(|b| header.block_len(b) as u64).sum()
-}
-
 impl Side for Keeper {
     fn act(&mut self, output: Output) -> Vec<Input> {
         match output {
             Output::Store { block } => self.store(&block),
             Output::Load { piece, mask } => self.load(piece, mask),
+            Output::LoadHeader { piece } => header_or_failed(piece, self.header(piece)),
             _ => Vec::new(),
         }
     }
@@ -301,6 +310,10 @@ impl Side for Keeper {
             _ => {}
         }
         Vec::new()
+    }
+
+    fn take_kept(&mut self) -> Vec<PieceId> {
+        self.index.take_kept()
     }
 
     fn idle(&mut self) {
@@ -511,5 +524,45 @@ mod tests {
         keeper.drop_blocks(piece, film[0].header().full_mask());
         space.leave(SwarmId([8; 32]));
         assert!(stored(&keeper.store(&film[0])));
+    }
+    #[test]
+    fn a_header_that_the_disk_has_lost_takes_its_piece_along_and_both_are_kept_when_they_come_again()
+     {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let space = Arc::new(Space::new(64 << 20));
+        let (mut keeper, _jobs, _answers) = keeper(dir.path(), &space);
+        // So many that the header of the first is in the log alone.
+        let film: Vec<_> = (0..40)
+            .flat_map(|n| blocks(DATA_LANE, n, BLOCK_LEN + 1))
+            .collect();
+        assert!(film.iter().all(|block| stored(&keeper.store(block))));
+        keeper.idle();
+        let (first, piece) = (&film[..2], film[0].piece());
+        assert_eq!(keeper.take_kept().len(), 40);
+        let load = Output::LoadHeader { piece };
+        let loaded = keeper.act(load.clone());
+        assert!(
+            matches!(&loaded[..], [Input::HeaderLoaded { header }] if header == first[0].header())
+        );
+        for n in 1..40 {
+            keeper.act(Output::LoadHeader {
+                piece: PieceId::new(DATA_LANE, n),
+            });
+        }
+        let before = space.used();
+        // The log's beginning is the stream's name; the first header follows.
+        let log = File::options().write(true).open(dir.path().join("index"));
+        let log = log.expect("it is ours");
+        log.write_all_at(&[0; 100], 100).expect("it is ours");
+        let lost = keeper.act(load.clone());
+        assert!(matches!(&lost[..], [Input::HeaderFailed { piece: lost }] if *lost == piece));
+        assert!(space.used() < before, "its bytes are no longer counted");
+        let mask = Mask(1);
+        let failed = keeper.act(Output::Load { piece, mask });
+        assert!(matches!(&failed[..], [Input::LoadFailed { .. }]));
+        assert!(first.iter().all(|block| stored(&keeper.store(block))));
+        keeper.idle();
+        let loaded = keeper.act(load);
+        assert!(matches!(&loaded[..], [Input::HeaderLoaded { .. }]));
     }
 }

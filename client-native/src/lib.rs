@@ -5,7 +5,7 @@
 //!     rtc.rs, link.rs   peer connections, by ice.rs into inbox.rs        signalling.rs   the server's socket
 //!     worker.rs         one thread per session for the disk: publisher.rs | viewer.rs | keeper.rs, with index.rs
 //!     library.rs        what a download has, for reader.rs (--stdout) and serve.rs (--serve)
-//!     page.rs           what --serve shows      ahead.rs  reading ahead for the many
+//!     page.rs           what --serve shows      ahead.rs  reading ahead for the many   signed.rs  what a publisher signed
 //!     fresh.rs          files that take another's place in one step
 //!     output.rs         where a download lies   space.rs  a keeper's room   uplink.rs  what all sessions may send
 //! ```
@@ -38,6 +38,7 @@ mod serve;
 pub mod session;
 mod show;
 mod signalling;
+mod signed;
 pub mod sockets;
 mod space;
 mod uplink;

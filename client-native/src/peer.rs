@@ -2,7 +2,7 @@
 
 use crate::exit::{self, Exit};
 use crate::ice::{Ports, Routes};
-use crate::index::{Index, IndexError};
+use crate::index::{Found, Index, IndexError};
 use crate::keeper::Keeper;
 use crate::keyfile::KeyError;
 use crate::library::Library;
@@ -156,7 +156,7 @@ pub fn publish(
         stream,
         role: Role::Publisher,
         config: net.config(),
-        have: Vec::new(),
+        found: Box::new(std::iter::empty()),
         swarm_key: keys.swarm,
         signalling_key: keys.signalling,
         routes,
@@ -220,7 +220,7 @@ pub fn fetch(
     if let Some(place) = &mut place {
         place.again = seeding && index.has_content();
     }
-    let (have, head) = (index.have(), index.head().cloned());
+    let (found, head) = (found(&index)?, index.head().cloned());
     let (news, answers) = mpsc::unbounded_channel();
     let library = Arc::new(Library::default());
     let (worker, jobs) = worker::queue();
@@ -250,7 +250,7 @@ pub fn fetch(
         },
         role: Role::Viewer,
         config,
-        have,
+        found,
         swarm_key: keys.swarm,
         signalling_key: keys.signalling,
         routes,
@@ -272,7 +272,7 @@ pub fn keep(ticket: &Ticket, folder: &Path, space: &Arc<Space>, net: &Net) -> Re
     let folder = folder.join(swarm.to_string());
     std::fs::create_dir_all(&folder).map_err(|error| Exit::new(exit::FILE, error.to_string()))?;
     let index = Index::open(&folder.join("index"), &ticket.publisher, &swarm)?;
-    let (have, head) = (index.have(), index.head().cloned());
+    let (found, head) = (found(&index)?, index.head().cloned());
     let (news, answers) = mpsc::unbounded_channel();
     let (worker, jobs) = worker::queue();
     let keeper = Keeper::new(
@@ -294,7 +294,7 @@ pub fn keep(ticket: &Ticket, folder: &Path, space: &Arc<Space>, net: &Net) -> Re
         },
         role: Role::Keeper,
         config,
-        have,
+        found,
         swarm_key: ticket.swarm.clone(),
         signalling_key: ticket.signalling,
         routes,
@@ -305,6 +305,13 @@ pub fn keep(ticket: &Ticket, folder: &Path, space: &Arc<Space>, net: &Net) -> Re
         library: None,
         first: Vec::new(),
     }))
+}
+
+fn found(index: &Index) -> Result<Box<Found>, Exit> {
+    let found = index.found();
+    found
+        .map(Box::new)
+        .map_err(|error| Exit::new(exit::FILE, error.to_string()))
 }
 
 impl From<KeyError> for Exit {

@@ -8,14 +8,15 @@ use crate::handles::Handles;
 use crate::index::Index;
 use crate::keyfile::{FileMark, KeyError, KeyFile};
 use crate::look::{Probe, hash, mime, probe};
-use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
+use crate::signed::Signed;
+use crate::worker::{Answer, News, Problem, Side, Worker, header_or_failed, load, load_failed};
 use baton_content::{
     ByteRange, DATA_LANE, Entry, Head, Header, Lane, LaneKey, LaneState, Link, MANIFEST_LANE,
     Manifest, ManifestError, Mask, PieceFlags, PieceId, PieceIndex, PieceMeta, PublisherKey,
     Sealed, Secret, SignedHead, seal_blocks,
 };
 use baton_swarm::{Event, Input, Output};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -47,8 +48,9 @@ pub struct Publisher {
     _lock: Option<File>,
     lane_key: LaneKey,
     manifest_key: LaneKey,
-    headers: BTreeMap<PieceId, Header>,
-    signed: Option<Index>,
+    signed: Signed,
+    /// Beside the key: the same, for later runs.
+    log: Option<Index>,
     /// Sealed a moment ago, oldest first.
     recent: VecDeque<Sealed>,
     /// Manifest pieces asked for before there was a manifest.
@@ -164,8 +166,8 @@ impl Publisher {
             ahead: Ahead::default(),
             _lock: lock,
             marks,
-            headers: BTreeMap::new(),
-            signed: None,
+            signed: Signed::default(),
+            log: None,
             recent: VecDeque::new(),
             early: Vec::new(),
             failed: false,
@@ -187,12 +189,10 @@ impl Publisher {
         beside.push(".signed");
         let index = Index::open(Path::new(&beside), &self.key.id(), &self.head.head().swarm)
             .map_err(|error| std::io::Error::other(error.to_string()))?;
-        for (piece, _) in index.pieces() {
-            if let Some((header, _)) = index.piece(piece) {
-                self.headers.insert(piece, header.clone());
-            }
+        for (header, _) in index.headers()? {
+            self.signed.know(&header);
         }
-        self.signed = Some(index);
+        self.log = Some(index);
         Ok(())
     }
 
@@ -458,8 +458,8 @@ impl Publisher {
         };
         let sealed = seal_blocks(self.key_of(piece.lane), &self.key, meta, plaintext);
         let header = sealed.header().clone();
-        match self.headers.get(&piece) {
-            Some(old) if !old.same_core(&header) => {
+        match self.signed.core(piece) {
+            Some(old) if old.core() != header.core() => {
                 // Other bytes than those that were signed: saying so beats signing two truths.
                 let place = self.locate(piece).map_or(0, |(place, _)| place);
                 self.fail(self.changed(place));
@@ -467,42 +467,77 @@ impl Publisher {
             }
             Some(_) => {}
             None => {
-                if let Some(signed) = &mut self.signed {
-                    signed.add_header(&header);
-                    if let Err(error) = signed.flush() {
+                if let Some(log) = &mut self.log {
+                    log.add_header(&header);
+                    if let Err(error) = log.flush() {
                         self.fail(Problem::CannotWrite(error.to_string()));
                         return Input::SealFailed { piece };
                     }
                 }
-                self.headers.insert(piece, header.clone());
             }
         }
+        self.signed.insert(&header);
+        self.remember(sealed);
+        Input::Sealed { header }
+    }
+
+    fn remember(&mut self, sealed: Sealed) {
         if self.recent.len() == RECENT_PIECES {
             self.recent.pop_front();
         }
         self.recent.push_back(sealed);
-        Input::Sealed { header }
+    }
+
+    fn recent(&self, piece: PieceId) -> Option<&Sealed> {
+        self.recent.iter().find(|s| s.header().id() == piece)
+    }
+
+    /// A signed piece once more, from its file: other bytes than those that were signed are not sealed.
+    fn seal_again(&mut self, piece: PieceId) -> Option<&Sealed> {
+        if self.recent(piece).is_none() {
+            let core = *self.signed.core(piece).filter(|_| !self.failed)?;
+            if piece.lane == MANIFEST_LANE {
+                self.seal(piece);
+            } else {
+                let (place, range) = self.locate(piece)?;
+                let mut bytes = vec![0; (range.end - range.start) as usize];
+                let file = self.file(place);
+                let read = file.and_then(|file| file.read_exact_at(&mut bytes, range.start));
+                let sealed = read
+                    .ok()
+                    .and_then(|()| Sealed::again_by_core(&self.lane_key, &core, bytes));
+                match sealed {
+                    Some(sealed) => self.remember(sealed),
+                    None => self.fail(self.changed(place)),
+                }
+            }
+        }
+        self.recent(piece)
+    }
+
+    fn header(&mut self, piece: PieceId) -> Option<Header> {
+        if let Some(header) = self.signed.header(piece) {
+            return Some(header.clone());
+        }
+        self.seal_again(piece).map(|sealed| sealed.header().clone())
     }
 
     fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.served_ms.store(now_ms, Ordering::Relaxed);
-        if let Some(sealed) = self.recent.iter().find(|s| s.header().id() == piece) {
-            return mask
-                .iter()
-                .filter_map(|b| sealed.block(b))
-                .map(|block| Input::Loaded { block })
-                .collect();
-        }
-        let Some(header) = self.headers.get(&piece).cloned().filter(|_| !self.failed) else {
-            return load_failed(piece, mask);
-        };
-        if piece.lane == MANIFEST_LANE {
-            return match self.seal(piece).first() {
-                Some(Input::Sealed { .. }) => self.load(piece, mask),
-                _ => load_failed(piece, mask),
+        let header = self.signed.header(piece).cloned();
+        let header = header.filter(|_| piece.lane != MANIFEST_LANE);
+        let Some(header) = header.filter(|_| self.recent(piece).is_none() && !self.failed) else {
+            // Where only its core is at hand, the whole piece is read: most of it is asked for.
+            return match self.seal_again(piece) {
+                Some(sealed) => mask
+                    .iter()
+                    .filter_map(|b| sealed.block(b))
+                    .map(|block| Input::Loaded { block })
+                    .collect(),
+                None => load_failed(piece, mask),
             };
-        }
+        };
         let Some((place, range)) = self.locate(piece) else {
             return load_failed(piece, mask);
         };
@@ -555,12 +590,17 @@ impl Side for Publisher {
         match output {
             Output::Seal { piece } => self.seal(piece),
             Output::Load { piece, mask } => self.load(piece, mask),
+            Output::LoadHeader { piece } => header_or_failed(piece, self.header(piece)),
             _ => Vec::new(),
         }
     }
 
     fn event(&mut self, _: Event) -> Vec<Input> {
         Vec::new()
+    }
+
+    fn take_kept(&mut self) -> Vec<PieceId> {
+        self.signed.take_slimmed()
     }
 
     fn as_any(&mut self) -> &mut dyn std::any::Any {
@@ -581,6 +621,64 @@ mod tests {
     use crate::worker;
     use std::time::{Duration, SystemTime};
     use tokio::sync::mpsc::unbounded_channel;
+
+    #[test]
+    fn of_a_long_film_the_hashes_are_found_again_in_the_file() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("film.bin");
+        let pieces = crate::signed::HEADERS_MAX as u32 + 2;
+        let film = File::create(&path).expect("it is ours");
+        film.set_len(u64::from(pieces) << 20)
+            .expect("a sparse file");
+        let source = Source {
+            name: "film.bin".into(),
+            path: path.clone(),
+        };
+        let (news, mut answers) = unbounded_channel();
+        let mut publisher = Publisher::new(&[source], None, None, 0, news).expect("a file");
+        let first = PieceId::new(DATA_LANE, 0);
+        let Input::Sealed { header } = publisher.seal(first).remove(0) else {
+            panic!("it can be read");
+        };
+        assert!(publisher.take_kept().is_empty());
+        // Others are signed meanwhile, which need not be read for it.
+        for index in 1..pieces {
+            let meta = PieceMeta {
+                swarm: publisher.head.head().swarm,
+                epoch: 0,
+                lane: DATA_LANE,
+                index: PieceIndex(index),
+                flags: PieceFlags::NONE,
+                media_time_us: 0,
+            };
+            let sealed = seal_blocks(&publisher.lane_key, &publisher.key, meta, vec![0; 1]);
+            publisher.signed.insert(sealed.header());
+        }
+        let kept: Vec<_> = (0..2).map(|index| PieceId::new(DATA_LANE, index)).collect();
+        assert_eq!(publisher.take_kept(), kept);
+        publisher.recent.clear();
+        let load = Output::LoadHeader { piece: first };
+        let loaded = publisher.act(load.clone());
+        assert!(matches!(&loaded[..], [Input::HeaderLoaded { header: again }] if *again == header));
+        publisher.recent.clear();
+        let mask = Mask(0b101);
+        let blocks = publisher.act(Output::Load { piece: first, mask });
+        let is_loaded =
+            |input: &Input| matches!(input, Input::Loaded { block } if *block.header() == header);
+        assert!(blocks.len() == 2 && blocks.iter().all(is_loaded));
+        publisher.recent.clear();
+        let film = File::options().write(true).open(&path);
+        film.expect("it is ours")
+            .write_all_at(b"else", 0)
+            .expect("it is ours");
+        let failed = publisher.act(load);
+        assert!(matches!(&failed[..], [Input::HeaderFailed { .. }]));
+        let told = answers.try_recv().expect("it says why");
+        assert!(matches!(
+            told,
+            Answer::News(News::Problem(Problem::FileChanged(_)))
+        ));
+    }
 
     #[test]
     fn the_hash_of_a_file_that_changed_since_its_link_is_not_signed() {

@@ -24,7 +24,8 @@ pub struct Setup {
     pub stream: Stream,
     pub role: Role,
     pub config: Config,
-    pub have: Vec<(Header, Mask)>,
+    /// What storage claims to hold, by verified headers that it gives again whenever it is asked.
+    pub found: Box<dyn Iterator<Item = (Header, Mask)> + Send>,
     pub swarm_key: SwarmKey,
     pub signalling_key: [u8; 32],
     /// Origins of signalling servers, best first.
@@ -46,6 +47,10 @@ pub enum Control {
     Read { reader: u64, entry: usize, at: u64 },
     /// It reads no more.
     ReadNoMore { reader: u64 },
+    /// Give another stream the place at the server, and come back for one later.
+    StepAside,
+    /// Another stream has given up its place: ask for it now.
+    ComeNow,
     /// Say goodbye and end.
     Leave,
 }
@@ -160,7 +165,7 @@ impl Session {
         let zero = Clock::now();
         let mut swarm = Swarm::new(
             setup.stream,
-            setup.have,
+            Vec::new(),
             setup.role,
             config,
             peer_key,
@@ -168,6 +173,12 @@ impl Session {
             Instant(0),
             crate::unix_s(),
         );
+        // One by one: the hashes of all of a large film need not be in memory together.
+        for (header, mask) in setup.found {
+            let piece = header.id();
+            swarm.handle_input(Instant(0), Input::Found { header, mask });
+            swarm.handle_input(Instant(0), Input::HeaderKept { piece });
+        }
         for input in setup.first {
             swarm.handle_input(Instant(0), input);
         }
@@ -386,6 +397,12 @@ impl Session {
             Control::ReadNoMore { reader } => {
                 self.readers.remove(&reader);
                 self.demand();
+            }
+            Control::StepAside => {
+                let _ = self.server.send(SignalCommand::StepAside);
+            }
+            Control::ComeNow => {
+                let _ = self.server.send(SignalCommand::ComeNow);
             }
             Control::Leave => {}
         }

@@ -92,8 +92,8 @@ impl Show {
         bar.set_position(u64::from(stats.completeness_permille));
         bar.set_message(if seeding {
             format!(
-                "{} peers ({} have all)  ↑ {}/s  {} sent, {copies:.1} copies{}",
-                stats.peers.len(),
+                "{} ({} have all)  ↑ {}/s  {} sent, {copies:.1} copies{}",
+                peers_in_words(stats.peers.len()),
                 stats.complete_peers,
                 HumanBytes(up),
                 HumanBytes(stats.sent_bytes),
@@ -101,16 +101,30 @@ impl Show {
             )
         } else {
             format!(
-                "{} of {}  ↓ {}/s  ↑ {}/s  {} peers{}",
+                "{} of {}  ↓ {}/s  ↑ {}/s  {}{}{}",
                 HumanBytes(stats.have_bytes),
                 HumanBytes(size),
                 HumanBytes(down),
                 HumanBytes(up),
-                stats.peers.len(),
+                peers_in_words(stats.peers.len()),
+                if stats.completeness_permille == 1000 {
+                    "  checking it once more"
+                } else {
+                    ""
+                },
                 away(snapshot),
             )
         });
         bar.tick();
+    }
+
+    /// Something takes a while, and there is no saying how long. On a terminal only.
+    pub fn wait_for(&mut self, what: &'static str) {
+        if !self.json && std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new_spinner().with_message(what);
+            bar.enable_steady_tick(SPIN);
+            self.bar = Some(bar);
+        }
     }
 
     /// Takes the bar away.
@@ -193,6 +207,11 @@ pub fn role(role: Role, complete_permille: u16) -> &'static str {
     }
 }
 
+/// `1 peer`, `2 peers`.
+pub fn peers_in_words(count: usize) -> String {
+    format!("{count} peer{}", if count == 1 { "" } else { "s" })
+}
+
 /// A QR code in half blocks; `None` for what is too long for one.
 pub fn qr(text: &str) -> Option<String> {
     let code = qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::L).ok()?;
@@ -219,5 +238,7 @@ pub fn qr(text: &str) -> Option<String> {
 
 /// Modules of white around a code (ISO/IEC 18004 asks for four; readers take two).
 const QUIET: usize = 2;
+/// How fast what waits turns.
+const SPIN: Duration = Duration::from_millis(120);
 /// How often machines are told.
 const JSON_INTERVAL: Duration = Duration::from_secs(1);

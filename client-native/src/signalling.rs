@@ -44,6 +44,10 @@ pub enum SignalCommand {
         completeness_permille: u16,
         free_slots: u8,
     },
+    /// Leave for as long as if the server took no more streams from this address.
+    StepAside,
+    /// Wait no longer.
+    ComeNow,
     /// Say goodbye and end.
     Leave,
 }
@@ -170,6 +174,7 @@ impl Signalling {
                 () = tokio::time::sleep_until(until) => return false,
                 command = self.commands.recv() => match command {
                     None | Some(SignalCommand::Leave) => return true,
+                    Some(SignalCommand::ComeNow) => return false,
                     Some(SignalCommand::Carry { .. }) => {}
                     Some(command) => {
                         if let Some(message) = self.message(command) && self.outbox.len() < OUTBOX_MAX {
@@ -245,14 +250,21 @@ impl Signalling {
                     }
                 }
                 command = self.commands.recv() => {
-                    let Some(message) = command.and_then(|command| match command {
-                        SignalCommand::Leave => None,
-                        other => Some(self.message(other)),
-                    }) else {
+                    let goes = match &command {
+                        None | Some(SignalCommand::Leave) => Some(End::Left),
+                        Some(SignalCommand::StepAside) => Some(End::Lost {
+                            refusal: Some(Refusal::AddressSwarms),
+                            retry: Some(ASIDE + jitter(ASIDE)),
+                            joined: true,
+                        }),
+                        Some(_) => None,
+                    };
+                    if let Some(end) = goes {
                         let _ = send(&mut socket, &ClientMessage::Leave).await;
                         let _ = timeout(LEAVE_PATIENCE, socket.close(None)).await;
-                        return End::Left;
-                    };
+                        return end;
+                    }
+                    let Some(message) = command.map(|command| self.message(command)) else { continue };
                     let Some(message) = message else { continue };
                     if !joined && matches!(message, ClientMessage::Carry { .. }) {
                         continue;
@@ -290,6 +302,7 @@ impl Signalling {
                 ClientMessage::Report(report)
             }
             SignalCommand::Leave => ClientMessage::Leave,
+            SignalCommand::StepAside | SignalCommand::ComeNow => return None,
         })
     }
 
@@ -345,6 +358,8 @@ fn jitter(most: Duration) -> Duration {
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait: a person still sees it come back.
 const RETRY_MAX: Duration = Duration::from_secs(20);
+/// Whoever stepped aside asks again after this long, and up to twice that: as a server says to whom it has no room for.
+const ASIDE: Duration = Duration::from_secs(30);
 /// Longest wait that a refusal may impose.
 const RETRY_REFUSED: Duration = Duration::from_secs(300);
 /// How long a server may take to accept a socket, or a message.

@@ -7,7 +7,7 @@ use crate::ahead::Ahead;
 use crate::index::Index;
 use crate::library::Library;
 use crate::output::{Files, Target};
-use crate::worker::{Answer, News, Problem, Side, Worker, load, load_failed};
+use crate::worker::{Answer, News, Problem, Side, Worker, header_or_failed, load, load_failed};
 use baton_content::{
     BLOCK_LEN, BlockIndex, ContentKey, Header, Lane, LaneKey, MANIFEST_LANE, Manifest, Mask,
     PieceId, PieceIndex, SignedHead, SlotKey, VerifiedBlock,
@@ -220,10 +220,11 @@ impl Viewer {
                 })
                 .collect();
         }
-        let Some((header, have)) = self.setup.index.piece(piece).map(|(h, m)| (h.clone(), m))
+        let (Some(header), Some(claim)) = (self.header(piece), self.setup.index.claim(piece))
         else {
             return load_failed(piece, mask);
         };
+        let have = claim.mask;
         let (Some((entry, start)), Some(files)) =
             (self.locate(piece, BlockIndex(0)), self.files.clone())
         else {
@@ -247,6 +248,18 @@ impl Viewer {
         self.verified(piece, mask.and(have).without(bad));
         self.lose(piece, bad);
         inputs
+    }
+
+    /// A piece's header. If the disk has lost it, nothing of the piece is here any more.
+    fn header(&mut self, piece: PieceId) -> Option<Header> {
+        let header = self.setup.index.header(piece);
+        if header.is_none()
+            && let Some(claim) = self.setup.index.claim(piece)
+        {
+            self.lose(piece, claim.mask);
+            self.setup.index.forget(piece);
+        }
+        header
     }
 
     fn lose(&mut self, piece: PieceId, bad: Mask) {
@@ -318,13 +331,13 @@ impl Viewer {
 
     /// Reads the manifest anew whenever a piece of lane 0 is whole.
     fn manifest_block(&mut self, piece: PieceId) -> Vec<Input> {
-        let Some((header, have)) = self.setup.index.piece(piece).map(|(h, m)| (h.clone(), m))
-        else {
-            return Vec::new();
-        };
-        if !have.contains_all(header.full_mask()) {
+        let claim = self.setup.index.claim(piece);
+        if !claim.is_some_and(|claim| claim.is_whole()) {
             return Vec::new();
         }
+        let Some(header) = self.header(piece) else {
+            return Vec::new();
+        };
         let mut plain = Vec::new();
         for block in header.full_mask().iter() {
             let Some(block) = self.setup.index.small(piece, block) else {
@@ -433,8 +446,8 @@ impl Viewer {
         head.head().lanes.iter().all(|state| {
             (state.lane == MANIFEST_LANE || !state.open)
                 && (0..state.pieces).all(|index| {
-                    let piece = self.setup.index.piece(PieceId::new(state.lane, index));
-                    piece.is_some_and(|(header, have)| have.contains_all(header.full_mask()))
+                    let claim = self.setup.index.claim(PieceId::new(state.lane, index));
+                    claim.is_some_and(|claim| claim.is_whole())
                 })
         })
     }
@@ -501,6 +514,7 @@ impl Side for Viewer {
         match output {
             Output::Store { block } => self.store(block),
             Output::Load { piece, mask } => self.load(piece, mask),
+            Output::LoadHeader { piece } => header_or_failed(piece, self.header(piece)),
             _ => Vec::new(),
         }
     }
@@ -521,6 +535,10 @@ impl Side for Viewer {
             }
             _ => Vec::new(),
         }
+    }
+
+    fn take_kept(&mut self) -> Vec<PieceId> {
+        self.setup.index.take_kept()
     }
 
     fn idle(&mut self) {

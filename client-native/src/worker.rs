@@ -81,6 +81,8 @@ pub trait Side: Send {
     fn act(&mut self, output: Output) -> Vec<Input>;
     /// Takes in news of the engine's.
     fn event(&mut self, event: Event) -> Vec<Input>;
+    /// Pieces whose headers this side gives from now on whenever it is asked (`Output::LoadHeader`), told once.
+    fn take_kept(&mut self) -> Vec<PieceId>;
     /// Nothing to do for a moment: write out what was only noted.
     fn idle(&mut self) {}
     /// For jobs that are the side's own.
@@ -209,7 +211,7 @@ pub fn spawn(
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let inputs = match job {
+            let mut inputs = match job {
                 Job::Act(output) => {
                     if matches!(output, Output::Store { .. }) {
                         jobs.stores.fetch_sub(1, Ordering::Relaxed);
@@ -227,6 +229,8 @@ pub fn spawn(
                 Job::Own(job) => job(&mut *side),
                 Job::Stop => break,
             };
+            let kept = side.take_kept().into_iter();
+            inputs.extend(kept.map(|piece| Input::HeaderKept { piece }));
             if !inputs.is_empty() && answers.send(Answer::Inputs(inputs)).is_err() {
                 break;
             }
@@ -270,6 +274,14 @@ pub fn load(
     (inputs, bad)
 }
 
+/// The answer to `Output::LoadHeader`.
+pub fn header_or_failed(piece: PieceId, header: Option<Header>) -> Vec<Input> {
+    vec![match header {
+        Some(header) => Input::HeaderLoaded { header },
+        None => Input::HeaderFailed { piece },
+    }]
+}
+
 /// Says that none of these can be loaded.
 pub fn load_failed(piece: PieceId, mask: Mask) -> Vec<Input> {
     vec![Input::LoadFailed { piece, mask }]
@@ -297,6 +309,10 @@ mod tests {
         }
 
         fn event(&mut self, _: Event) -> Vec<Input> {
+            Vec::new()
+        }
+
+        fn take_kept(&mut self) -> Vec<PieceId> {
             Vec::new()
         }
 

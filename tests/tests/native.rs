@@ -1,5 +1,6 @@
 //! Native peers over real sockets and the real server.
 
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -312,6 +313,31 @@ async fn a_watched_folder_shares_what_appears_in_it_and_writes_feeds() {
     assert!(std::fs::read(folder.path().join("copy.mp4")).expect("the copy") == film(50_000));
     std::fs::remove_file(films.join("a & b.mp4")).expect("it was there");
     assert_eq!(publisher.wait("feeds", PATIENCE)["items"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_pauses_is_not_shared_before_whoever_writes_it_is_done() {
+    let server = server(|_| {}).await;
+    let origin = format!("http://{}", server.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let films = folder.path().join("films");
+    std::fs::create_dir(&films).expect("a folder");
+    let whole = film(300_000);
+    let mut copying = std::fs::File::create(films.join("film.mp4")).expect("ours");
+    copying.write_all(&whole[..100_000]).expect("some of it");
+    let watch = ["seed", "--watch", "films", "--server", &origin];
+    let mut publisher = Peer::start(folder.path(), &watch);
+    publisher.wait("waiting", PATIENCE);
+    copying.write_all(&whole[100_000..]).expect("the rest");
+    drop(copying);
+    let link = publisher.wait("link", PATIENCE);
+    assert_eq!(link["size"], 300_000);
+    assert_eq!(publisher.wait("feeds", PATIENCE)["items"], 1);
+    let told = publisher
+        .log
+        .iter()
+        .filter(|event| event["event"] == "waiting");
+    assert_eq!(told.count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

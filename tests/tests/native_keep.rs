@@ -2,10 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use baton_client_native::Space;
+use baton_client_native::peer::{self, Net};
+use baton_client_native::session::{Control, Snapshot};
+use baton_content::{Link, PublisherKey, Secret};
+use baton_signal_protocol::Refusal;
 use baton_tests::native::{PATIENCE, Peer, be_a_peer, film, link_of};
 use baton_tests::signalling::server;
 use serde_json::Value;
+use tokio::time::timeout;
 
 #[test]
 #[ignore = "becomes a peer of the other tests"]
@@ -161,6 +168,38 @@ async fn what_nobody_names_any_more_counts_and_goes_first() {
     let whole = keeper.wait_until(PATIENCE, |event| event["complete"].as_f64() == Some(1.0));
     assert!(whole["used_bytes"].as_u64() <= Some(3 << 20));
     assert!(!stray.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_steps_aside_leaves_its_place_to_one_that_waits() {
+    let server = server(|config| config.limits.swarms_per_address = 1).await;
+    let net = Net {
+        servers: vec![format!("http://{}", server.address())],
+        ..Net::default()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let space = Arc::new(Space::new(1 << 20));
+    let keep = |n: u8| {
+        let publisher = PublisherKey::from_seed([n; 32]).id();
+        let ticket = Link::new(publisher, Secret([n; 16])).ticket();
+        peer::keep(&ticket, folder.path(), &space, &net).expect("a ticket")
+    };
+    let (mut one, mut two) = (keep(1), keep(2));
+    let joined = timeout(PATIENCE, one.snapshot.wait_for(|now| now.joined)).await;
+    joined.expect("in time").expect("it runs");
+    let waits = |now: &Snapshot| now.refusal == Some(Refusal::AddressSwarms);
+    let waiting = timeout(PATIENCE, two.snapshot.wait_for(waits)).await;
+    waiting.expect("in time").expect("it runs");
+    one.control.send(Control::StepAside).expect("it runs");
+    two.control.send(Control::ComeNow).expect("it runs");
+    let joined = timeout(PATIENCE, two.snapshot.wait_for(|now| now.joined)).await;
+    joined.expect("in time").expect("it runs");
+    let waiting = timeout(
+        PATIENCE,
+        one.snapshot.wait_for(|now| !now.joined && waits(now)),
+    )
+    .await;
+    waiting.expect("in time").expect("it runs");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ pub fn curl_from_nginx(bytes: u64) -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let root = folder.path();
-    crate::write_film(&root.join("film.bin"), bytes)?;
+    crate::stage::write_film(&root.join("film.bin"), bytes)?;
     // Free a moment ago; nginx cannot say which one it took.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let place = root.display();
@@ -23,8 +23,9 @@ pub fn curl_from_nginx(bytes: u64) -> Result<()> {
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         temporary += &format!("{kind}_temp_path {place}/{kind}; ");
     }
+    // One process, which is the one that is ended below: a worker would go on without its master.
     let configuration = format!(
-        "daemon off; user root; pid {place}/pid; error_log stderr crit; events {{}} \
+        "daemon off; master_process off; user root; pid {place}/pid; error_log stderr crit; events {{}} \
          http {{ {temporary} access_log off; sendfile on; server {{ listen 127.0.0.1:{port}; root {place}; }} }}"
     );
     std::fs::write(root.join("nginx.conf"), configuration)?;

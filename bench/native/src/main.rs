@@ -1,20 +1,20 @@
-//! `cargo xtask bench native [MEGABYTES] [--minutes N | --keeper VIEWERS]`: native peers beside a bare `webrtc` channel, on loopback.
+//! `cargo xtask bench native [MEGABYTES] [--minutes N | --keeper VIEWERS | --beside]`: native peers beside a bare `webrtc` channel, on loopback.
 //!
 //! Prints MB/s and CPU-seconds per 100 MB, so that figures of a busy machine can be compared with each other, then what issue 7 asks
 //! for and whether it is so. With `--minutes`, one transfer goes on for so long, memory is printed each minute, and growth is a failure.
-//! With `--keeper`, only that row is measured.
+//! With `--keeper`, only that row is measured; with `--beside`, only curl from nginx and webtorrent-cli.
 
 mod bare;
 mod ceiling;
 mod keeper;
 mod rival;
 mod soak;
+mod stage;
 
+use crate::stage::Stage;
 use anyhow::{Context, Result, anyhow};
-use baton_client_native::peer::{self, Destination, Net};
+use baton_client_native::News;
 use baton_client_native::session::{Handle, Snapshot};
-use baton_client_native::{News, Source};
-use baton_signal_server::{Config, Server};
 use std::path::Path;
 use std::time::Instant;
 
@@ -33,15 +33,30 @@ fn main() -> Result<()> {
     }
     let minutes = take_number(&mut words, "--minutes")?;
     let viewers = take_number(&mut words, "--keeper")?;
+    let beside = words.iter().position(|word| word == "--beside");
+    let only_beside = beside.map(|at| words.remove(at)).is_some();
     let megabytes = match words.first() {
-        Some(word) => word.parse().context("bench native [MEGABYTES]")?,
-        None => 200,
+        Some(word) => Some(word.parse().context("bench native [MEGABYTES]")?),
+        None => None,
     };
+    let bytes = |usual: u64| megabytes.unwrap_or(usual) * 1_000_000;
     runtime.block_on(async {
         match (minutes, viewers) {
             (Some(minutes), _) => soak::run(minutes).await,
-            (None, Some(viewers)) => keeper_row(usize::try_from(viewers)?).await,
-            (None, None) => run(megabytes).await,
+            (None, Some(viewers)) => {
+                keeper_row(usize::try_from(viewers)?, bytes(KEPT_MEGABYTES)).await
+            }
+            (None, None) if only_beside => {
+                println!(
+                    "load {}\n{:38} {:>9} {:>16}",
+                    load(),
+                    "",
+                    "MB/s",
+                    "CPU-s per 100 MB"
+                );
+                rows_beside(bytes(MEGABYTES))
+            }
+            (None, None) => run(bytes(MEGABYTES)).await,
         }
     })
 }
@@ -56,13 +71,12 @@ fn take_number(words: &mut Vec<String>, flag: &'static str) -> Result<Option<u64
     Ok(Some(number.with_context(|| format!("{flag} NUMBER"))?))
 }
 
-async fn run(megabytes: u64) -> Result<()> {
+async fn run(bytes: u64) -> Result<()> {
     println!("load {}", load());
     println!("{:38} {:>9} {:>16}", "", "MB/s", "CPU-s per 100 MB");
     let [mut one, mut twenty, mut one_roomy, mut twenty_roomy] = [(); 4].map(|()| Vec::new());
     for round in 1..=ROUNDS {
         println!("round {round}");
-        let bytes = megabytes * 1_000_000;
         let meter = Meter::start();
         bare::carry(bytes, false).await?;
         let bare = meter.print("bare webrtc channel", bytes);
@@ -75,11 +89,8 @@ async fn run(megabytes: u64) -> Result<()> {
         twenty.push(twenty_now / bare);
         twenty_roomy.push(twenty_now / roomy);
     }
-    ceiling::curl_from_nginx(megabytes * 1_000_000)?;
-    if let Err(error) = rival::webtorrent(megabytes * 1_000_000) {
-        println!("webtorrent-cli: {error:#}");
-    }
-    keeper_row(100).await?;
+    rows_beside(bytes)?;
+    keeper_row(100, KEPT_MEGABYTES * 1_000_000).await?;
     println!("\nload {}", load());
     verdict("native to native, of a bare channel", median(one), 0.9);
     verdict("  with sockets like ours", median(one_roomy), 0.9);
@@ -88,9 +99,18 @@ async fn run(megabytes: u64) -> Result<()> {
     Ok(())
 }
 
+/// What else carries a film over loopback: the ceiling, and the rival.
+fn rows_beside(bytes: u64) -> Result<()> {
+    ceiling::curl_from_nginx(bytes)?;
+    if let Err(error) = rival::webtorrent(bytes) {
+        println!("webtorrent-cli: {error:#}");
+    }
+    Ok(())
+}
+
 /// What a keeper holds that serves so many.
-async fn keeper_row(viewers: usize) -> Result<()> {
-    let peak = keeper::serves(viewers).await?;
+async fn keeper_row(viewers: usize, bytes: u64) -> Result<()> {
+    let peak = keeper::serves(viewers, bytes).await?;
     let fits = if peak < KEEPER_BYTES_MAX { "yes" } else { "NO" };
     println!(
         "{:38} {:>9} MB  wanted below {} MB: {fits}",
@@ -113,26 +133,12 @@ fn median(mut ratios: Vec<f64>) -> f64 {
 
 /// One publisher and so many viewers at once, each of which gets everything. MB/s in all.
 async fn swarm(viewers: usize, bytes: u64) -> Result<f64> {
-    let server = Server::bind(Config::local()).await?.start();
-    let net = Net {
-        servers: vec![format!("http://{}", server.address())],
-        ..Net::default()
-    };
-    let folder = tempfile::tempdir()?;
-    let film = folder.path().join("film.bin");
-    write_film(&film, bytes)?;
-    let source = Source {
-        name: "film.bin".into(),
-        path: film,
-    };
-    let published =
-        peer::publish(&[source], None, None, 0, &net).map_err(|exit| anyhow!("{exit}"))?;
+    let stage = Stage::new().await?;
+    let published = stage.publish(bytes)?;
     let meter = Meter::start();
     let mut all = tokio::task::JoinSet::new();
     for viewer in 0..viewers {
-        let to = Destination::At(folder.path().join(format!("copy-{viewer}.bin")));
-        let (mut session, _library) =
-            peer::fetch(&published.url, to, &net).map_err(|exit| anyhow!("{exit}"))?;
+        let mut session = stage.viewer(&published.url, viewer, &stage.net)?;
         all.spawn(async move {
             // As the bare channel's: to the last byte. Hashing and the disk come after it.
             let complete = |now: &Snapshot| now.stats.completeness_permille == 1000;
@@ -175,21 +181,6 @@ async fn finished(mut session: Handle) -> Result<Handle> {
             None => return Err(anyhow!("a session ended")),
         }
     }
-}
-
-/// Bytes that do not compress and that no two places share.
-fn write_film(path: &Path, bytes: u64) -> Result<()> {
-    use std::io::Write;
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    for _ in 0..bytes / 8 {
-        // xorshift64 (Marsaglia 2003).
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        file.write_all(&state.to_le_bytes())?;
-    }
-    Ok(file.flush()?)
 }
 
 /// Wall clock and processor time since it was started.
@@ -250,5 +241,9 @@ fn cpu_s_of(of: libc::c_int) -> f64 {
 
 /// The systems alternate: what else the machine does hits all of them.
 const ROUNDS: usize = 3;
+/// What is carried where nothing is said.
+const MEGABYTES: u64 = 200;
+/// The film that a keeper serves to a hundred: they take it for minutes, so that all are there before the first has it.
+const KEPT_MEGABYTES: u64 = 100;
 /// What a keeper may hold while it serves a hundred (issue 7).
 const KEEPER_BYTES_MAX: u64 = 300_000_000;

@@ -17,7 +17,7 @@ pub fn webtorrent(bytes: u64) -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let film = folder.path().join("film.bin");
-    crate::write_film(&film, bytes)?;
+    crate::stage::write_film(&film, bytes)?;
     let node = Node {
         packages,
         folder: folder.path().into(),

@@ -4,10 +4,10 @@
 //! given back to the file system every few seconds: zeros stay zeros, so an hour fits on any disk.
 
 use crate::keeper::memory;
-use anyhow::{Context, Result, anyhow, bail};
-use baton_client_native::peer::{self, Destination, Net};
-use baton_client_native::{News, Source};
-use baton_signal_server::{Config, Server};
+use crate::stage::{Stage, fetch};
+use anyhow::{Context, Result, bail};
+use baton_client_native::News;
+use baton_client_native::peer::Destination;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
@@ -15,23 +15,10 @@ use std::time::{Duration, Instant};
 
 /// Carries for so many minutes, and fails when memory grew by more than the pieces' own bookkeeping.
 pub async fn run(minutes: u64) -> Result<()> {
-    let server = Server::bind(Config::local()).await?.start();
-    let net = Net {
-        servers: vec![format!("http://{}", server.address())],
-        ..Net::default()
-    };
-    let folder = tempfile::tempdir()?;
-    let film = folder.path().join("film.bin");
+    let stage = Stage::new().await?;
     let bytes = minutes * 60 * FASTEST_BYTES_PER_SECOND;
-    File::create(&film)?.set_len(bytes)?;
-    let source = Source {
-        name: "film.bin".into(),
-        path: film,
-    };
-    let mut published =
-        peer::publish(&[source], None, None, 0, &net).map_err(|exit| anyhow!("{exit}"))?;
-    let (mut viewer, _library) = peer::fetch(&published.url, Destination::Nameless, &net)
-        .map_err(|exit| anyhow!("{exit}"))?;
+    let mut published = stage.publish_zeros(bytes)?;
+    let mut viewer = fetch(&published.url, Destination::Nameless, &stage.net)?;
     let mut samples = Samples::default();
     let began = Instant::now();
     let mut tick = tokio::time::interval(SAMPLE);
@@ -170,10 +157,10 @@ const FASTEST_BYTES_PER_SECOND: u64 = 150_000_000;
 const SAMPLE: Duration = Duration::from_secs(5);
 /// Buffers are filled and windows have grown by then.
 const WARM_UP: Duration = Duration::from_secs(30);
-/// What each piece may cost at both ends together for as long as its stream lasts: its signed header with the hashes of its blocks, 2.2 KB once at
-/// each end, and its places in the tables.
-const PIECE_BYTES_MAX: u64 = 6 * 1024;
-/// What an allocator may keep or give back between two looks.
-const SLACK_BYTES: u64 = 16 << 20;
+/// What each piece may cost at both ends together for as long as its stream lasts: what is signed of it, 176 bytes in each of two tables at the publisher and
+/// once at the viewer, its row in the log's table, and what is here of it.
+const PIECE_BYTES_MAX: u64 = 1024;
+/// What an allocator may keep or give back between two looks, and the hashes of the 4,096 pieces that a publisher has whole (9 MB).
+const SLACK_BYTES: u64 = 24 << 20;
 /// Whatever is carried: two peers hold less than this beside their pieces.
 const HELD_BYTES_MAX: u64 = 1 << 30;

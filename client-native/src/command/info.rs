@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 pub async fn run(args: args::Info, show: &mut Show) -> Result<(), Exit> {
     let (mut session, library) = peer::fetch(&args.link, Destination::Nowhere, &net(&args.net))?;
     let deadline = Instant::now() + args.timeout;
+    show.wait_for("looking for whoever has it");
     let end = stopped();
     tokio::pin!(end);
     let known = loop {
@@ -30,8 +31,10 @@ pub async fn run(args: args::Info, show: &mut Show) -> Result<(), Exit> {
     if known.is_ok() {
         // The other peers answer a moment later than the first.
         sleep_until(deadline.min(Instant::now() + LOOK_AROUND)).await;
+        show.finish();
         describe(&library, &session, show);
     }
+    show.finish();
     session.leave().await;
     known
 }

@@ -1,18 +1,20 @@
 //! `baton keep`: serves what it cannot read, until it is stopped.
 
+use super::turns::{self, Seat, Stand};
 use super::{TurnedAway, fatal, net, stopped};
 use crate::args;
 use crate::exit::{self, Exit};
 use crate::peer;
-use crate::session::Handle;
+use crate::session::{Control, Handle};
 use crate::show::{self, Show};
 use crate::space::{Space, free_bytes};
 use crate::worker::{News, Problem};
 use baton_content::{LinkError, Ticket};
+use baton_signal_protocol::Refusal;
 use indicatif::HumanBytes;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TryRecvError;
 
 /// One stream that is kept.
@@ -20,6 +22,41 @@ struct Kept {
     swarm: String,
     session: Handle,
     turned_away: TurnedAway,
+    seat: Seat,
+    /// Since when.
+    since: Instant,
+}
+
+impl Kept {
+    fn new(swarm: String, session: Handle) -> Kept {
+        Kept {
+            swarm,
+            session,
+            turned_away: TurnedAway::default(),
+            seat: Seat::Away,
+            since: Instant::now(),
+        }
+    }
+
+    /// How it stands with its server now.
+    fn stand(&mut self, now: Instant) -> Stand {
+        let state = self.session.snapshot.borrow();
+        let seat = match (state.joined, state.refusal) {
+            (true, _) => Seat::Taken,
+            (false, Some(Refusal::AddressSwarms)) => Seat::Waits,
+            (false, _) => Seat::Away,
+        };
+        // One that asks again and is refused again has waited all the while.
+        if seat != self.seat && !(self.seat == Seat::Waits && seat == Seat::Away) {
+            (self.seat, self.since) = (seat, now);
+        }
+        Stand {
+            seat,
+            since: self.since,
+            whole: state.stats.completeness_permille == 1000,
+            peers: state.stats.peers.len(),
+        }
+    }
 }
 
 pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
@@ -38,11 +75,7 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
                     &format!("keeping {swarm}"),
                     &json!({"event": "keeping", "swarm": swarm}),
                 );
-                kept.push(Kept {
-                    swarm,
-                    session,
-                    turned_away: TurnedAway::default(),
-                });
+                kept.push(Kept::new(swarm, session));
             }
             Err(exit) => {
                 over(&swarm, &exit, show);
@@ -53,6 +86,7 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
     let end = stopped();
     tokio::pin!(end);
     let mut tick = tokio::time::interval(REPORT);
+    let mut waiting = false;
     let result = loop {
         if kept.is_empty() {
             break Err(worst(ends));
@@ -76,6 +110,7 @@ pub async fn run(args: args::Keep, show: &mut Show) -> Result<(), Exit> {
             }
         }
         kept = going;
+        take_turns(&mut kept, &mut waiting, show);
     };
     let leaving = kept.into_iter().map(|stream| stream.session.leave());
     futures_util::future::join_all(leaving).await;
@@ -112,18 +147,49 @@ fn news(stream: &mut Kept, show: &Show) -> Option<Exit> {
     }
 }
 
+/// Where a server takes fewer streams from this address than are kept, they take turns. Says how many wait.
+fn take_turns(kept: &mut [Kept], told: &mut bool, show: &Show) {
+    let now = Instant::now();
+    let stands: Vec<Stand> = kept.iter_mut().map(|stream| stream.stand(now)).collect();
+    let waiting = stands.iter().filter(|it| it.seat == Seat::Waits).count();
+    if (waiting > 0) != *told {
+        *told = waiting > 0;
+        let minutes = turns::TURN.as_secs() / 60;
+        let line = match waiting {
+            0 => "every stream has its place at the server".into(),
+            _ => format!(
+                "{waiting} of {} streams wait for a place at the server, which takes no more from this address: those that nobody uses make room after \
+                 {minutes} minutes (a second --server would take the others at once)",
+                kept.len()
+            ),
+        };
+        show.note(
+            &line,
+            &json!({"event": "turns", "waiting": waiting, "of": kept.len()}),
+        );
+    }
+    if let Some((goes, comes)) = turns::next(&stands, now) {
+        // A session that has ended needs no telling.
+        let _ = kept[goes].session.control.send(Control::StepAside);
+        let _ = kept[comes].session.control.send(Control::ComeNow);
+    }
+}
+
 fn report(stream: &mut Kept, space: &Space, show: &Show) {
     let swarm = &stream.swarm;
     let now = stream.session.snapshot.borrow().clone();
-    stream.turned_away.tell(&now, swarm, show);
+    // Of streams that take turns, people are told all at once.
+    if show.json() || now.refusal != Some(Refusal::AddressSwarms) {
+        stream.turned_away.tell(&now, swarm, show);
+    }
     let mut event = show::progress(&now);
     event["swarm"] = json!(swarm);
     event["used_bytes"] = json!(space.used());
     let line = format!(
-        "{}…  {} kept, {} peers, {} sent",
+        "{}…  {} kept, {}, {} sent",
         &swarm[..8],
         HumanBytes(now.stats.have_bytes),
-        now.stats.peers.len(),
+        show::peers_in_words(now.stats.peers.len()),
         HumanBytes(now.stats.sent_bytes),
     );
     if show.json() || std::io::IsTerminal::is_terminal(&std::io::stderr()) {
@@ -216,7 +282,7 @@ mod tests {
     use crate::args::{Cli, Command};
     use crate::signalling::tests::answering;
     use baton_content::{Link, PublisherKey, Secret};
-    use baton_signal_protocol::{Refusal, ServerMessage};
+    use baton_signal_protocol::ServerMessage;
     use clap::Parser;
 
     /// It takes half a second.

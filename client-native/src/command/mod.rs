@@ -4,6 +4,7 @@ mod get;
 mod info;
 mod keep;
 mod seed;
+mod turns;
 mod watch;
 
 use crate::args::{self, Cli, Command};
@@ -82,7 +83,7 @@ impl TurnedAway {
             && self.told != Some(refusal)
         {
             show.note(
-                &format!("{what}: nobody finds it yet, for {reason}; trying again"),
+                &format!("{what}: nobody finds it now, for {reason}; trying again"),
                 &serde_json::json!({"event": "refused", "what": what, "refusal": format!("{refusal:?}"), "reason": reason}),
             );
             self.told = Some(refusal);

@@ -11,9 +11,10 @@ use crate::publisher::Source;
 use crate::show::Show;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::error::TryRecvError;
 
 pub async fn run(args: args::Seed, show: &mut Show) -> Result<(), Exit> {
@@ -74,6 +75,8 @@ struct Shared {
     seen: Option<Seen>,
     /// It could not be shared as it is: tried again when it changes.
     failed: bool,
+    /// Since when it does not grow although somebody has it open for writing.
+    written_since: Option<Instant>,
     published: Option<Published>,
     item: Option<Item>,
     turned_away: TurnedAway,
@@ -84,10 +87,29 @@ impl Shared {
         Shared {
             seen,
             failed: false,
+            written_since: None,
             published: None,
             item: None,
             turned_away: TurnedAway::default(),
         }
+    }
+}
+
+impl Shared {
+    /// Whether it is waited for whoever has it open for writing: not for ever, since some programs never close what is done.
+    fn waits_on(&mut self, is_being_written: bool, name: &str, show: &Show) -> bool {
+        if !is_being_written {
+            self.written_since = None;
+            return false;
+        }
+        let since = *self.written_since.get_or_insert_with(|| {
+            show.note(
+                &format!("{name}: it does not grow, but somebody has it open for writing; waiting"),
+                &json!({"event": "waiting", "file": name, "reason": "somebody has it open for writing"}),
+            );
+            Instant::now()
+        });
+        since.elapsed() < WRITER_PATIENCE
     }
 }
 
@@ -129,7 +151,10 @@ fn look(
             );
         }
         let known = shared.entry(path.clone()).or_insert(Shared::new(None));
-        let settled = known.seen == now;
+        let same = known.seen == now;
+        // A copy that only paused is not whole.
+        let waits = same && known.published.is_none() && !known.failed && is_being_written(&path);
+        let settled = same && !known.waits_on(waits, &name, show);
         known.seen = now;
         known.failed &= settled;
         if known.published.is_some() || known.failed || !settled || metadata.len() == 0 {
@@ -261,7 +286,47 @@ fn end(shared: &mut BTreeMap<PathBuf, Shared>, path: &Path) -> bool {
         .is_some()
 }
 
-/// How often the folder is looked at: a file that did not change between two looks is whole.
+/// Whether a process of this machine has a file open for writing, as far as that can be told: of one's own files, on Linux' own file systems.
+fn is_being_written(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    // A lease for readers is given only where nobody has it open for writing; it goes with the file at the end of this function (fcntl(2)).
+    // Whoever opens it for writing meanwhile waits for that end, and we are told by a signal: one that ends no process.
+    let fd = file.as_raw_fd();
+    // SAFETY: the descriptor is open, and no memory is passed.
+    let leased = unsafe {
+        libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0
+            && libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) == 0
+    };
+    !leased && std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
+}
+
+/// How often the folder is looked at: a file that did not change between two looks, and that nobody has open for writing, is whole.
 const LOOK: Duration = Duration::from_secs(2);
+/// Of fcntl(2), on every Linux; the crate `libc` lacks it.
+const F_SETSIG: libc::c_int = 10;
+/// How long a file that does not change is waited for because somebody has it open for writing.
+const WRITER_PATIENCE: Duration = Duration::from_secs(600);
 /// Keys of one name: films that changed so often.
 const KEYS_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_being_written_for_as_long_as_somebody_has_it_open_for_that() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("film.mp4");
+        let copying = File::create(&path).expect("it is ours");
+        assert!(is_being_written(&path));
+        drop(copying);
+        let reading = File::open(&path).expect("it is ours");
+        assert!(!is_being_written(&path));
+        drop(reading);
+        assert!(!is_being_written(&dir.path().join("none")));
+        // A lease that was left behind would make whoever opens it wait.
+        File::create(&path).expect("it is ours");
+    }
+}
