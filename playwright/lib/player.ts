@@ -1,7 +1,7 @@
 // What the one <video> of a page really shows.
 import type { Frame, Page } from '@playwright/test';
-import { DIGIT, ownFile } from './media.ts';
-import { middle, toldTime } from './recording.ts';
+import { DIGIT } from './media.ts';
+import { middle, toldTime } from './sweep.ts';
 
 const VIDEO = '[data-testid=video]';
 /** How long a picture may take. Generous: no test is about time, and a machine may be busy with something else. */
@@ -221,31 +221,12 @@ export interface Numbered {
  * Jumps while the film is paused, and reads the picture that is shown then: as soon as its number is between these two, else when the patience
  * is over. The browser's own time of that picture is waited for where it can be relied on (not in Firefox, which tells others too).
  */
-export function jump(page: Page | Frame, seconds: number, [low, high]: [number, number], timed: boolean): Promise<Numbered> {
+export async function jump(page: Page | Frame, seconds: number, [low, high]: [number, number], timed: boolean): Promise<Numbered> {
+  await readsNumbers(page);
   return page.evaluate(
-    ({ selector, seconds, low, high, timed, digit, patience }) =>
+    ({ selector, seconds, low, high, timed, patience }) =>
       new Promise<Numbered>((resolve) => {
-        const video = document.querySelector<HTMLVideoElement>(selector)!;
-        const canvas = document.createElement('canvas');
-        [canvas.width, canvas.height] = [digit.count * digit.width, 2 * digit.height];
-        const context = canvas.getContext('2d', { willReadFrequently: true })!;
-        // The middle of a digit: its borders are blurred.
-        const light = (bit: number, row: number): number => {
-          const [left, top] = [bit * digit.width + digit.width / 4, row * digit.height + digit.height / 4];
-          const { data } = context.getImageData(left, top, digit.width / 2, digit.height / 2);
-          return data.reduce((sum, value, i) => (i % 4 === 1 ? sum + value : sum), 0) / (data.length / 4);
-        };
-        const read = (): number => {
-          const height = (video.videoHeight * canvas.height) / digit.pictureHeight;
-          context.drawImage(video, 0, 0, video.videoWidth, height, 0, 0, canvas.width, canvas.height);
-          let number = 0;
-          for (let bit = 0; bit < digit.count; bit++) {
-            const difference = light(bit, 0) - light(bit, 1);
-            if (Math.abs(difference) < 100) return -1;
-            if (difference > 0) number += 2 ** bit;
-          }
-          return number;
-        };
+        const video = document.querySelector<Reader>(selector)!;
         let mediaTime = NaN;
         const next = (_: number, frame: VideoFrameCallbackMetadata): void => {
           mediaTime = frame.mediaTime;
@@ -253,7 +234,7 @@ export function jump(page: Page | Frame, seconds: number, [low, high]: [number, 
         };
         const end = performance.now() + patience;
         const look = (): void => {
-          const number = video.seeking ? -1 : read();
+          const number = video.seeking ? -1 : video.number!();
           const right = number >= low && number <= high && (!timed || (mediaTime > seconds - 0.25 && mediaTime < seconds + 0.001));
           if (right || performance.now() > end) resolve({ number, mediaTime });
           else setTimeout(look, 30);
@@ -262,35 +243,72 @@ export function jump(page: Page | Frame, seconds: number, [low, high]: [number, 
         video.requestVideoFrameCallback(next);
         video.currentTime = seconds;
       }),
-    { selector: VIDEO, seconds, low, high, timed, digit: DIGIT, patience: PATIENCE_MS },
+    { selector: VIDEO, seconds, low, high, timed, patience: PATIENCE_MS },
   );
 }
 
-/** The film through WebAudio, as the middle one of so many samples: how much later in the film than the element's own time, and how loud. */
+/** A `<video>` that says which number is drawn into the picture now on show; -1 where there is none to read. */
+type Reader = HTMLVideoElement & { number?: () => number };
+
+/** Teaches that to the one of the page. */
+function readsNumbers(page: Page | Frame): Promise<void> {
+  return page.evaluate(
+    ({ selector, digit }) => {
+      const video = document.querySelector<Reader>(selector)!;
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [digit.count * digit.width, 2 * digit.height];
+      const context = canvas.getContext('2d', { willReadFrequently: true })!;
+      // The middle of a digit: its borders are blurred.
+      const light = (bit: number, row: number): number => {
+        const [left, top] = [bit * digit.width + digit.width / 4, row * digit.height + digit.height / 4];
+        const { data } = context.getImageData(left, top, digit.width / 2, digit.height / 2);
+        return data.reduce((sum, value, i) => (i % 4 === 1 ? sum + value : sum), 0) / (data.length / 4);
+      };
+      video.number ??= () => {
+        const height = (video.videoHeight * canvas.height) / digit.pictureHeight;
+        context.drawImage(video, 0, 0, video.videoWidth, height, 0, 0, canvas.width, canvas.height);
+        let number = 0;
+        for (let bit = 0; bit < digit.count; bit++) {
+          const difference = light(bit, 0) - light(bit, 1);
+          if (Math.abs(difference) < 100) return -1;
+          if (difference > 0) number += 2 ** bit;
+        }
+        return number;
+      };
+    },
+    { selector: VIDEO, digit: DIGIT },
+  );
+}
+
+/** The film through WebAudio, as the middle one of so many samples: how much later in the film than something else, and how loud. */
 export interface Heard {
   ahead_s: number;
   level: number;
 }
 
 /**
- * Listens while the film plays. A sample counts when sound fills all of it; what a busy machine does to a few of them does not move the middle one.
+ * Listens while the film plays, beside the element's own time, or beside the picture that is on show: `due` says when in the film the middle of the
+ * one of this number is, or `null` for one that is not looked at. A sample counts when sound fills all of it; what a busy machine does to a few of
+ * them does not move the middle one.
  */
-export async function listen(page: Page | Frame, samples = 15): Promise<Heard> {
+export async function listen(page: Page | Frame, due?: (number: number) => number | null, samples = 15): Promise<Heard> {
+  if (due) await readsNumbers(page);
   const found: { ahead_s: number; level: number }[] = [];
   const end = Date.now() + PATIENCE_MS;
   while (found.length < samples && Date.now() < end) {
-    const { wave, at_s, rate } = await sample(page);
+    const { wave, at_s, number, rate } = await sample(page);
     const told = at_s === null ? null : toldTime(Float32Array.from(wave), rate);
-    // The sample's end is what is heard at the element's time.
-    if (told && at_s !== null) found.push({ ahead_s: told.at_s + wave.length / 2 / rate - at_s, level: told.level });
+    const beside_s = due ? due(number) : at_s;
+    // The sample's end is what is heard now.
+    if (told && beside_s !== null) found.push({ ahead_s: told.at_s + wave.length / 2 / rate - beside_s, level: told.level });
   }
   return { ahead_s: middle(found.map((it) => it.ahead_s)) ?? NaN, level: middle(found.map((it) => it.level)) ?? 0 };
 }
 
-/** What went through WebAudio last, and the element's time then; `null` where it does not play. */
-function sample(page: Page | Frame): Promise<{ wave: number[]; at_s: number | null; rate: number }> {
+/** What went through WebAudio last, and the element's time then, `null` where it does not play; and the number of the picture, of a `Reader`. */
+function sample(page: Page | Frame): Promise<{ wave: number[]; at_s: number | null; number: number; rate: number }> {
   return page.evaluate(async (selector) => {
-    const video = document.querySelector<HTMLVideoElement>(selector)! as HTMLVideoElement & { clock?: AnalyserNode };
+    const video = document.querySelector<Reader>(selector)! as Reader & { clock?: AnalyserNode };
     if (!video.clock) {
       const context = new AudioContext();
       await context.resume();
@@ -300,33 +318,8 @@ function sample(page: Page | Frame): Promise<{ wave: number[]; at_s: number | nu
     const wave = new Float32Array(video.clock.fftSize);
     video.clock.getFloatTimeDomainData(wave);
     const at_s = video.paused || video.seeking ? null : video.currentTime;
-    return { wave: [...wave], at_s, rate: video.clock.context.sampleRate };
+    return { wave: [...wave], at_s, number: video.number?.() ?? -1, rate: video.clock.context.sampleRate };
   }, VIDEO);
-}
-
-/** Records what the element plays from now on, for so long as the film takes for it, and leaves it in a file. */
-export async function record(page: Page | Frame, seconds: number): Promise<string> {
-  const base64 = await page.evaluate(
-    async ({ selector, seconds, patience }) => {
-      type Captured = HTMLVideoElement & { mozCaptureStream?: () => MediaStream; captureStream?: () => MediaStream; captured?: MediaStream };
-      const video = document.querySelector<HTMLVideoElement>(selector)! as Captured;
-      video.captured ??= (video.mozCaptureStream ?? video.captureStream)!.call(video);
-      const recorder = new MediaRecorder(video.captured, { audioBitsPerSecond: 128_000 });
-      const parts: Blob[] = [];
-      recorder.ondataavailable = (event) => parts.push(event.data);
-      const stopped = new Promise((resolve) => (recorder.onstop = resolve));
-      const until = video.currentTime + seconds;
-      const end = performance.now() + patience;
-      recorder.start();
-      while (video.currentTime < until && !video.ended && performance.now() < end) await new Promise((next) => setTimeout(next, 50));
-      if (recorder.state !== 'inactive') recorder.stop();
-      await stopped;
-      const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
-      return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ''));
-    },
-    { selector: VIDEO, seconds, patience: PATIENCE_MS },
-  );
-  return ownFile('recording.webm', Buffer.from(base64, 'base64'));
 }
 
 /** The loudest tone that the film makes now, Hz (WebAudio, in steps of 6 Hz); 0 for silence. */
