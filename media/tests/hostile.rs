@@ -15,6 +15,10 @@ fn seeds() -> Vec<(&'static str, Bytes)> {
     std::fs::write(&words, "1\n00:00:00,200 --> 00:00:00,900\n<i>a</i>\n\n2\n00:00:01,000 --> 00:00:01,500\nb\n")
         .expect("writable");
     let words = words.display();
+    let meta = scratch("hostile.meta");
+    let chapter = |from: u32| format!("[CHAPTER]\nTIMEBASE=1/10\nSTART={from}\nEND={}\ntitle=Part {from}\n", from + 5);
+    std::fs::write(&meta, [";FFMETADATA1\n", &chapter(0), &chapter(5), &chapter(10)].concat()).expect("writable");
+    let meta = meta.display();
     let recipes = [
         ("tiny-start.mp4", format!("{TINY} {X264} -movflags +faststart")),
         ("tiny-end.mp4", format!("{TINY} {X264}")),
@@ -32,6 +36,7 @@ fn seeds() -> Vec<(&'static str, Bytes)> {
         ("tiny-live.webm", format!("{TINY} -c:v libvpx {VPX} -c:a libopus -b:a 16k -live 1")),
         ("texts.mkv", format!("{TINY} -i {words} {X264} -c:s ass")),
         ("texts.mp4", format!("{TINY} -i {words} {X264} -c:s mov_text")),
+        ("chapters.mp4", format!("{TINY} -i {meta} -map_chapters 2 {X264} -movflags disable_chpl")),
         ("tiny.ts", format!("{TINY} {X264}")),
         ("tiny.m2ts", format!("{TINY} -c:v libx264 -preset ultrafast -c:a ac3")),
         ("tiny-eac3.mp4", format!("{TINY} -c:v libx264 -preset ultrafast -c:a eac3 -b:a 2000k -t 0.4")),

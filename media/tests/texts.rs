@@ -54,6 +54,8 @@ const AVC: &str = "-c:v libx264 -preset veryfast -c:a aac -ac 2";
 fn films() -> Vec<PathBuf> {
     vec![
         film("texts.mp4", &format!("{AVC} -c:s mov_text")),
+        // Chapters as QuickTime keeps them alone.
+        film("texts-chap.mp4", &format!("{AVC} -c:s mov_text -movflags disable_chpl")),
         film("texts-frag.mp4", &format!("{AVC} -c:s mov_text -movflags +frag_keyframe+empty_moov+default_base_moof")),
         wvtt(),
         film("texts-srt.mkv", &format!("{AVC} -c:s srt")),

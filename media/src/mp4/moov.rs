@@ -18,6 +18,8 @@ pub(super) struct Movie {
     /// A track was left out because its samples are encrypted.
     pub encrypted: bool,
     pub about: About,
+    /// The text track that names the chapters (QuickTime), where nothing else does.
+    pub chapters: Option<TrackBox>,
 }
 
 pub(super) struct TrackBox {
@@ -64,6 +66,7 @@ impl Movie {
             fragmented: mvex.is_some(),
             encrypted: false,
             about: about(&moov),
+            chapters: None,
         };
         let mut chapter_tracks = Vec::new();
         // One broken track does not cost the others; it is named only if nothing else plays.
@@ -84,7 +87,11 @@ impl Movie {
             }
         }
         // QuickTime keeps the chapters' names in a text track: it is no subtitle.
-        movie.tracks.retain(|t| t.stream.kind != Kind::Text || !chapter_tracks.contains(&t.number));
+        let is_text = |t: &TrackBox| t.stream.kind == Kind::Text && chapter_tracks.contains(&t.number);
+        while let Some(at) = movie.tracks.iter().position(is_text) {
+            let track = movie.tracks.remove(at);
+            movie.chapters = movie.chapters.or(Some(track).filter(|_| movie.about.chapters.is_empty()));
+        }
         match first_error {
             Some(error) if !movie.tracks.iter().any(|t| t.stream.codec.is_some()) => Err(error),
             _ => Ok(movie),

@@ -6,7 +6,8 @@ use crate::cache::merged;
 use crate::demux::{About, Ahead, Demuxer, Horizon, Preroll, Sample, Stream, Timeline, cost, ticks, us};
 use crate::error::{Fault, Path};
 use crate::source::{Source, Stop};
-use crate::{Container, Kind, MediaError};
+use crate::text::counted_text;
+use crate::{Chapter, Container, Kind, MediaError};
 
 /// Samples up to this far apart are read in one go: at 16 KiB per block, four unneeded blocks cost less than
 /// another request.
@@ -17,6 +18,10 @@ pub(crate) const BUCKET_US: u64 = 500_000;
 pub(crate) const SETTLE_US: i64 = 100_000;
 /// How many samples may precede a picture in decode order and follow it in display order (H.264 and HEVC: 16).
 const REORDER_MAX: u32 = 17;
+/// As many as Nero's list has room for.
+const CHAPTERS_MAX: usize = 255;
+/// Length and text of a chapter's name: 127 letters in the widest form.
+const NAME_MAX: u64 = 258;
 
 #[derive(Clone)]
 pub(super) struct Progressive {
@@ -24,6 +29,19 @@ pub(super) struct Progressive {
     tracks: Vec<Track>,
     duration_us: Option<u64>,
     about: About,
+    /// While chapters are not known.
+    names: Option<Names>,
+}
+
+/// The text track that names the chapters, and how far it was read.
+#[derive(Clone)]
+struct Names {
+    table: SampleTable,
+    walk: Walk,
+    timescale: u32,
+    /// From the table's times to the film's.
+    shift: i64,
+    path: Path,
 }
 
 #[derive(Clone)]
@@ -71,7 +89,30 @@ impl Progressive {
         about.shift(zero_us);
         let longest = ends.iter().max().map(|end| end.saturating_sub(zero_us).max(0) as u64);
         let duration_us = longest.filter(|d| *d > 0).or(movie.duration_us);
-        Ok(Progressive { streams, tracks, duration_us, about })
+        let names = movie.chapters.map(|TrackBox { stream: Stream { timescale, .. }, table, edit, .. }| Names {
+            walk: table.walk(),
+            shift: edit.map_or(0, |e| e.empty - e.media_time).saturating_sub(ticks(zero_us, timescale)),
+            table,
+            timescale,
+            path,
+        });
+        about.unfinished = names.is_some();
+        Ok(Progressive { streams, tracks, duration_us, about, names })
+    }
+}
+
+impl Names {
+    /// The next chapter; `None` after the last one.
+    fn next(&mut self, source: &Source) -> Result<Option<Chapter>, Stop> {
+        let mut walk = self.walk;
+        let Some(entry) = walk.next(&self.table) else { return Ok(None) };
+        let size = u64::from(entry.size).min(NAME_MAX);
+        // They lie together, or each by itself among the sound.
+        let data = source.peek(entry.offset, size, GAP)?;
+        let name = data.get(..size as usize).ok_or_else(|| self.path.error(Fault::Truncated, entry.offset))?;
+        self.walk = walk;
+        let start = entry.pts.saturating_add(self.shift);
+        Ok(Some(Chapter { start_us: us(start, self.timescale).max(0) as u64, title: counted_text(name) }))
     }
 }
 
@@ -219,6 +260,18 @@ impl Demuxer for Progressive {
 
     fn about(&self) -> Option<&About> {
         Some(&self.about)
+    }
+
+    fn extras(&mut self, source: &Source) -> Result<(), Stop> {
+        while let Some(names) = &mut self.names {
+            match names.next(source) {
+                Ok(Some(chapter)) if self.about.chapters.len() < CHAPTERS_MAX => self.about.chapters.push(chapter),
+                Err(stop @ Stop::Need(_)) => return Err(stop),
+                // What was read before an error stays.
+                _ => (self.names, self.about.unfinished) = (None, false),
+            }
+        }
+        Ok(())
     }
 
     fn seek(&mut self, _: &Source, selected: &[usize], time_us: u64) -> Result<(), Stop> {

@@ -52,6 +52,22 @@ pub(crate) fn texts(format: Format, sample: &Bytes) -> Vec<Cue> {
     cue.into_iter().collect()
 }
 
+/// A QuickTime text sample's words, or as much of them as is here: a length, then UTF-8, or UTF-16 behind its mark.
+#[inline(never)]
+pub(crate) fn counted_text(sample: &[u8]) -> String {
+    let [high, low, text @ ..] = sample else { return String::new() };
+    let text = &text[..text.len().min(usize::from(u16::from_be_bytes([*high, *low])))];
+    let wide = |bytes: &[u8], word: fn([u8; 2]) -> u16| {
+        let words = bytes.chunks_exact(2).map(|b| word([b[0], b[1]])).take_while(|word| *word != 0);
+        char::decode_utf16(words).map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    };
+    match text {
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        _ => short_text(text).unwrap_or_default(),
+    }
+}
+
 /// A name: up to the first zero byte; what is not UTF-8 is replaced. At most 256 bytes: names, not novels.
 #[inline(never)]
 pub(crate) fn short_text(bytes: &[u8]) -> Option<String> {
@@ -116,6 +132,18 @@ mod tests {
         assert_eq!(text(Format::Tx3g, b"\0\x07A < B&C\0\0\0\x16styl"), "A &lt; B&amp;C");
         assert_eq!(text(Format::Tx3g, b"\0\0"), "");
         assert_eq!(text(Format::Tx3g, b"\xff\xffcut"), "cut");
+    }
+
+    #[test]
+    fn names_of_chapters_are_as_long_as_they_say_and_in_either_alphabet() {
+        assert_eq!(counted_text("\0\u{9}Übrigens\0\0\0\x0cencd".as_bytes()), "Übrigens");
+        assert_eq!(counted_text(b"\0\x08\xfe\xff\0A\x20\xac\0!rest"), "A\u{20ac}!");
+        assert_eq!(counted_text(b"\0\x06\xff\xfeA\0\xac\x20"), "A\u{20ac}");
+        assert_eq!(counted_text(b"\0\x05\xfe\xff\xd8\0A"), "\u{fffd}", "half of a letter");
+        for short in [&b""[..], b"\0", b"\0\0", b"\0\x04"] {
+            assert_eq!(counted_text(short), "");
+        }
+        assert_eq!(counted_text(b"\xff\xffcut"), "cut");
     }
 
     #[test]
