@@ -408,6 +408,8 @@ impl Index {
         if let Some(claim) = self.claim(piece) {
             self.remove(piece, claim.full());
             self.pieces.remove(&piece);
+            // A log is read up to its first broken record: what is behind that one would be lost too.
+            self.compact_at = 0;
         }
     }
 

@@ -51,7 +51,7 @@ pub struct Publisher {
     signed: Signed,
     /// Beside the key: the same, for later runs.
     log: Option<Index>,
-    /// Sealed a moment ago, oldest first.
+    /// Sealed or asked for a moment ago, oldest first.
     recent: VecDeque<Sealed>,
     /// Manifest pieces asked for before there was a manifest.
     early: Vec<PieceId>,
@@ -473,6 +473,8 @@ impl Publisher {
                         self.fail(Problem::CannotWrite(error.to_string()));
                         return Input::SealFailed { piece };
                     }
+                    // `signed` says when the engine may let go of it.
+                    log.take_kept();
                 }
             }
         }
@@ -488,8 +490,12 @@ impl Publisher {
         self.recent.push_back(sealed);
     }
 
-    fn recent(&self, piece: PieceId) -> Option<&Sealed> {
-        self.recent.iter().find(|s| s.header().id() == piece)
+    /// It is the newest from now on.
+    fn recent(&mut self, piece: PieceId) -> Option<&Sealed> {
+        let at = self.recent.iter().position(|s| s.header().id() == piece)?;
+        let sealed = self.recent.remove(at)?;
+        self.recent.push_back(sealed);
+        self.recent.back()
     }
 
     /// A signed piece once more, from its file: other bytes than those that were signed are not sealed.
@@ -516,16 +522,24 @@ impl Publisher {
     }
 
     fn header(&mut self, piece: PieceId) -> Option<Header> {
+        self.known_header(piece)
+            .or_else(|| self.seal_again(piece).map(|sealed| sealed.header().clone()))
+    }
+
+    /// From memory, or from beside the key.
+    fn known_header(&mut self, piece: PieceId) -> Option<Header> {
+        let core = self.signed.core(piece)?;
         if let Some(header) = self.signed.header(piece) {
             return Some(header.clone());
         }
-        self.seal_again(piece).map(|sealed| sealed.header().clone())
+        let header = self.log.as_mut()?.header(piece)?;
+        (header.core() == core.core()).then_some(header)
     }
 
     fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.served_ms.store(now_ms, Ordering::Relaxed);
-        let header = self.signed.header(piece).cloned();
+        let header = self.known_header(piece);
         let header = header.filter(|_| piece.lane != MANIFEST_LANE);
         let Some(header) = header.filter(|_| self.recent(piece).is_none() && !self.failed) else {
             // Where only its core is at hand, the whole piece is read: most of it is asked for.

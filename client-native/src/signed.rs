@@ -51,5 +51,5 @@ impl Signed {
     }
 }
 
-/// Kept whole: the first 4 GB of a film, 9 MB of memory.
+/// Kept whole: 4 GB of a film, those sealed last; 9 MB of memory.
 pub const HEADERS_MAX: usize = 4096;

@@ -542,7 +542,8 @@ impl Side for Viewer {
     }
 
     fn idle(&mut self) {
-        if let Err(error) = self.setup.index.flush() {
+        let index = &mut self.setup.index;
+        if let Err(error) = index.flush().and_then(|()| index.compact()) {
             self.tell(News::Problem(Problem::CannotWrite(error.to_string())));
         }
     }

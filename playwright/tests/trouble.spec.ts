@@ -1,10 +1,21 @@
 // Whatever goes wrong is said in a sentence, with what happens next; nothing spins for ever.
+import { execFileSync } from 'node:child_process';
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { saved } from '../lib/download.ts';
 import { BUNNY, film, noise, ownFile, sha256 } from '../lib/media.ts';
 import { plays, shown, state } from '../lib/player.ts';
 import { expect, NETWORK_MESSAGES, test, type Peer } from '../lib/test.ts';
+
+/** The test film with a picture at this time that no decoder takes: its first unit is longer than the file. */
+function broken(at_s: number): string {
+  const asked = ['-v', 'error', '-select_streams', 'v', '-show_entries', 'packet=pos,pts_time', '-of', 'csv=p=0', BUNNY];
+  const packets = execFileSync('ffprobe', asked, { encoding: 'utf8' }).trim().split('\n').map((line) => line.split(',').map(Number));
+  const [, pos] = packets.find(([pts]) => pts! >= at_s)!;
+  const bytes = readFileSync(BUNNY);
+  bytes.writeUInt32BE(0x7fffffff, pos!);
+  return ownFile('broken.mp4', bytes);
+}
 
 /** The sentence on the page, and that nothing beside it pretends that something is still coming. */
 async function says(peer: Peer, code: string, words: string | RegExp): Promise<void> {
@@ -126,6 +137,15 @@ test('a server that is stopped properly disturbs no film, and is found again as 
   const newcomer = await newPeer({ base: server.url });
   await newcomer.open(link);
   await shown(newcomer.page);
+});
+
+test('a film at whose middle every decoder breaks down begins anew once, and then says so', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = (await newPeer()).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
+  // Longer behind its sync sample than anybody would wait to call it the same fault.
+  await viewer.open(await publisher.share(broken(9.5)));
+  await shown(viewer.page);
+  await says(viewer, 'media-broken', /./);
 });
 
 test('a film that no browser plays says so and can be downloaded', async ({ newPeer }) => {

@@ -136,6 +136,12 @@ fn a_header_that_is_lost_drops_the_piece_and_whoever_waited_is_refused() {
     assert!(again.len() > 1 && again.iter().all(|want| want.root8.is_none()));
     let flagged = again.iter().filter(|want| want.flags & FLAG_HEADER != 0);
     assert_eq!(flagged.count(), 1, "it is asked for once");
+    // Who was refused without it is told it now.
+    let header = stage.film.sealed(piece).header().bytes().to_vec();
+    stage.say(&seeder, &Message::Header(header.clone()));
+    let outputs = stage.say(&puppet, &Message::Request(vec![want(1, 3)]));
+    let told = heard(&outputs, &puppet);
+    assert!(told.contains(&Message::Header(header)), "{told:?}");
 }
 
 #[test]

@@ -6,14 +6,15 @@ import type { Still, View } from './api';
 import { baton, theVideo } from './session';
 import { play } from './ui/playback';
 
-/** `false`: it broke down as soon as it had begun anew, and is beyond help. */
+/** `false`: it broke down again behind the place where it had begun anew, and is beyond help. */
 export async function beginAnew(): Promise<boolean> {
   const video = theVideo();
-  const [view, at_s, ran, now] = [baton.view, video.currentTime, !video.paused, performance.now()];
-  if (!view || !isOurs(video) || (video.src === anew.src && now - anew.at < ANEW_MS)) return false;
-  const { src } = video;
-  const still = await stillAt(view, at_s);
-  if (baton.view === view && video.src === src && video.error) beginAt(view, video, still?.at_s ?? 0, ran);
+  const [view, at_s, ran, src] = [baton.view, video.currentTime, !video.paused, video.src];
+  if (!view || !isOurs(video)) return false;
+  const from_s = (await stillAt(view, at_s))?.at_s ?? 0;
+  if (baton.view !== view || video.src !== src || !video.error) return true;
+  if (src === anew.src && from_s === anew.from_s) return false;
+  beginAt(view, video, from_s, ran);
   return true;
 }
 
@@ -22,7 +23,7 @@ const isOurs = (video: HTMLVideoElement): boolean => video.src.startsWith('blob:
 
 function beginAt(view: View, video: HTMLVideoElement, from_s: number, runs: boolean): void {
   view.attach(video, view.stats().file ?? undefined);
-  anew = { src: video.src, from_s, at: performance.now() };
+  anew = { src: video.src, from_s };
   // A jump before there is anything to jump in: the film begins there.
   if (from_s > 0) video.currentTime = from_s;
   if (runs) play();
@@ -80,18 +81,22 @@ const SETTLED_MS = 500;
 async function stillAt(view: View, at_s: number): Promise<Still | null> {
   for (let look = 0; look < LOOKS_MAX; look++) {
     const still = await view.still(at_s).catch(() => null);
-    if (still || baton.view !== view) return still;
+    if (still) return still;
     await new Promise((next) => setTimeout(next, LOOK_MS));
+    if (baton.view !== view) return null;
   }
   return null;
 }
 
-/** What began anew last: where in which film, and when. */
-let anew = { src: '', from_s: 0, at: 0 };
-/** What breaks down again so soon, milliseconds, is beyond help; unless a person went somewhere else. */
-const ANEW_MS = 8000;
+/** What began anew last, and from where; nothing once a person went somewhere else. */
+let anew = { src: '', from_s: 0 };
+/** How far nobody goes by hand, seconds: more than what the engine steps over (`GAP_S` of client-wasm/src/page/player.rs). */
+const STEP_S = 1;
+let place_s = 0;
+theVideo().addEventListener('timeupdate', () => void (theVideo().seeking || (place_s = theVideo().currentTime)));
 theVideo().addEventListener('seeking', () => {
-  if (Math.abs(theVideo().currentTime - anew.from_s) > LATE_S) anew.src = '';
+  const to_s = theVideo().currentTime;
+  if (Math.abs(to_s - place_s) > STEP_S && Math.abs(to_s - anew.from_s) > STEP_S) anew.src = '';
 });
 /** Longer than the engine waits for a picture: `HOLD_US` of client-wasm/src/worker/film.rs. */
 const LOOKS_MAX = 12;

@@ -152,7 +152,9 @@ fn take_turns(kept: &mut [Kept], told: &mut bool, show: &Show) {
     let now = Instant::now();
     let stands: Vec<Stand> = kept.iter_mut().map(|stream| stream.stand(now)).collect();
     let waiting = stands.iter().filter(|it| it.seat == Seat::Waits).count();
-    if (waiting > 0) != *told {
+    // Without a server nobody has a place, and nobody knows of one.
+    let away = stands.iter().any(|it| it.seat == Seat::Away);
+    if (waiting > 0) != *told && (waiting > 0 || !away) {
         *told = waiting > 0;
         let minutes = turns::TURN.as_secs() / 60;
         let line = match waiting {

@@ -24,12 +24,15 @@ pub enum Seat {
 }
 
 /// Which stream steps aside for which, if it is time: one of those that nobody uses, for the one that waits longest. Whoever lacks something goes
-/// before those who are only there to be found.
+/// before those who are only there to be found, until these have waited for an hour: some never get what they lack.
 pub fn next(stands: &[Stand], now: Instant) -> Option<(usize, usize)> {
     let all = || stands.iter().enumerate();
     let (comes, waiting) = all()
         .filter(|(_, stand)| stand.seat == Seat::Waits)
-        .min_by_key(|(_, stand)| (stand.whole, stand.since))?;
+        .min_by_key(|(_, stand)| {
+            let waited = now.saturating_duration_since(stand.since);
+            (stand.whole && waited < PATIENCE, stand.since)
+        })?;
     let turn = |stand: &Stand| match stand.whole && !waiting.whole {
         true => SHORT_TURN,
         false => TURN,
@@ -45,6 +48,8 @@ pub fn next(stands: &[Stand], now: Instant) -> Option<(usize, usize)> {
 pub const TURN: Duration = Duration::from_secs(600);
 /// The same for one that has everything, while one waits that lacks something: whoever gave out its ticket may not stay.
 const SHORT_TURN: Duration = Duration::from_secs(60);
+/// How long one that has everything lets others go before it.
+const PATIENCE: Duration = TURN.saturating_mul(6);
 
 #[cfg(test)]
 mod tests {
@@ -82,6 +87,9 @@ mod tests {
         let crowd = [taken(true, 0, 0), waits(true, 0), waits(false, 9)];
         assert_eq!(next(&crowd, after(60)), Some((0, 2)));
         assert_eq!(next(&crowd, after(59)), None);
+        let crowd = [taken(false, 0, 0), waits(true, 0), waits(false, 9)];
+        assert_eq!(next(&crowd, after(3599)), Some((0, 2)));
+        assert_eq!(next(&crowd, after(3600)), Some((0, 1)), "an hour is enough");
         let crowd = [taken(true, 3, 0), waits(false, 0)];
         assert_eq!(next(&crowd, after(9999)), None, "somebody is served");
         let crowd = [taken(true, 0, 0), stand(Seat::Away, start, false, 0)];

@@ -12,7 +12,7 @@ use crate::show::Show;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::error::TryRecvError;
@@ -286,7 +286,7 @@ fn end(shared: &mut BTreeMap<PathBuf, Shared>, path: &Path) -> bool {
         .is_some()
 }
 
-/// Whether a process of this machine has a file open for writing, as far as that can be told: of one's own files, on Linux' own file systems.
+/// Whether a process of this machine has a file open for writing, as far as that can be told: of one's own files, on file systems of this machine.
 fn is_being_written(path: &Path) -> bool {
     let Ok(file) = File::open(path) else {
         return false;
@@ -294,6 +294,9 @@ fn is_being_written(path: &Path) -> bool {
     // A lease for readers is given only where nobody has it open for writing; it goes with the file at the end of this function (fcntl(2)).
     // Whoever opens it for writing meanwhile waits for that end, and we are told by a signal: one that ends no process.
     let fd = file.as_raw_fd();
+    if is_elsewhere(fd) {
+        return false;
+    }
     // SAFETY: the descriptor is open, and no memory is passed.
     let leased = unsafe {
         libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0
@@ -301,6 +304,19 @@ fn is_being_written(path: &Path) -> bool {
     };
     !leased && std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
 }
+
+/// Whether it is on a network's drive, where the same refusal says that the server gave this machine no lease to pass on.
+fn is_elsewhere(fd: RawFd) -> bool {
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and what is written is as large as the system says.
+    let told = unsafe { libc::fstatfs(fd, &mut found) } == 0;
+    // The low half: some machines sign-extend it.
+    !told || NETWORK_DRIVES.contains(&(found.f_type as u32))
+}
+
+/// NFS, SMB 1 (two kinds) and SMB 2 and 3 (statfs(2)).
+const NETWORK_DRIVES: [u32; 4] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42];
 
 /// How often the folder is looked at: a file that did not change between two looks, and that nobody has open for writing, is whole.
 const LOOK: Duration = Duration::from_secs(2);

@@ -777,8 +777,9 @@ impl PageStream {
 
     /// Resolves with what can be seen by itself at a place, or `null`.
     pub fn ask_still(&mut self, at_s: f64, resolve: Function) {
+        let over = self.over().is_some();
         let waiting = &mut self.waiting;
-        if self.player.is_none() || waiting.stills.len() >= STILLS_MAX {
+        if over || self.player.is_none() || waiting.stills.len() >= STILLS_MAX {
             let _ = resolve.call1(&JsValue::NULL, &JsValue::NULL);
             return;
         }

@@ -129,6 +129,10 @@ impl Swarm {
         }
         self.pieces.unknow(piece);
         self.lost_headers.insert(piece);
+        // Each may have told it to us before, and is asked for it once more.
+        for peer in self.peers.values_mut() {
+            peer.down.unseen.remove(&piece);
+        }
         self.must_fetch = true;
     }
 
@@ -139,8 +143,10 @@ impl Swarm {
             let Some(rejects) = peer.up.untold.remove(&piece) else {
                 continue;
             };
-            if let Some(header) = header {
-                self.send(conn, &Message::Header(header.bytes().to_vec()));
+            match header {
+                Some(header) => self.send(conn, &Message::Header(header.bytes().to_vec())),
+                // Once it is here again, the peer is told.
+                None => peer.up.forget_header(piece),
             }
             for reject in rejects {
                 self.send(conn, &Message::Reject(reject));

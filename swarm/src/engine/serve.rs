@@ -85,6 +85,10 @@ impl Swarm {
                 && root8 != own
             {
                 // One of the two shows the publisher's fraud. Ours goes to it, with its signature; it answers with both.
+                let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
+                if !peer.vain.take(self.now, HEADER_AGAIN_BLOCKS.into()) {
+                    return Err(Reason::Flood(Flood::Requests));
+                }
                 self.tell_header(conn, piece);
                 continue;
             }

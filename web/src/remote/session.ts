@@ -98,11 +98,12 @@ export async function peek(ms: number): Promise<Picture | null> {
   return new Promise((done) => {
     const give = (picture: Picture | null): void => {
       clearTimeout(late);
-      pictured = () => undefined;
+      if (pictured === mine) pictured = () => undefined;
       done(picture);
     };
+    const mine = (picture: Picture): void => give(picture.jpeg.length > 0 ? picture : null);
     const late = window.setTimeout(give, ANSWER_MS, null);
-    pictured = (picture) => give(picture.jpeg.length > 0 ? picture : null);
+    pictured = mine;
     say({ peek: { atMs: Math.round(ms) } });
   });
 }

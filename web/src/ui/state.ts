@@ -120,20 +120,21 @@ function adoptView(): void {
 
 /** A decoder that broke down begins anew; what is beyond that may play as it is. */
 async function mend(): Promise<void> {
-  mending = true;
+  const view = baton.view;
+  mending = view;
   const begun = await import('../anew').then((part) => part.beginAnew()).catch(() => false);
-  mending = false;
-  if (!begun && baton.view && OF_FILM.has(problemCode())) tryRaw(baton.view);
+  if (mending === view) mending = null;
+  if (!begun && view && baton.view === view && OF_FILM.has(problemCode())) tryRaw(view);
 }
 
-let mending = false;
+let mending: View | null = null;
 
 /** Before the media engine's no is the last word: perhaps the browser plays the file as it is. */
 function tryRaw(view: View): void {
   const files = meta.value?.files ?? [];
   const file = viewStats.value?.file ?? files.findIndex((it) => it.playable);
   const video = theVideo();
-  if (mending || raw.value !== 'no' || !files[file]) return;
+  if (mending === view || raw.value !== 'no' || !files[file]) return;
   // What broke in its middle is not begun again.
   raw.value = video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA ? 'refused' : 'given';
   if (raw.value === 'refused') return;
