@@ -14,11 +14,12 @@ export interface Snap {
 let kept = new Map<number, Snap>();
 let stretch_s = 0;
 let busy = false;
+/** A look that would have come while there was one. */
+let missed = false;
 /** Whether anybody wanted one. */
 let wanted = false;
 
-/** Another film. */
-export function forgetSnaps(): void {
+function forgetSnaps(): void {
   kept = new Map();
   stretch_s = 0;
 }
@@ -33,6 +34,8 @@ export function snapAt(ms: number): Snap | null {
 }
 
 export function beginSnaps(): void {
+  // Another film. What the statistics say of that comes later than its first pictures.
+  video.addEventListener('emptied', forgetSnaps);
   video.addEventListener('timeupdate', () => {
     if (wanted || !KEEPS_COPIES) void look();
   });
@@ -40,6 +43,7 @@ export function beginSnaps(): void {
 }
 
 async function look(): Promise<void> {
+  missed ||= busy;
   if (busy || video.seeking || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || !isFinite(video.duration)) return;
   if (stretch_s === 0) stretch_s = Math.max(STRETCH_S, video.duration / SNAPS_MAX);
   const [all, stretch, from_s] = [kept, stretch_s, video.currentTime];
@@ -55,6 +59,10 @@ async function look(): Promise<void> {
     if (jpeg) all.set(at, { atMs, jpeg });
   } finally {
     busy = false;
+  }
+  if (missed) {
+    missed = false;
+    await look();
   }
 }
 

@@ -9,7 +9,7 @@ import { baton, openLink } from '../session';
 import { duration, hasPicture, muted, paused, play, seekTo, setMuted, time, video, volume, waiting } from '../ui/playback';
 import { choose, film, link, meta, problem, viewStats } from '../ui/state';
 import { trackName } from '../ui/tracks';
-import { beginSnaps, forgetSnaps, snapAt } from './snaps';
+import { beginSnaps, snapAt } from './snaps';
 
 export type Screen = 'home' | 'link' | 'settings' | 'film';
 
@@ -45,10 +45,6 @@ export async function listen(): Promise<void> {
   effect(tellState);
   effect(() => {
     if (viewStats.value) beginThere();
-  });
-  const which = computed(() => `${viewStats.value ? viewStats.value.file : ''} ${link.value}`);
-  effect(() => {
-    if (which.value !== '') forgetSnaps();
   });
   beginSnaps();
   effect(tellFilm);
