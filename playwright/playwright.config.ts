@@ -14,7 +14,7 @@ export default defineConfig({
   // No test is about time: these are for a machine ten times as busy as any that the tests were written on. What hangs costs minutes once.
   timeout: 240_000,
   // A hung run ends in time for somebody to read why.
-  globalTimeout: 40 * 60_000,
+  globalTimeout: 55 * 60_000,
   expect: { timeout: 40_000 },
   projects: [
     { name: 'chromium', use: { browserName: 'chromium', launchOptions: launchOptions('chromium') } },
