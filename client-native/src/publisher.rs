@@ -539,16 +539,15 @@ impl Publisher {
     fn load(&mut self, piece: PieceId, mask: Mask) -> Vec<Input> {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.served_ms.store(now_ms, Ordering::Relaxed);
-        let header = self.known_header(piece);
-        let header = header.filter(|_| piece.lane != MANIFEST_LANE);
-        let Some(header) = header.filter(|_| self.recent(piece).is_none() && !self.failed) else {
+        if let Some(sealed) = self.recent(piece) {
+            return blocks_of(sealed, mask);
+        }
+        let reads_blocks = piece.lane != MANIFEST_LANE && !self.failed;
+        let header = reads_blocks.then(|| self.known_header(piece)).flatten();
+        let Some(header) = header else {
             // Where only its core is at hand, the whole piece is read: most of it is asked for.
             return match self.seal_again(piece) {
-                Some(sealed) => mask
-                    .iter()
-                    .filter_map(|b| sealed.block(b))
-                    .map(|block| Input::Loaded { block })
-                    .collect(),
+                Some(sealed) => blocks_of(sealed, mask),
                 None => load_failed(piece, mask),
             };
         };
@@ -597,6 +596,11 @@ impl Publisher {
             let _ = self.news.send(Answer::News(News::Problem(problem)));
         }
     }
+}
+
+fn blocks_of(sealed: &Sealed, mask: Mask) -> Vec<Input> {
+    let blocks = mask.iter().filter_map(|b| sealed.block(b));
+    blocks.map(|block| Input::Loaded { block }).collect()
 }
 
 impl Side for Publisher {

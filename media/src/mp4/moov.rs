@@ -87,10 +87,10 @@ impl Movie {
             }
         }
         // QuickTime keeps the chapters' names in a text track: it is no subtitle.
-        let is_text = |t: &TrackBox| t.stream.kind == Kind::Text && chapter_tracks.contains(&t.number);
-        while let Some(at) = movie.tracks.iter().position(is_text) {
-            let track = movie.tracks.remove(at);
-            movie.chapters = movie.chapters.or(Some(track).filter(|_| movie.about.chapters.is_empty()));
+        let is_text = |t: &mut TrackBox| t.stream.kind == Kind::Text && chapter_tracks.contains(&t.number);
+        let names: Vec<TrackBox> = movie.tracks.extract_if(.., is_text).collect();
+        if movie.about.chapters.is_empty() {
+            movie.chapters = names.into_iter().next();
         }
         match first_error {
             Some(error) if !movie.tracks.iter().any(|t| t.stream.codec.is_some()) => Err(error),

@@ -91,7 +91,7 @@ impl Progressive {
         let duration_us = longest.filter(|d| *d > 0).or(movie.duration_us);
         let names = movie.chapters.map(|TrackBox { stream: Stream { timescale, .. }, table, edit, .. }| Names {
             walk: table.walk(),
-            shift: edit.map_or(0, |e| e.empty - e.media_time).saturating_sub(ticks(zero_us, timescale)),
+            shift: shift_of(edit).saturating_sub(ticks(zero_us, timescale)),
             table,
             timescale,
             path,
@@ -99,6 +99,11 @@ impl Progressive {
         about.unfinished = names.is_some();
         Ok(Progressive { streams, tracks, duration_us, about, names })
     }
+}
+
+/// From a table's times to presentation.
+fn shift_of(edit: Option<Edit>) -> i64 {
+    edit.map_or(0, |e| e.empty - e.media_time)
 }
 
 impl Names {
@@ -135,7 +140,7 @@ impl Track {
     /// Also its timeline and when its last sample ends. One walk over the table.
     fn new(table: SampleTable, edit: Option<Edit>, kind: Kind, path: Path) -> (Track, Timeline, i64) {
         let edit_start = edit.map(|e| e.empty);
-        let shift = edit.map_or(0, |e| e.empty - e.media_time);
+        let shift = shift_of(edit);
         let edit_end = edit.filter(|e| e.duration > 0).map_or(i64::MAX, |e| e.empty + e.duration);
         let mut track = Track { first: table.walk(), walk: table.walk(), end: 0, table, shift, path };
         let mut walk = track.table.walk();

@@ -3,6 +3,7 @@
 use super::{AHEAD, COVER_MAX, Steps, Tags, WORDS_MAX, keep};
 use crate::error::Path;
 use crate::source::{Source, Stop};
+use crate::text::utf16;
 use bytes::Bytes;
 
 /// The tag at this place, if there is one.
@@ -92,13 +93,9 @@ fn picture(version: u8, data: &Bytes, tags: &mut Tags) {
 
 fn text(data: &[u8]) -> String {
     let Some((encoding, text)) = data.split_first() else { return String::new() };
-    let wide = |text: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = text.chunks_exact(2).map(|c| unit([c[0], c[1]])).take_while(|u| *u != 0).collect();
-        String::from_utf16_lossy(&units)
-    };
     match (encoding, text) {
-        (1, [0xff, 0xfe, rest @ ..]) => wide(rest, u16::from_le_bytes),
-        (1, [0xfe, 0xff, rest @ ..]) | (2, rest) => wide(rest, u16::from_be_bytes),
+        (1, [0xff, 0xfe, rest @ ..]) => utf16(rest, u16::from_le_bytes),
+        (1, [0xfe, 0xff, rest @ ..]) | (2, rest) => utf16(rest, u16::from_be_bytes),
         (3, text) => String::from_utf8_lossy(text).split('\0').next().unwrap_or_default().to_string(),
         (_, text) => text.iter().take_while(|b| **b != 0).map(|b| char::from(*b)).collect(),
     }

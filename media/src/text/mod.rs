@@ -55,17 +55,24 @@ pub(crate) fn texts(format: Format, sample: &Bytes) -> Vec<Cue> {
 /// A QuickTime text sample's words, or as much of them as is here: a length, then UTF-8, or UTF-16 behind its mark.
 #[inline(never)]
 pub(crate) fn counted_text(sample: &[u8]) -> String {
-    let [high, low, text @ ..] = sample else { return String::new() };
-    let text = &text[..text.len().min(usize::from(u16::from_be_bytes([*high, *low])))];
-    let wide = |bytes: &[u8], word: fn([u8; 2]) -> u16| {
-        let words = bytes.chunks_exact(2).map(|b| word([b[0], b[1]])).take_while(|word| *word != 0);
-        char::decode_utf16(words).map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-    };
-    match text {
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-        _ => short_text(text).unwrap_or_default(),
+    match counted(sample).unwrap_or_default() {
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        text => short_text(text).unwrap_or_default(),
     }
+}
+
+/// What a length before it says is text, or as much of that as is here.
+fn counted(sample: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = sample.split_first_chunk::<2>()?;
+    rest.get(..usize::from(u16::from_be_bytes(*len)).min(rest.len()))
+}
+
+/// Up to the first zero.
+#[inline(never)]
+pub(crate) fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|c| unit([c[0], c[1]])).take_while(|u| *u != 0).collect();
+    String::from_utf16_lossy(&units)
 }
 
 /// A name: up to the first zero byte; what is not UTF-8 is replaced. At most 256 bytes: names, not novels.
@@ -82,9 +89,7 @@ fn as_it_is(text: &[u8]) -> Option<Cue> {
 
 /// Styles are left out: what they say is seldom more than a colour.
 fn tx3g(sample: &[u8]) -> Option<Cue> {
-    let (len, rest) = sample.split_first_chunk::<2>()?;
-    let text = rest.get(..usize::from(u16::from_be_bytes(*len)).min(rest.len()))?;
-    markup::plain(text)
+    markup::plain(counted(sample)?)
 }
 
 fn wvtt(sample: &[u8]) -> Vec<Cue> {
