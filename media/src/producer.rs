@@ -100,8 +100,9 @@ impl Producer {
     /// A film of this one picture, and when it is shown in its own film.
     pub(crate) fn still(&self, sample: Sample) -> Option<(u64, Bytes)> {
         let sample = self.shape.apply(sample)?;
+        let data = sample.data.slice(..self.codec.whole_units(&sample.data));
         let at_us = us(sample.pts as i64, self.stream.timescale).max(0) as u64;
-        let alone = [OutSample { dts: 0, pts: 0, duration: self.stream.timescale, sync: true, data: sample.data }];
+        let alone = [OutSample { dts: 0, pts: 0, duration: self.stream.timescale, sync: true, data }];
         let Output::Init { bytes, .. } = self.init() else { return None };
         let mut all = BytesMut::from(&bytes[..]);
         all.extend_from_slice(&match self.packing {
@@ -226,7 +227,10 @@ impl Producer {
         let hopeless = parts(long / patience, self.batch_bytes / PATIENCE) || self.batch.len() >= SEGMENT_SAMPLES;
         match self.whole(false) {
             Some(whole) => self.put_pictures(whole, generation),
-            None if hopeless => self.put_batch(generation),
+            None if hopeless => {
+                self.drop_broken();
+                self.put_batch(generation)
+            }
             None => None,
         }
     }
@@ -250,11 +254,21 @@ impl Producer {
     #[inline(never)]
     fn put_pictures(&mut self, whole: Whole, generation: u32) -> Option<Output> {
         let rest = self.batch.split_off(whole.count);
+        self.drop_broken();
         last_until_next(&mut self.batch, whole.end);
         let out = self.put_batch(generation);
         self.batch_bytes = rest.iter().map(|it| it.data.len()).sum();
         self.batch = rest;
         out
+    }
+
+    /// A picture of which nothing is whole is not shown: the one before it lasts until the next.
+    fn drop_broken(&mut self) {
+        let codec = &self.codec;
+        self.batch.retain_mut(|picture| {
+            picture.data.truncate(codec.whole_units(&picture.data));
+            !picture.data.is_empty()
+        });
     }
 
     /// Gives pictures their decode times, which follow each other without jumps: MediaSource would wait for the next sync sample after one.
@@ -314,6 +328,7 @@ impl Producer {
         if let Some(whole) =
             whole(&self.batch, Known { reorders: self.reorders, over: true }).filter(|_| self.is_video())
         {
+            self.drop_broken();
             last_until_next(&mut self.batch, whole.end);
         }
         self.put_batch(generation)

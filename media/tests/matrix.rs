@@ -634,6 +634,37 @@ fn nothing_drifts_over_minutes() {
     mp4("drift.mp4", film, Some("avc1.4D400A"), AAC);
 }
 
+/// Chromium refuses a whole segment for one such picture: it is left out, and the one before it lasts until the next.
+#[test]
+fn pictures_with_units_longer_than_themselves_are_left_out() {
+    let args = format!("{FILM} -c:v libx264 -preset veryfast -bf 8 -b_strategy 2 -g 60 -c:a aac");
+    let path = clip("b.mp4", &args);
+    let (mut source, _) = packets(&path, "v:0");
+    let mut film = read(&path).to_vec();
+    let end = source.len() - 1;
+    for at in [end, 71, 70, 31, 7] {
+        let pos = source.remove(at).pos.expect("a place") as usize;
+        film[pos..pos + 4].copy_from_slice(&0x7fff_ffff_u32.to_be_bytes());
+    }
+    let mut feeder = Feeder::new(film.into());
+    feeder.play(7);
+    let played = &feeder.played;
+    assert!(played.failed.is_none(), "{:?}", played.failed);
+    let track = played.first(Kind::Video).expect("a video track");
+    let out = scratch("left-out.mp4");
+    played.write(track, &out);
+    let (ours, complaints) = packets(&out, "v:0");
+    assert_eq!(complaints, "");
+    let hashes = |list: &[Packet]| list.iter().map(|it| it.hash.clone()).collect::<Vec<_>>();
+    assert_eq!(hashes(&ours), hashes(&source));
+    let times = mp4_times(&played.inits[&track], &played.segments[&track]);
+    let zero = source[0].pts;
+    for ((is, _), source) in times.iter().zip(&source) {
+        assert!((is - source.pts + zero).abs() < 0.0011, "at {is}, should be {}", source.pts - zero);
+    }
+    lasts_until_next("left-out.mp4", &times);
+}
+
 /// What phones and editors write: turned pictures, pixels that are no squares.
 #[test]
 fn rotation_and_pixel_shape_come_out_as_they_went_in() {

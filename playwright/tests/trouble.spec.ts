@@ -7,17 +7,19 @@ import { BUNNY, film, noise, ownFile, sha256 } from '../lib/media.ts';
 import { plays, shown, state } from '../lib/player.ts';
 import { expect, NETWORK_MESSAGES, test, type Peer } from '../lib/test.ts';
 
-/** The test film with a picture at this time that no decoder takes: its first unit is longer than the file. */
-function broken(at_s: number): string {
-  const asked = ['-v', 'error', '-select_streams', 'v', '-show_entries', 'packet=pos,pts_time', '-of', 'csv=p=0', BUNNY];
-  const packets = execFileSync('ffprobe', asked, { encoding: 'utf8' }).trim().split('\n').map((line) => line.split(',').map(Number));
-  const [, pos] = packets.find(([pts]) => pts! >= at_s)!;
+/** The test film with pictures in which no decoder finds any: that of this time, and all sync samples from another one on. */
+function broken(at_s: number, syncsFrom_s = Infinity): string {
+  const asked = ['-v', 'error', '-select_streams', 'v', '-show_entries', 'packet=pts_time,size,pos,flags', '-of', 'csv=p=0', BUNNY];
+  const packets = execFileSync('ffprobe', asked, { encoding: 'utf8' }).trim().split('\n').map((line) => line.split(','));
   const bytes = readFileSync(BUNNY);
-  bytes.writeUInt32BE(0x7fffffff, pos!);
+  const spoil = ([, size, pos]: string[]): void => {
+    for (let at = Number(pos); at < Number(pos) + Number(size); at += 4 + bytes.readUInt32BE(at)) bytes[at + 4] = 0;
+  };
+  spoil(packets.find(([pts]) => Number(pts) >= at_s)!);
+  packets.filter(([pts, , , flags]) => Number(pts) >= syncsFrom_s && flags!.includes('K')).forEach(spoil);
   return ownFile('broken.mp4', bytes);
 }
 
-/** The sentence on the page, and that nothing beside it pretends that something is still coming. */
 async function says(peer: Peer, code: string, words: string | RegExp): Promise<void> {
   const error = peer.page.getByTestId('error');
   await expect(error).toHaveAttribute('data-code', code, { timeout: 60_000 });
@@ -139,12 +141,22 @@ test('a server that is stopped properly disturbs no film, and is found again as 
   await shown(newcomer.page);
 });
 
-test('a film at whose middle every decoder breaks down begins anew once, and then says so', async ({ newPeer }) => {
+test('a film at whose middle every decoder breaks down goes on behind that', async ({ newPeer }) => {
   const publisher = await newPeer();
   const viewer = (await newPeer()).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
-  // Longer behind its sync sample than anybody would wait to call it the same fault.
+  // Long behind its sync sample, from which it begins anew first.
   await viewer.open(await publisher.share(broken(9.5)));
-  await shown(viewer.page);
+  await shown(viewer.page, { before: 9 });
+  await shown(viewer.page, { from: 10.4 });
+  await plays(viewer.page);
+  await expect(viewer.page.getByTestId('error')).toHaveCount(0);
+});
+
+test('a film that no decoder takes from its middle on says so in the end', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = (await newPeer()).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
+  await viewer.open(await publisher.share(broken(3, 10)));
+  await shown(viewer.page, { before: 3 });
   await says(viewer, 'media-broken', /./);
 });
 

@@ -1,32 +1,80 @@
 /**
  * A decoder that broke down begins anew: at the sync sample before the place, from which every decoder can start. (Firefox takes any picture of its own for one:
- * a jump behind such a picture ends so, and so does a film that begins there.)
+ * a jump behind such a picture ends so, and so does a film that begins there.) What breaks it again is stepped over.
  */
-import type { Still, View } from './api';
+import type { Still, Track, View } from './api';
 import { baton, theVideo } from './session';
 import { play } from './ui/playback';
 
-/** `false`: it broke down again behind the place where it had begun anew, and is beyond help. */
-export async function beginAnew(): Promise<boolean> {
+/** `ran`: it was not paused. `'begun'`: it plays, or is about to. `'broken'`: what is left of the film breaks every decoder. `'no'`: nothing of it was ever played, or it is not ours. */
+export async function beginAnew(ran: boolean): Promise<'begun' | 'broken' | 'no'> {
   const video = theVideo();
-  const [view, at_s, ran, src] = [baton.view, video.currentTime, !video.paused, video.src];
-  if (!view || !isOurs(video)) return false;
-  const from_s = (await stillAt(view, at_s))?.at_s ?? 0;
-  if (baton.view !== view || video.src !== src || !video.error) return true;
-  if (src === anew.src && from_s === anew.from_s) return false;
-  beginAt(view, video, from_s, ran);
-  return true;
+  const [view, at_s, src, all_s] = [baton.view, video.currentTime, video.src, video.duration];
+  if (!view || !isOurs(video)) return 'no';
+  const before = src === anew.src ? anew : null;
+  const runs = ran || before?.runs === true;
+  const played = video.played.length > 0 || before?.played === true;
+  // Behind what was stepped over nothing came, or the same thing broke it.
+  const stuck = before !== null && before.step_s > 0 && at_s < before.from_s + NEAR_S;
+  const sync_s = stuck ? before.sync_s : ((await stillAt(view, at_s))?.at_s ?? at_s);
+  if (baton.view !== view || video.src !== src || !(video.error || src === lost)) return 'begun';
+  const again = before !== null && (stuck || sync_s === before.sync_s);
+  const step_s = again ? Math.max(FIRST_STEP_S, 2 * before.step_s) : 0;
+  const from_s = again ? at_s + step_s : sync_s;
+  if (again && !played) return 'no';
+  if (again && !(from_s < all_s)) return 'broken';
+  beginAt(view, video, from_s, runs);
+  anew = { src: video.src, sync_s, step_s, from_s, runs, played };
+  if (again) watchStep(view, video);
+  return 'begun';
 }
+
+/** Firefox says nothing where no sync sample from a place on can be decoded: it seeks for ever, and may not even take what it is given. */
+function watchStep(view: View, video: HTMLVideoElement): void {
+  const { src } = video;
+  let dry = 0;
+  const look = setInterval(() => {
+    const at_s = video.currentTime;
+    const isThere = !video.seeking && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
+    const over = video.src !== src || isThere || video.error !== null;
+    const ranges = [...Array(video.buffered.length).keys()];
+    const isHere = view.stats().complete || ranges.some((it) => video.buffered.start(it) <= at_s && at_s < video.buffered.end(it));
+    dry = isHere ? dry + 1 : 0;
+    if (!over && dry < LOST_LOOKS) return;
+    clearInterval(look);
+    if (over) return;
+    lost = src;
+    video.dispatchEvent(new Event('error'));
+  }, LOOK_MS);
+}
+
+/** What seeks for ever. */
+let lost = '';
 
 /** Whether the media engine plays here, not the browser by itself (raw.ts). */
 const isOurs = (video: HTMLVideoElement): boolean => video.src.startsWith('blob:');
 
 function beginAt(view: View, video: HTMLVideoElement, from_s: number, runs: boolean): void {
+  const chosen = view.film()?.tracks ?? [];
   view.attach(video, view.stats().file ?? undefined);
-  anew = { src: video.src, from_s };
   // A jump before there is anything to jump in: the film begins there.
   if (from_s > 0) video.currentTime = from_s;
   if (runs) play();
+  void chooseAgain(view, video.src, chosen);
+}
+
+/** What was listened to and read before. */
+async function chooseAgain(view: View, src: string, chosen: Track[]): Promise<void> {
+  for (let look = 0; look < LOOKS_MAX && theVideo().src === src; look++) {
+    const tracks = view.film()?.tracks;
+    for (const kind of tracks ? (['audio', 'subtitles'] as const) : []) {
+      const of = (it: Track): boolean => it.kind === kind && it.selected;
+      const id = chosen.find(of)?.id ?? null;
+      if (id !== (tracks!.find(of)?.id ?? null)) view.select(kind, id);
+    }
+    if (tracks) return;
+    await new Promise((next) => setTimeout(next, LOOK_MS));
+  }
 }
 
 /**
@@ -65,15 +113,19 @@ export function watchJumps(): void {
 async function land(video: HTMLVideoElement, next_s: number): Promise<void> {
   const { view } = baton;
   const { currentTime: at_s, src } = video;
-  const still = await view?.still(at_s).catch(() => null);
+  const [still, next] = view ? await Promise.all([view.still(at_s), view.still(next_s + SAME_S)]).catch(() => []) : [];
   // A person was quicker, or the picture came.
   if (!view || baton.view !== view || video.src !== src || video.seeking || video.currentTime < at_s || video.currentTime > next_s - LATE_S) return;
+  // A late picture of before the jump: it goes on at sync samples only.
+  if (!next || Math.abs(next.at_s - next_s) > SAME_S) return;
   if (still && at_s - still.at_s < next_s - at_s) beginAt(view, video, still.at_s, !video.paused);
   else video.currentTime = next_s;
 }
 
 /** No picture is shown so much before its time, seconds. */
 const LATE_S = 0.25;
+/** Two times of one picture differ by less, seconds. */
+const SAME_S = 0.01;
 /** After a jump the picture is there with the event or a little later; those of before it are gone by then, milliseconds. */
 const SETTLED_MS = 500;
 
@@ -88,16 +140,20 @@ async function stillAt(view: View, at_s: number): Promise<Still | null> {
   return null;
 }
 
-/** What began anew last, and from where; nothing once a person went somewhere else. */
-let anew = { src: '', from_s: 0 };
+/** What began anew last: because of what follows which sync sample, and how far behind what broke it; nothing once a person went somewhere else. */
+let anew = { src: '', sync_s: 0, step_s: 0, from_s: 0, runs: false, played: false };
+/** What is stepped over first, seconds; then twice as much, and so on: the next sync sample is not known. */
+const FIRST_STEP_S = 2;
 /** How far nobody goes by hand, seconds: more than what the engine steps over (`GAP_S` of client-wasm/src/page/player.rs). */
-const STEP_S = 1;
+const NEAR_S = 1;
 let place_s = 0;
 theVideo().addEventListener('timeupdate', () => void (theVideo().seeking || (place_s = theVideo().currentTime)));
 theVideo().addEventListener('seeking', () => {
   const to_s = theVideo().currentTime;
-  if (Math.abs(to_s - place_s) > STEP_S && Math.abs(to_s - anew.from_s) > STEP_S) anew.src = '';
+  if (Math.abs(to_s - place_s) > NEAR_S && Math.abs(to_s - anew.from_s) > NEAR_S) anew.src = '';
 });
 /** Longer than the engine waits for a picture: `HOLD_US` of client-wasm/src/worker/film.rs. */
 const LOOKS_MAX = 12;
 const LOOK_MS = 250;
+/** Ten seconds. */
+const LOST_LOOKS = 40;

@@ -96,6 +96,26 @@ impl Codec {
         }
     }
 
+    /// How much of a picture, from its first byte on, is whole NAL units (ISO/IEC 14496-15 §5.3.3.1, §8.3.3.1); all of other codecs' frames.
+    /// Chromium refuses all that is appended with a unit that is empty or longer than its picture.
+    pub(crate) fn whole_units(&self, data: &[u8]) -> usize {
+        let length_size = match self {
+            Codec::Avc { config, .. } => config.get(4),
+            Codec::Hevc { config, .. } => config.get(21),
+            _ => return data.len(),
+        };
+        let length_size = usize::from(length_size.copied().unwrap_or(3) & 3) + 1;
+        let mut at = 0;
+        while let Some(length) = data.get(at..at + length_size) {
+            let length = length.iter().fold(0, |all, byte| all << 8 | usize::from(*byte));
+            match data.len() - at - length_size {
+                left if (1..=left).contains(&length) => at += length_size + length,
+                _ => break,
+            }
+        }
+        at
+    }
+
     /// RFC 6381 §3.3 and the codecs' own bindings.
     pub(crate) fn string(&self) -> String {
         match self {
@@ -174,6 +194,23 @@ pub(crate) fn flac_info(streaminfo: &[u8]) -> Option<FlacInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_picture_that_is_cut_off_the_whole_units_count() {
+        let avc = |size: u8| Codec::Avc { config: vec![1, 0x64, 0, 0x1e, 0xfc | (size - 1)].into(), in_band: false };
+        let two = [0, 0, 0, 2, 0x65, 1, 0, 0, 0, 1, 0x41];
+        assert_eq!(avc(4).whole_units(&two), two.len());
+        assert_eq!(avc(4).whole_units(&two[..10]), 6);
+        assert_eq!(avc(4).whole_units(&two[..8]), 6);
+        assert_eq!(avc(4).whole_units(&[0x7f, 0xff, 0xff, 0xff, 0x65]), 0);
+        assert_eq!(avc(4).whole_units(&[0, 0, 0, 1, 0x65, 0, 0, 0, 0, 0, 0]), 5);
+        assert_eq!(avc(2).whole_units(&[0, 2, 0x65, 1, 0, 1, 0x41]), 7);
+        assert_eq!(avc(1).whole_units(&[2, 0x65, 1, 3, 0x41]), 3);
+        let mut hvcc = vec![0; 23];
+        hvcc[21] = 0xfe;
+        assert_eq!(Codec::Hevc { config: hvcc.into(), in_band: false }.whole_units(&[0, 0, 1, 0x40, 0, 0, 2, 1]), 4);
+        assert_eq!(Codec::Vp8.whole_units(&two), two.len());
+    }
 
     #[test]
     fn codec_strings_are_those_of_the_registries() {

@@ -57,6 +57,8 @@ pub struct Packet {
     pub pts: f64,
     pub duration: f64,
     pub size: u64,
+    /// Where in the file.
+    pub pos: Option<u64>,
     pub key: bool,
     pub discard: bool,
     pub hash: String,
@@ -66,7 +68,7 @@ pub struct Packet {
 pub fn packets(path: &Path, stream: &str) -> (Vec<Packet>, String) {
     let out = Command::new("ffprobe")
         .args(["-v", "warning", "-select_streams", stream, "-show_packets", "-show_data_hash", "CRC32"])
-        .args(["-show_entries", "packet=pts_time,duration_time,size,flags,data_hash", "-of", "compact=p=0"])
+        .args(["-show_entries", "packet=pts_time,duration_time,size,pos,flags,data_hash", "-of", "compact=p=0"])
         .arg(path)
         .output()
         .expect("ffprobe must be installed: these tests compare with it");
@@ -87,6 +89,7 @@ pub fn packets(path: &Path, stream: &str) -> (Vec<Packet>, String) {
             pts: number("pts_time").unwrap_or(f64::NAN),
             duration: number("duration_time").unwrap_or(0.0),
             size: size.parse().expect("a size"),
+            pos: fields.get("pos").and_then(|pos| pos.parse().ok()),
             key: flags.contains('K'),
             discard: flags.contains('D'),
             hash: fields.get("data_hash").copied().unwrap_or("").to_string(),

@@ -75,7 +75,12 @@ export function startState(): void {
     }
   });
   const video = theVideo();
-  video.addEventListener('error', () => void mend());
+  // Chromium pauses what broke before it says so.
+  let ran = !video.paused;
+  video.addEventListener('play', () => (ran = true));
+  video.addEventListener('pause', () => (ran &&= video.error !== null));
+  video.addEventListener('emptied', () => (broken = false));
+  video.addEventListener('error', () => void mend(ran));
   // Firefox alone has this word, and needs it.
   if ('mozHasAudio' in video) video.addEventListener('playing', () => void import('../anew').then((part) => part.watchJumps()).catch(() => undefined), { once: true });
   setInterval(sample, 1000);
@@ -93,6 +98,7 @@ function adoptView(): void {
   beside = meta.value = null;
   endRaw();
   film.value = null;
+  filmFile = null;
   samples.value = [];
   viewStats.value = view ? view.stats() : null;
   if (!view) return;
@@ -119,15 +125,18 @@ function adoptView(): void {
 }
 
 /** A decoder that broke down begins anew; what is beyond that may play as it is. */
-async function mend(): Promise<void> {
+async function mend(ran: boolean): Promise<void> {
   const view = baton.view;
   mending = view;
-  const begun = await import('../anew').then((part) => part.beginAnew()).catch(() => false);
+  const mended = await import('../anew').then((part) => part.beginAnew(ran)).catch(() => 'no');
   if (mending === view) mending = null;
-  if (!begun && view && baton.view === view && OF_FILM.has(problemCode())) tryRaw(view);
+  broken = mended === 'broken';
+  if (mended !== 'begun' && view && baton.view === view && OF_FILM.has(problemCode())) tryRaw(view);
 }
 
 let mending: View | null = null;
+/** What the element has breaks every decoder to its end; what is wrong may be told a little later. */
+let broken = false;
 
 /** Before the media engine's no is the last word: perhaps the browser plays the file as it is. */
 function tryRaw(view: View): void {
@@ -136,7 +145,7 @@ function tryRaw(view: View): void {
   const video = theVideo();
   if (mending === view || raw.value !== 'no' || !files[file]) return;
   // What broke in its middle is not begun again.
-  raw.value = video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA ? 'refused' : 'given';
+  raw.value = !broken && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA ? 'given' : 'refused';
   if (raw.value === 'refused') return;
   const refused = (): void => void (baton.view === view && (raw.value = 'refused'));
   import('../raw')
@@ -153,9 +162,15 @@ function endRaw(): void {
   raw.value = 'no';
 }
 
+let filmFile: number | null = null;
+
 /** The film's tracks and chapters, anew when they changed: the engine hands out one object again and again. */
 export function readFilm(): void {
   let now = baton.view?.film() ?? null;
+  const stats = baton.view?.stats();
+  // It begins anew: what there is to choose stays, and so does the menu in a person's hand.
+  if (!now && stats && stats.file === filmFile && !stats.problem) return;
+  filmFile = now && stats ? stats.file : null;
   if (now && beside) now = { ...now, tracks: [...now.tracks, ...beside.tracks()] };
   if (JSON.stringify(now) !== JSON.stringify(film.value)) film.value = now && (JSON.parse(JSON.stringify(now)) as Film);
 }
