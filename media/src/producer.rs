@@ -101,6 +101,9 @@ impl Producer {
     pub(crate) fn still(&self, sample: Sample) -> Option<(u64, Bytes)> {
         let sample = self.shape.apply(sample)?;
         let data = sample.data.slice(..self.codec.whole_units(&sample.data));
+        if data.is_empty() {
+            return None;
+        }
         let at_us = us(sample.pts as i64, self.stream.timescale).max(0) as u64;
         let alone = [OutSample { dts: 0, pts: 0, duration: self.stream.timescale, sync: true, data }];
         let Output::Init { bytes, .. } = self.init() else { return None };
@@ -262,12 +265,18 @@ impl Producer {
         out
     }
 
-    /// A picture of which nothing is whole is not shown: the one before it lasts until the next.
+    /// A picture of which nothing is whole is not shown: the one before it lasts until the next. One that a generation begins with stays as
+    /// it is: a decoder that breaks is noticed, pictures that wait for another to start from are not.
     fn drop_broken(&mut self) {
-        let codec = &self.codec;
+        let (codec, mut begins) = (&self.codec, self.fresh);
         self.batch.retain_mut(|picture| {
-            picture.data.truncate(codec.whole_units(&picture.data));
-            !picture.data.is_empty()
+            let whole = codec.whole_units(&picture.data);
+            if whole > 0 {
+                picture.data.truncate(whole);
+            }
+            let keeps = whole > 0 || begins;
+            begins = false;
+            keeps
         });
     }
 

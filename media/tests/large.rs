@@ -44,8 +44,7 @@ const PICTURE: u32 = 200_000;
 
 /// Three hours of pictures of 200 KB each: every one a chunk of its own with a 64-bit place and a size in the table.
 fn moov() -> Vec<u8> {
-    // Lengths of one byte: a picture of nothing but ones is whole units.
-    let avcc = boxed(b"avcC", &[&[1, 0x64, 0, 0x1e, 0xfc, 0xe0, 0]]);
+    let avcc = boxed(b"avcC", &[&[1, 0x64, 0, 0x1e, 0xff, 0xe0, 0]]);
     let avc1 = boxed(b"avc1", &[&[0, 0, 0, 0, 0, 0, 0, 1], &[0; 16], &[2, 128, 1, 104], &[0; 50], &avcc]);
     let place = |i: u32| 4096 + u64::from(i) * u64::from(PICTURE);
     let stbl = boxed(
@@ -99,7 +98,7 @@ fn fifty_gigabytes_take_the_memory_of_their_tables() {
             }
             for demand in media.demands().into_iter().take(4) {
                 let end = demand.range.end.min(demand.range.start + (256 << 10));
-                media.handle_bytes(demand.range.start, vec![1; (end - demand.range.start) as usize].into());
+                media.handle_bytes(demand.range.start, vec![0; (end - demand.range.start) as usize].into());
             }
         }
     }

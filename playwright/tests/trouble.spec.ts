@@ -22,7 +22,7 @@ function broken(at_s: number, syncsFrom_s = Infinity): string {
 
 async function says(peer: Peer, code: string, words: string | RegExp): Promise<void> {
   const error = peer.page.getByTestId('error');
-  await expect(error).toHaveAttribute('data-code', code, { timeout: 60_000 });
+  await expect(error).toHaveAttribute('data-code', code, { timeout: 120_000 });
   await expect(error).toContainText(words);
   await expect(peer.page.locator('.loading')).toHaveCount(0);
 }
@@ -147,8 +147,11 @@ test('a film at whose middle every decoder breaks down goes on behind that', asy
   // Long behind its sync sample, from which it begins anew first.
   await viewer.open(await publisher.share(broken(9.5)));
   await shown(viewer.page, { before: 9 });
+  const address = () => viewer.page.getByTestId('video').evaluate((video: HTMLVideoElement) => video.src);
+  const before = await address();
   await shown(viewer.page, { from: 10.4 });
   await plays(viewer.page);
+  expect(await address()).not.toBe(before);
   await expect(viewer.page.getByTestId('error')).toHaveCount(0);
 });
 

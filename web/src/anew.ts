@@ -6,31 +6,38 @@ import type { Still, Track, View } from './api';
 import { baton, theVideo } from './session';
 import { play } from './ui/playback';
 
-/** `ran`: it was not paused. `'begun'`: it plays, or is about to. `'broken'`: what is left of the film breaks every decoder. `'no'`: nothing of it was ever played, or it is not ours. */
-export async function beginAnew(ran: boolean): Promise<'begun' | 'broken' | 'no'> {
+/**
+ * `ran`: it was not paused. `played`: something of it was seen or heard. `'begun'`: it plays, or is about to. `'broken'`: what is left of the film breaks every
+ * decoder. `'no'`: nothing of it was ever played, or it is not ours.
+ */
+export async function beginAnew(ran: boolean, played: boolean): Promise<'begun' | 'broken' | 'no'> {
   const video = theVideo();
-  const [view, at_s, src, all_s] = [baton.view, video.currentTime, video.src, video.duration];
+  const [view, broke_s, src, wasPaused] = [baton.view, video.currentTime, video.src, video.paused];
   if (!view || !isOurs(video)) return 'no';
-  const before = src === anew.src ? anew : null;
-  const runs = ran || before?.runs === true;
-  const played = video.played.length > 0 || before?.played === true;
-  // Behind what was stepped over nothing came, or the same thing broke it.
-  const stuck = before !== null && before.step_s > 0 && at_s < before.from_s + NEAR_S;
-  const sync_s = stuck ? before.sync_s : ((await stillAt(view, at_s))?.at_s ?? at_s);
+  let before = src === anew.src ? anew : null;
+  const all_s = Number.isFinite(video.duration) ? video.duration : (before?.all_s ?? 0);
+  const isNear = (place_s: number): boolean => Math.abs(broke_s - place_s) < NEAR_S;
+  // At the same place, or at once behind what was stepped over.
+  let again = before !== null && (isNear(before.broke_s) || (before.step_s > 0 && broke_s < before.from_s + NEAR_S));
+  const sync_s = again ? before!.sync_s : ((await stillAt(view, broke_s))?.at_s ?? broke_s);
   if (baton.view !== view || video.src !== src || !(video.error || src === lost)) return 'begun';
-  const again = before !== null && (stuck || sync_s === before.sync_s);
-  const step_s = again ? Math.max(FIRST_STEP_S, 2 * before.step_s) : 0;
-  const from_s = again ? at_s + step_s : sync_s;
+  // A person went somewhere else meanwhile, or paused.
+  const moved = !isNear(video.currentTime);
+  if (moved) before = null;
+  const runs = ran && (wasPaused || !video.paused);
+  again = before !== null && (again || sync_s === before.sync_s);
+  const step_s = again ? Math.max(FIRST_STEP_S, 2 * before!.step_s) : 0;
+  const from_s = moved ? video.currentTime : again ? broke_s + step_s : sync_s;
   if (again && !played) return 'no';
-  if (again && !(from_s < all_s)) return 'broken';
+  if (again && from_s >= all_s) return 'broken';
   beginAt(view, video, from_s, runs);
-  anew = { src: video.src, sync_s, step_s, from_s, runs, played };
-  if (again) watchStep(view, video);
+  anew = { src: video.src, broke_s: moved ? from_s : broke_s, sync_s, step_s, from_s, all_s };
+  watchPlace(view, video);
   return 'begun';
 }
 
 /** Firefox says nothing where no sync sample from a place on can be decoded: it seeks for ever, and may not even take what it is given. */
-function watchStep(view: View, video: HTMLVideoElement): void {
+function watchPlace(view: View, video: HTMLVideoElement): void {
   const { src } = video;
   let dry = 0;
   const look = setInterval(() => {
@@ -55,26 +62,36 @@ let lost = '';
 const isOurs = (video: HTMLVideoElement): boolean => video.src.startsWith('blob:');
 
 function beginAt(view: View, video: HTMLVideoElement, from_s: number, runs: boolean): void {
-  const chosen = view.film()?.tracks ?? [];
+  // One that broke before it was known has the choice of the one before.
+  if (!choosing) chosen = view.film()?.tracks ?? [];
+  choosing = true;
   view.attach(video, view.stats().file ?? undefined);
   // A jump before there is anything to jump in: the film begins there.
   if (from_s > 0) video.currentTime = from_s;
   if (runs) play();
-  void chooseAgain(view, video.src, chosen);
+  void chooseAgain(view, video.src);
 }
 
 /** What was listened to and read before. */
-async function chooseAgain(view: View, src: string, chosen: Track[]): Promise<void> {
-  for (let look = 0; look < LOOKS_MAX && theVideo().src === src; look++) {
-    const tracks = view.film()?.tracks;
-    for (const kind of tracks ? (['audio', 'subtitles'] as const) : []) {
-      const of = (it: Track): boolean => it.kind === kind && it.selected;
-      const id = chosen.find(of)?.id ?? null;
-      if (id !== (tracks!.find(of)?.id ?? null)) view.select(kind, id);
+let chosen: Track[] = [];
+let choosing = false;
+
+async function chooseAgain(view: View, src: string): Promise<void> {
+  for (let look = 0; look < LOOKS_MAX; look++) {
+    const tracks = view.film()?.tracks ?? [];
+    if (baton.view !== view || theVideo().src !== src) return;
+    const of = (kind: string) => (it: Track): boolean => it.kind === kind && it.selected;
+    const isKnown = tracks.some(of('audio')) || (tracks.length > 0 && !chosen.some(of('audio')));
+    if (isKnown) {
+      for (const kind of ['audio', 'subtitles'] as const) {
+        const id = chosen.find(of(kind))?.id ?? null;
+        if (id !== (tracks.find(of(kind))?.id ?? null)) view.select(kind, id);
+      }
+      break;
     }
-    if (tracks) return;
     await new Promise((next) => setTimeout(next, LOOK_MS));
   }
+  choosing = false;
 }
 
 /**
@@ -118,7 +135,9 @@ async function land(video: HTMLVideoElement, next_s: number): Promise<void> {
   if (!view || baton.view !== view || video.src !== src || video.seeking || video.currentTime < at_s || video.currentTime > next_s - LATE_S) return;
   // A late picture of before the jump: it goes on at sync samples only.
   if (!next || Math.abs(next.at_s - next_s) > SAME_S) return;
-  if (still && at_s - still.at_s < next_s - at_s) beginAt(view, video, still.at_s, !video.paused);
+  // What lies between broke a decoder already.
+  const isStep = src === anew.src && anew.step_s > 0;
+  if (!isStep && still && at_s - still.at_s < next_s - at_s) beginAt(view, video, still.at_s, !video.paused);
   else video.currentTime = next_s;
 }
 
@@ -131,6 +150,8 @@ const SETTLED_MS = 500;
 
 /** The sync sample before a place. While a picture is waited for, which will not come, the engine does not look for another. */
 async function stillAt(view: View, at_s: number): Promise<Still | null> {
+  const film = view.film();
+  if (film && !film.tracks.some((it) => it.kind === 'video')) return null;
   for (let look = 0; look < LOOKS_MAX; look++) {
     const still = await view.still(at_s).catch(() => null);
     if (still) return still;
@@ -140,8 +161,8 @@ async function stillAt(view: View, at_s: number): Promise<Still | null> {
   return null;
 }
 
-/** What began anew last: because of what follows which sync sample, and how far behind what broke it; nothing once a person went somewhere else. */
-let anew = { src: '', sync_s: 0, step_s: 0, from_s: 0, runs: false, played: false };
+/** What began anew last: where it had broken, which sync sample that follows, and how far behind it begins; nothing once a person went somewhere else. */
+let anew = { src: '', broke_s: 0, sync_s: 0, step_s: 0, from_s: 0, all_s: 0 };
 /** What is stepped over first, seconds; then twice as much, and so on: the next sync sample is not known. */
 const FIRST_STEP_S = 2;
 /** How far nobody goes by hand, seconds: more than what the engine steps over (`GAP_S` of client-wasm/src/page/player.rs). */

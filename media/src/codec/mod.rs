@@ -97,7 +97,7 @@ impl Codec {
     }
 
     /// How much of a picture, from its first byte on, is whole NAL units (ISO/IEC 14496-15 §5.3.3.1, §8.3.3.1); all of other codecs' frames.
-    /// Chromium refuses all that is appended with a unit that is empty or longer than its picture.
+    /// Chromium refuses all that is appended with a unit that is longer than its picture.
     pub(crate) fn whole_units(&self, data: &[u8]) -> usize {
         let length_size = match self {
             Codec::Avc { config, .. } => config.get(4),
@@ -109,7 +109,7 @@ impl Codec {
         while let Some(length) = data.get(at..at + length_size) {
             let length = length.iter().fold(0, |all, byte| all << 8 | usize::from(*byte));
             match data.len() - at - length_size {
-                left if (1..=left).contains(&length) => at += length_size + length,
+                left if length <= left => at += length_size + length,
                 _ => break,
             }
         }
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(avc(4).whole_units(&two[..10]), 6);
         assert_eq!(avc(4).whole_units(&two[..8]), 6);
         assert_eq!(avc(4).whole_units(&[0x7f, 0xff, 0xff, 0xff, 0x65]), 0);
-        assert_eq!(avc(4).whole_units(&[0, 0, 0, 1, 0x65, 0, 0, 0, 0, 0, 0]), 5);
+        assert_eq!(avc(4).whole_units(&[0, 0, 0, 1, 0x65, 0, 0, 0, 0, 0, 0]), 9);
         assert_eq!(avc(2).whole_units(&[0, 2, 0x65, 1, 0, 1, 0x41]), 7);
         assert_eq!(avc(1).whole_units(&[2, 0x65, 1, 3, 0x41]), 3);
         let mut hvcc = vec![0; 23];

@@ -79,8 +79,12 @@ export function startState(): void {
   let ran = !video.paused;
   video.addEventListener('play', () => (ran = true));
   video.addEventListener('pause', () => (ran &&= video.error !== null));
+  video.addEventListener('timeupdate', () => {
+    if (!video.paused && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) played = { view: baton.view, file: viewStats.value?.file };
+  });
   video.addEventListener('emptied', () => (broken = false));
-  video.addEventListener('error', () => void mend(ran));
+  // Before the engine says so: what can be mended is nobody else's.
+  video.addEventListener('error', () => void mend(ran), { capture: true });
   // Firefox alone has this word, and needs it.
   if ('mozHasAudio' in video) video.addEventListener('playing', () => void import('../anew').then((part) => part.watchJumps()).catch(() => undefined), { once: true });
   setInterval(sample, 1000);
@@ -128,7 +132,7 @@ function adoptView(): void {
 async function mend(ran: boolean): Promise<void> {
   const view = baton.view;
   mending = view;
-  const mended = await import('../anew').then((part) => part.beginAnew(ran)).catch(() => 'no');
+  const mended = await import('../anew').then((part) => part.beginAnew(ran, hasPlayed())).catch(() => 'no');
   if (mending === view) mending = null;
   broken = mended === 'broken';
   if (mended !== 'begun' && view && baton.view === view && OF_FILM.has(problemCode())) tryRaw(view);
@@ -137,6 +141,9 @@ async function mend(ran: boolean): Promise<void> {
 let mending: View | null = null;
 /** What the element has breaks every decoder to its end; what is wrong may be told a little later. */
 let broken = false;
+/** Of what something was seen or heard. */
+let played: { view: View | null; file: number | null | undefined } | null = null;
+const hasPlayed = (): boolean => played !== null && played.view === baton.view && played.file === viewStats.value?.file;
 
 /** Before the media engine's no is the last word: perhaps the browser plays the file as it is. */
 function tryRaw(view: View): void {
@@ -145,7 +152,7 @@ function tryRaw(view: View): void {
   const video = theVideo();
   if (mending === view || raw.value !== 'no' || !files[file]) return;
   // What broke in its middle is not begun again.
-  raw.value = !broken && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA ? 'given' : 'refused';
+  raw.value = !broken && !hasPlayed() && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA ? 'given' : 'refused';
   if (raw.value === 'refused') return;
   const refused = (): void => void (baton.view === view && (raw.value = 'refused'));
   import('../raw')
