@@ -12,7 +12,7 @@ export type Version = 79 | 86;
 
 const program = (version: Version): string => fileURLToPath(new URL(`../../target/engines/${version}/chromium`, import.meta.url));
 const PATIENCE_MS = 60_000;
-const ANSWER_MS = 15_000;
+const ANSWER_MS = 60_000;
 
 interface Message {
   id?: number;

@@ -122,6 +122,11 @@ export async function plays(page: Page | Frame, seconds = 1): Promise<void> {
   );
 }
 
+/** For `init`: who watches pauses the film in the moment in which it begins. */
+export const pausesAtOnce = (): void => {
+  document.addEventListener('playing', (event) => (event.target as HTMLVideoElement).pause(), { capture: true, once: true });
+};
+
 /** Lets the film go round: it is not over before a test is, however busy the machine. */
 export async function endless(page: Page | Frame): Promise<void> {
   await page.evaluate((selector) => {

@@ -1,12 +1,7 @@
 // Nobody is here, or nobody who has it: the page says so, plays what it has, and goes on by itself.
 import { BUNNY, film } from '../lib/media.ts';
-import { plays, shown, state } from '../lib/player.ts';
+import { pausesAtOnce, plays, shown, state } from '../lib/player.ts';
 import { expect, NETWORK_MESSAGES, test, type Peer } from '../lib/test.ts';
-
-/** Who watches pauses the film in the moment in which it begins. */
-const pausesAtOnce = (): void => {
-  document.addEventListener('playing', (event) => (event.target as HTMLVideoElement).pause(), { capture: true, once: true });
-};
 
 /** Remembers connections, so that a test can cut them as a broken line does. */
 function keepConnections(): void {
@@ -82,7 +77,7 @@ test('two who open a dead link are told so, though they find each other, and sta
 test('a publisher who leaves early leaves two viewers who are told so', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(await film('colours.mp4'));
-  await publisher.setUpload('share', { bytesPerSecond: 300_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 150_000 });
   const viewers = [await newPeer(), await newPeer()];
   for (const viewer of viewers) await viewer.open(link);
   for (const viewer of viewers) {

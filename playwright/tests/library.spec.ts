@@ -78,13 +78,13 @@ test('a page that is open passes on what is kept, and gives it to the tab that o
   await kept(viewer);
   await noted(viewer);
   await viewer.go('/library');
-  await expect(rows(viewer)).toHaveAttribute('data-state', 'here', { timeout: 20_000 });
+  await expect(rows(viewer)).toHaveAttribute('data-state', 'here', { timeout: 60_000 });
   await publisher.leave();
   const visitor = await newPeer();
   await visitor.open(link);
   await shown(visitor.page);
   await visitor.until('view', (stats) => stats.complete);
-  await expect(rows(viewer)).toContainText(/given 4\.\d MB/, { timeout: 20_000 });
+  await expect(rows(viewer)).toContainText(/given 4\.\d MB/, { timeout: 60_000 });
 
   // The tab that opens it has the disk.
   const tab = await viewer.context.newPage();
@@ -94,7 +94,7 @@ test('a page that is open passes on what is kept, and gives it to the tab that o
   await expect.poll(async () => (await stats()).bytes_stored).toBeGreaterThan(4e6);
   await expect(rows(viewer)).toHaveAttribute('data-state', 'elsewhere');
   await tab.close();
-  await expect(rows(viewer)).toHaveAttribute('data-state', 'here', { timeout: 20_000 });
+  await expect(rows(viewer)).toHaveAttribute('data-state', 'here', { timeout: 60_000 });
 
   await rows(viewer).getByRole('switch').uncheck({ force: true });
   await expect(rows(viewer)).toHaveAttribute('data-state', 'stopped');

@@ -52,7 +52,9 @@ for (const film of CHOSEN) {
       expect(Math.abs(off_s), `sound is ${off_s} s from its picture`).toBeLessThan(slack_s);
     }
     await seek(page, LENGTH_S - 1.5);
-    await expect.poll(async () => (await state(page)).ended, { timeout: 30_000 }).toBe(true);
+    // Where listening took longer than the film, it is over, and stays paused when it is sought.
+    await page.evaluate(() => void document.querySelector('video')!.play());
+    await expect.poll(async () => (await state(page)).ended).toBe(true);
     const { problem } = (await viewer.stats('view'))!;
     expect(problem?.code ?? null).toBe(film.sees && !film.hears ? 'no-sound' : null);
   });

@@ -27,6 +27,9 @@ const seek = (tv: Tv, seconds: number): Promise<void> =>
     const video = document.querySelector('video')!;
     delete video.dataset.was;
     video.currentTime = seconds;
+    // On a busy machine it is over by now, or would be before it was looked at.
+    video.loop = true;
+    if (video.paused) void video.play();
   }, seconds);
 
 for (const version of VERSIONS) {

@@ -52,7 +52,7 @@ async function begun(newPeer: (options?: PeerOptions) => Promise<Peer>, bytesPer
 }
 
 test('a large file is written into the file that was chosen; it pauses, and goes on', async ({ newPeer }) => {
-  const { publisher, viewer, path } = await begun(newPeer, 6_000_000);
+  const { publisher, viewer, path } = await begun(newPeer, 2_000_000);
   await expect(row(viewer)).toHaveAttribute('data-way', 'file');
   // How far, how fast, how long.
   await expect(row(viewer)).toContainText(/\d MB of 66 MB.*MB\/s.*left/, { timeout: 30_000 });
@@ -65,7 +65,7 @@ test('a large file is written into the file that was chosen; it pauses, and goes
 });
 
 test('what a reload broke off goes on into the same file, and nothing is fetched twice', async ({ newPeer }) => {
-  const { publisher, viewer, path } = await begun(newPeer, 6_000_000);
+  const { publisher, viewer, path } = await begun(newPeer, 2_000_000);
   const before = await viewer.until('view', (stats) => stats.bytes_stored > 8_000_000);
   await viewer.page.reload();
   await publisher.setUpload('share', { bytesPerSecond: null });

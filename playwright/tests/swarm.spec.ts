@@ -42,7 +42,7 @@ test('two viewers with different halves complete each other after the publisher 
   const publisher = await newPeer();
   const link = await publisher.share(await film('colours.mp4'));
   // Slow enough that nobody has everything before both together do, however long the second takes to come.
-  await publisher.setUpload('share', { bytesPerSecond: 300_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 150_000 });
   const first = await newPeer();
   const second = await newPeer();
   for (const [viewer, at] of [[first, 0], [second, 15]] as const) {
@@ -94,7 +94,7 @@ test('whoever sends a wrong block is thrown out, and the film plays on from the 
 
   // The publisher gives less than the film needs, so that the victim has to ask the liar too, once it may.
   await poisoner.setUpload('view', { paused: true });
-  await publisher.setUpload('share', { bytesPerSecond: 250_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 150_000 });
   const victim = await newPeer();
   await victim.open(link);
   await shown(victim.page);

@@ -82,7 +82,7 @@ for (const how of ['is closed', 'goes elsewhere'] as const) {
     const publisher = await newPeer({ base: server.url });
     const viewer = await newPeer({ base: server.url });
     const link = await publisher.share(BUNNY);
-    await publisher.setUpload('share', { bytesPerSecond: 400_000 });
+    await publisher.setUpload('share', { bytesPerSecond: 150_000 });
     await viewer.open(link);
     await shown(viewer.page);
     const tab = await anotherTab(viewer, link);

@@ -94,11 +94,12 @@ for (const coded of CHOSEN.filter((it) => it.sees)) {
 test('where nothing is here yet the time stands alone, and nothing is fetched', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(await film('colours.mp4'));
-  await publisher.setUpload('share', { bytesPerSecond: 400_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 100_000 });
   const viewer = await newPeer();
   await viewer.open(link);
   const { page } = viewer;
   await shown(page);
+  await publisher.setUpload('share', { paused: true });
   await awake(page);
   const far = (): Promise<unknown> => page.evaluate(() => (window as unknown as { baton: { view: { still(at: number): Promise<unknown> } } }).baton.view.still(27));
   expect(await far()).toBe(null);

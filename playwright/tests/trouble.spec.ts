@@ -4,7 +4,7 @@ import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { saved } from '../lib/download.ts';
 import { BUNNY, film, noise, ownFile, sha256 } from '../lib/media.ts';
-import { plays, shown, state } from '../lib/player.ts';
+import { pausesAtOnce, plays, shown, state } from '../lib/player.ts';
 import { expect, NETWORK_MESSAGES, test, type Peer } from '../lib/test.ts';
 
 /** The test film with pictures in which no decoder finds any: that of this time, and all sync samples from another one on. */
@@ -94,7 +94,7 @@ test('a server that goes away disturbs nobody, and everything comes back by itse
   const viewer = (await newPeer({ base })).allow(...NETWORK_MESSAGES);
   const link = await publisher.share(await film('colours.mp4'));
   // So slow that there is something left to fetch while the server is away.
-  await publisher.setUpload('share', { bytesPerSecond: 300_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 150_000 });
   await viewer.open(link);
   await shown(viewer.page);
 
@@ -122,7 +122,7 @@ test('a server that is stopped properly disturbs no film, and is found again as 
   const viewer = (await newPeer({ base: server.url })).allow(...NETWORK_MESSAGES);
   const link = await publisher.share(await film('colours.mp4'));
   // So slow that there is something left to fetch while the server is away.
-  await publisher.setUpload('share', { bytesPerSecond: 300_000 });
+  await publisher.setUpload('share', { bytesPerSecond: 150_000 });
   await viewer.open(link);
   await shown(viewer.page);
 
@@ -143,12 +143,13 @@ test('a server that is stopped properly disturbs no film, and is found again as 
 
 test('a film at whose middle every decoder breaks down goes on behind that', async ({ newPeer }) => {
   const publisher = await newPeer();
-  const viewer = (await newPeer()).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
+  const viewer = (await newPeer({ init: pausesAtOnce })).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
   // Long behind its sync sample, from which it begins anew first.
   await viewer.open(await publisher.share(broken(9.5)));
   await shown(viewer.page, { before: 9 });
   const address = () => viewer.page.getByTestId('video').evaluate((video: HTMLVideoElement) => video.src);
   const before = await address();
+  await viewer.page.evaluate(() => void document.querySelector('video')!.play());
   await shown(viewer.page, { from: 10.4 });
   await plays(viewer.page);
   expect(await address()).not.toBe(before);
@@ -157,9 +158,10 @@ test('a film at whose middle every decoder breaks down goes on behind that', asy
 
 test('a film that no decoder takes from its middle on says so in the end', async ({ newPeer }) => {
   const publisher = await newPeer();
-  const viewer = (await newPeer()).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
+  const viewer = (await newPeer({ init: pausesAtOnce })).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
   await viewer.open(await publisher.share(broken(3, 10)));
   await shown(viewer.page, { before: 3 });
+  await viewer.page.evaluate(() => void document.querySelector('video')!.play());
   await says(viewer, 'media-broken', /./);
 });
 
