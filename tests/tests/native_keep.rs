@@ -184,9 +184,10 @@ async fn a_stream_that_steps_aside_leaves_its_place_to_one_that_waits() {
         let ticket = Link::new(publisher, Secret([n; 16])).ticket();
         peer::keep(&ticket, folder.path(), &space, &net).expect("a ticket")
     };
-    let (mut one, mut two) = (keep(1), keep(2));
+    let mut one = keep(1);
     let joined = timeout(PATIENCE, one.snapshot.wait_for(|now| now.joined)).await;
     joined.expect("in time").expect("it runs");
+    let mut two = keep(2);
     let waits = |now: &Snapshot| now.refusal == Some(Refusal::AddressSwarms);
     let waiting = timeout(PATIENCE, two.snapshot.wait_for(waits)).await;
     waiting.expect("in time").expect("it runs");
