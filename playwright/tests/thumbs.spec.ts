@@ -99,8 +99,8 @@ test('where nothing is here yet the time stands alone, and nothing is fetched', 
   await viewer.open(link);
   const { page } = viewer;
   await shown(page);
-  await publisher.setUpload('share', { paused: true });
   await awake(page);
+  await publisher.setUpload('share', { paused: true });
   const far = (): Promise<unknown> => page.evaluate(() => (window as unknown as { baton: { view: { still(at: number): Promise<unknown> } } }).baton.view.still(27));
   expect(await far()).toBe(null);
   await pointAt(page, 27.4);

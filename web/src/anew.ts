@@ -63,9 +63,9 @@ const isOurs = (video: HTMLVideoElement): boolean => video.src.startsWith('blob:
 
 function beginAt(view: View, video: HTMLVideoElement, from_s: number, runs: boolean): void {
   // One that broke before it was known has the choice of the one before.
-  if (!choosing) chosen = view.film()?.tracks ?? [];
-  choosing = true;
+  if (choosing !== video.src) chosen = view.film()?.tracks ?? [];
   view.attach(video, view.stats().file ?? undefined);
+  choosing = video.src;
   // A jump before there is anything to jump in: the film begins there.
   if (from_s > 0) video.currentTime = from_s;
   if (runs) play();
@@ -74,10 +74,11 @@ function beginAt(view: View, video: HTMLVideoElement, from_s: number, runs: bool
 
 /** What was listened to and read before. */
 let chosen: Track[] = [];
-let choosing = false;
+/** For which it has yet to be chosen again. */
+let choosing = '';
 
 async function chooseAgain(view: View, src: string): Promise<void> {
-  for (let look = 0; look < LOOKS_MAX; look++) {
+  for (let look = 0; look < LOOKS_MAX && chosen.length > 0; look++) {
     const tracks = view.film()?.tracks ?? [];
     if (baton.view !== view || theVideo().src !== src) return;
     const of = (kind: string) => (it: Track): boolean => it.kind === kind && it.selected;
@@ -91,7 +92,7 @@ async function chooseAgain(view: View, src: string): Promise<void> {
     }
     await new Promise((next) => setTimeout(next, LOOK_MS));
   }
-  choosing = false;
+  if (choosing === src) choosing = '';
 }
 
 /**
