@@ -7,10 +7,10 @@ import { baton, theVideo } from './session';
 import { play } from './ui/playback';
 
 /**
- * `ran`: it was not paused. `played`: something of it was seen or heard. `'begun'`: it plays, or is about to. `'broken'`: what is left of the film breaks every
- * decoder. `'no'`: nothing of it was ever played, or it is not ours.
+ * `ran`: it was not paused. `played`: something of it was seen or heard. `'begun'`: it plays, or is about to. `'over'`: something else does. `'broken'`: what
+ * is left of the film breaks every decoder. `'no'`: nothing of it was ever played, or it is not ours.
  */
-export async function beginAnew(ran: boolean, played: boolean): Promise<'begun' | 'broken' | 'no'> {
+export async function beginAnew(ran: boolean, played: boolean): Promise<'begun' | 'over' | 'broken' | 'no'> {
   const video = theVideo();
   const [view, broke_s, src, wasPaused] = [baton.view, video.currentTime, video.src, video.paused];
   if (!view || !isOurs(video)) return 'no';
@@ -20,7 +20,7 @@ export async function beginAnew(ran: boolean, played: boolean): Promise<'begun' 
   // At the same place, or at once behind what was stepped over.
   let again = before !== null && (isNear(before.broke_s) || (before.step_s > 0 && broke_s < before.from_s + NEAR_S));
   const sync_s = again ? before!.sync_s : ((await stillAt(view, broke_s))?.at_s ?? broke_s);
-  if (baton.view !== view || video.src !== src || !(video.error || src === lost)) return 'begun';
+  if (baton.view !== view || video.src !== src || !(video.error || src === lost)) return 'over';
   // A person went somewhere else meanwhile, or paused.
   const moved = !isNear(video.currentTime);
   if (moved) before = null;

@@ -80,7 +80,7 @@ export function startState(): void {
   video.addEventListener('play', () => (ran = true));
   video.addEventListener('pause', () => (ran &&= video.error !== null));
   video.addEventListener('timeupdate', () => {
-    if (!video.paused && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) played = { view: baton.view, file: viewStats.value?.file };
+    if (!video.paused && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) played = video.src;
   });
   video.addEventListener('emptied', () => (broken = false));
   // Before the engine says so: what can be mended is nobody else's.
@@ -132,18 +132,20 @@ function adoptView(): void {
 async function mend(ran: boolean): Promise<void> {
   const view = baton.view;
   mending = view;
-  const mended = await import('../anew').then((part) => part.beginAnew(ran, hasPlayed())).catch(() => 'no');
+  const had = hasPlayed();
+  const mended = await import('../anew').then((part) => part.beginAnew(ran, had)).catch(() => 'no');
   if (mending === view) mending = null;
   broken = mended === 'broken';
-  if (mended !== 'begun' && view && baton.view === view && OF_FILM.has(problemCode())) tryRaw(view);
+  if (mended === 'begun' && had) played = theVideo().src;
+  if ((mended === 'broken' || mended === 'no') && view && baton.view === view && OF_FILM.has(problemCode())) tryRaw(view);
 }
 
 let mending: View | null = null;
 /** What the element has breaks every decoder to its end; what is wrong may be told a little later. */
 let broken = false;
-/** Of what something was seen or heard. */
-let played: { view: View | null; file: number | null | undefined } | null = null;
-const hasPlayed = (): boolean => played !== null && played.view === baton.view && played.file === viewStats.value?.file;
+/** The address under which something was seen or heard, of this film also when it began anew. */
+let played = '';
+const hasPlayed = (): boolean => played !== '' && played === theVideo().src;
 
 /** Before the media engine's no is the last word: perhaps the browser plays the file as it is. */
 function tryRaw(view: View): void {
