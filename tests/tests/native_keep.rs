@@ -192,6 +192,8 @@ async fn a_stream_that_steps_aside_leaves_its_place_to_one_that_waits() {
     let waiting = timeout(PATIENCE, two.snapshot.wait_for(waits)).await;
     waiting.expect("in time").expect("it runs");
     one.control.send(Control::StepAside).expect("it runs");
+    let left = timeout(PATIENCE, one.snapshot.wait_for(|now| !now.joined)).await;
+    left.expect("in time").expect("it runs");
     two.control.send(Control::ComeNow).expect("it runs");
     let joined = timeout(PATIENCE, two.snapshot.wait_for(|now| now.joined)).await;
     joined.expect("in time").expect("it runs");

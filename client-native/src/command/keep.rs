@@ -173,7 +173,13 @@ fn take_turns(kept: &mut [Kept], told: &mut bool, show: &Show) {
     if let Some((goes, comes)) = turns::next(&stands, now) {
         // A session that has ended needs no telling.
         let _ = kept[goes].session.control.send(Control::StepAside);
-        let _ = kept[comes].session.control.send(Control::ComeNow);
+        let mut leaving = kept[goes].session.snapshot.clone();
+        let control = kept[comes].session.control.clone();
+        tokio::spawn(async move {
+            // Whoever asks before the place is free is refused, and waits for minutes.
+            let _ = leaving.wait_for(|now| !now.joined).await;
+            let _ = control.send(Control::ComeNow);
+        });
     }
 }
 
