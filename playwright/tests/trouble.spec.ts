@@ -20,6 +20,7 @@ function broken(at_s: number, syncsFrom_s = Infinity): string {
   return ownFile('broken.mp4', bytes);
 }
 
+/** The sentence on the page, and that nothing beside it pretends that something is still coming. */
 async function says(peer: Peer, code: string, words: string | RegExp): Promise<void> {
   const error = peer.page.getByTestId('error');
   await expect(error).toHaveAttribute('data-code', code, { timeout: 120_000 });

@@ -42,6 +42,28 @@ async function playOnTv(phone: Peer, code: string): Promise<void> {
 
 const phase = (phone: Peer, is: string) => expect(phone.page.getByTestId('remote-phase')).toHaveAttribute('data-phase', is);
 
+/** Waits until these subtitles are on the television's picture. */
+const reads = (tv: Tv, words: string): Promise<unknown> =>
+  tv.until((words) => {
+    const lists = Array.prototype.filter.call(document.querySelector('video')!.textTracks, (it: TextTrack) => it.mode === 'showing');
+    const cues = lists.length > 0 && (lists[0] as TextTrack).activeCues;
+    return cues && cues.length > 0 && (cues[0] as VTTCue).text === words;
+  }, words);
+
+/** Moves the thumb of the remote's seek bar to a place, whole seconds, and does not let go of it. */
+const drag = (phone: Peer, seconds: number): Promise<void> =>
+  phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement, seconds) => {
+    slider.value = String(seconds * 1000);
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+  }, seconds);
+
+/** It goes back to where the television is by itself, three seconds after it was moved: on a busy machine it is moved once more. */
+const letGo = (phone: Peer, seconds: number): Promise<void> =>
+  phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement, seconds) => {
+    slider.value = String(seconds * 1000);
+    slider.dispatchEvent(new Event('change', { bubbles: true }));
+  }, seconds);
+
 for (const version of [79, 86] as Version[]) {
   test(`by a code typed on a phone, Chromium ${version} plays on from where the phone was, obeys it, and goes on without it`, async ({ newPeer, newTv }) => {
     const publisher = await newPeer();
@@ -69,10 +91,7 @@ for (const version of [79, 86] as Version[]) {
     await control('play').click();
     await tv.until(() => document.querySelector('video')!.paused);
     await phase(phone, 'paused');
-    await control('seek').evaluate((slider: HTMLInputElement) => {
-      slider.value = '12000';
-      slider.dispatchEvent(new Event('change', { bubbles: true }));
-    });
+    await letGo(phone, 12);
     await tv.until(() => Math.abs(document.querySelector('video')!.currentTime - 12) < 1);
     await control('sound').selectOption({ index: 1 });
     await tv.until(() => {
@@ -81,11 +100,7 @@ for (const version of [79, 86] as Version[]) {
     });
     await control('subtitles').selectOption({ index: 2 });
     await control('play').click();
-    await tv.until((words) => {
-      const lists = Array.prototype.filter.call(document.querySelector('video')!.textTracks, (it: TextTrack) => it.mode === 'showing');
-      const cues = lists.length > 0 && (lists[0] as TextTrack).activeCues;
-      return cues && cues.length > 0 && (cues[0] as VTTCue).text === words;
-    }, WORDS[1]!.text);
+    await reads(tv, WORDS[1]!.text);
     await control('volume').evaluate((slider: HTMLInputElement) => {
       slider.value = '400';
       slider.dispatchEvent(new Event('change', { bubbles: true }));
@@ -205,11 +220,7 @@ for (const version of [79, 86] as Version[]) {
     await tv.key('right');
     await tv.until((at) => document.querySelector('video')!.currentTime >= at + 10, at);
     await tv.key('play');
-    await tv.until((words) => {
-      const lists = Array.prototype.filter.call(document.querySelector('video')!.textTracks, (it: TextTrack) => it.mode === 'showing');
-      const cues = lists.length > 0 && (lists[0] as TextTrack).activeCues;
-      return cues && cues.length > 0 && (cues[0] as VTTCue).text === words;
-    }, WORDS[1]!.text);
+    await reads(tv, WORDS[1]!.text);
     // The keys of remote controls that have more of them.
     await tv.key('playPause');
     await tv.until(() => document.querySelector('video')!.paused);
@@ -403,10 +414,7 @@ test('a second film begins on the TV where the phone is in it', async ({ newPeer
   // Behind a picture that looks like a sync sample and is none, Firefox's decoder gives up: it begins anew at the true one before.
   if (browserName === 'firefox') tv.allow(/could not be decoded|DoDecode/);
   const back = await watchFor(tv.page, { from: browserName === 'firefox' ? 0 : 8, before: 10 });
-  await other.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => {
-    slider.value = '8000';
-    slider.dispatchEvent(new Event('change', { bubbles: true }));
-  });
+  await letGo(other, 8);
   await back();
   await phase(other, 'playing');
 });
@@ -563,30 +571,13 @@ test('a phone that only commands takes the film back and goes on where the TV wa
   const { tv, phone } = await pairedByScan(newPeer);
   await send(phone, link);
   await shown(tv.page);
-  await phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement) => {
-    slider.value = '15000';
-    slider.dispatchEvent(new Event('change', { bubbles: true }));
-  });
+  await letGo(phone, 15);
   await shown(tv.page, { from: 15 });
   await phone.page.getByTestId('remote-here').click();
   await shown(phone.page, { from: 14 });
   expect(phone.page.url()).toBe(link);
   await expect(tv.page.getByTestId('tv-code')).toBeVisible();
 });
-
-/** Moves the thumb of the remote's seek bar to a place, whole seconds, and does not let go of it. */
-const drag = (phone: Peer, seconds: number): Promise<void> =>
-  phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement, seconds) => {
-    slider.value = String(seconds * 1000);
-    slider.dispatchEvent(new Event('input', { bubbles: true }));
-  }, seconds);
-
-/** It goes back to where the television is by itself, three seconds after it was moved: on a busy machine it is moved once more. */
-const letGo = (phone: Peer, seconds: number): Promise<void> =>
-  phone.page.getByTestId('remote-seek').evaluate((slider: HTMLInputElement, seconds) => {
-    slider.value = String(seconds * 1000);
-    slider.dispatchEvent(new Event('change', { bubbles: true }));
-  }, seconds);
 
 /** Drags there and waits until a picture from between these times is seen, which shows the second that it says. */
 async function sees(phone: Peer, at_s: number, [from, to]: [number, number]): Promise<void> {

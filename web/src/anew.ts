@@ -4,13 +4,13 @@
  */
 import type { Still, Track, View } from './api';
 import { baton, theVideo } from './session';
-import { play } from './ui/playback';
+import { buffered, play } from './ui/playback';
 
 /**
- * `ran`: it was not paused. `played`: something of it was seen or heard. `'begun'`: it plays, or is about to. `'over'`: something else does. `'broken'`: what
- * is left of the film breaks every decoder. `'no'`: nothing of it was ever played, or it is not ours.
+ * `ran`: it was not paused. `played`: something of it was seen or heard. `'begun'`: it plays, or is about to. `'over'`: something else does. `'no'`: it is not
+ * ours, nothing of it was ever played, or what is left of it breaks every decoder.
  */
-export async function beginAnew(ran: boolean, played: boolean): Promise<'begun' | 'over' | 'broken' | 'no'> {
+export async function beginAnew(ran: boolean, played: boolean): Promise<'begun' | 'over' | 'no'> {
   const video = theVideo();
   const [view, broke_s, src, wasPaused] = [baton.view, video.currentTime, video.src, video.paused];
   if (!view || !isOurs(video)) return 'no';
@@ -28,8 +28,7 @@ export async function beginAnew(ran: boolean, played: boolean): Promise<'begun' 
   again = before !== null && (again || sync_s === before.sync_s);
   const step_s = again ? Math.max(FIRST_STEP_S, 2 * before!.step_s) : 0;
   const from_s = moved ? video.currentTime : again ? broke_s + step_s : sync_s;
-  if (again && !played) return 'no';
-  if (again && from_s >= all_s) return 'broken';
+  if (again && (!played || from_s >= all_s)) return 'no';
   beginAt(view, video, from_s, runs);
   anew = { src: video.src, broke_s: moved ? from_s : broke_s, sync_s, step_s, from_s, all_s };
   watchPlace(view, video);
@@ -44,8 +43,7 @@ function watchPlace(view: View, video: HTMLVideoElement): void {
     const at_s = video.currentTime;
     const isThere = !video.seeking && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
     const over = video.src !== src || isThere || video.error !== null;
-    const ranges = [...Array(video.buffered.length).keys()];
-    const isHere = view.stats().complete || ranges.some((it) => video.buffered.start(it) <= at_s && at_s < video.buffered.end(it));
+    const isHere = view.stats().complete || buffered.value.some(([from, to]) => from <= at_s && at_s < to);
     dry = isHere ? dry + 1 : 0;
     if (!over && dry < LOST_LOOKS) return;
     clearInterval(look);

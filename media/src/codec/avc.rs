@@ -5,8 +5,6 @@ use bytes::Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AvcConfig {
-    /// How many bytes give a NAL unit's length in a sample.
-    pub length_size: u8,
     /// How many pictures at most precede one in decode order and follow it in display order.
     pub reorder: u32,
 }
@@ -14,14 +12,13 @@ pub(crate) struct AvcConfig {
 impl AvcConfig {
     /// Reads `avcC`. Without a readable SPS the largest reorder depth is assumed.
     pub(crate) fn parse(avcc: &[u8]) -> Option<AvcConfig> {
-        let length_size = (avcc.get(4)? & 3) + 1;
         let count = avcc.get(5)? & 31;
         let mut reorder = None;
         if count > 0 {
             let len = usize::from(u16::from_be_bytes([*avcc.get(6)?, *avcc.get(7)?]));
             reorder = avcc.get(8..8 + len).and_then(sps).map(|s| s.reorder);
         }
-        Some(AvcConfig { length_size, reorder: reorder.unwrap_or(16) })
+        Some(AvcConfig { reorder: reorder.unwrap_or(16) })
     }
 }
 

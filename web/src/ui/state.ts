@@ -82,7 +82,6 @@ export function startState(): void {
   video.addEventListener('timeupdate', () => {
     if (!video.paused && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) played = video.src;
   });
-  video.addEventListener('emptied', () => (broken = false));
   // Before the engine says so: what can be mended is nobody else's.
   video.addEventListener('error', () => void mend(ran), { capture: true });
   // Firefox alone has this word, and needs it.
@@ -135,14 +134,11 @@ async function mend(ran: boolean): Promise<void> {
   const had = hasPlayed();
   const mended = await import('../anew').then((part) => part.beginAnew(ran, had)).catch(() => 'no');
   if (mending === view) mending = null;
-  broken = mended === 'broken';
   if (mended === 'begun' && had) played = theVideo().src;
-  if ((mended === 'broken' || mended === 'no') && view && baton.view === view && OF_FILM.has(problemCode())) tryRaw(view);
+  if (mended === 'no' && view && baton.view === view && OF_FILM.has(problemCode())) tryRaw(view);
 }
 
 let mending: View | null = null;
-/** What the element has breaks every decoder to its end; what is wrong may be told a little later. */
-let broken = false;
 /** The address under which something was seen or heard, of this film also when it began anew. */
 let played = '';
 const hasPlayed = (): boolean => played !== '' && played === theVideo().src;
@@ -154,7 +150,7 @@ function tryRaw(view: View): void {
   const video = theVideo();
   if (mending === view || raw.value !== 'no' || !files[file]) return;
   // What broke in its middle is not begun again.
-  raw.value = !broken && !hasPlayed() && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA ? 'given' : 'refused';
+  raw.value = !hasPlayed() && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA ? 'given' : 'refused';
   if (raw.value === 'refused') return;
   const refused = (): void => void (baton.view === view && (raw.value = 'refused'));
   import('../raw')
@@ -176,7 +172,7 @@ let filmFile: number | null = null;
 /** The film's tracks and chapters, anew when they changed: the engine hands out one object again and again. */
 export function readFilm(): void {
   let now = baton.view?.film() ?? null;
-  const stats = baton.view?.stats();
+  const stats = viewStats.value;
   // It begins anew: what there is to choose stays, and so does the menu in a person's hand.
   if (!now && stats && stats.file === filmFile && !stats.problem) return;
   filmFile = now && stats ? stats.file : null;
