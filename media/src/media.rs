@@ -149,7 +149,8 @@ impl Media {
     }
 
     /// Produces these tracks from now on; unknown and unplayable ones are ignored. A video or sound track that is added
-    /// starts a new generation at the playhead; leaving one out does not, nor do subtitles.
+    /// starts a new generation at the playhead, in which the others go on where they are: a decoder in the middle of pictures that came again
+    /// from their sync sample would wait for the next one. Leaving one out starts none, nor do subtitles.
     pub fn select(&mut self, tracks: &[TrackId]) {
         self.select_texts(tracks);
         let State::Open(demuxer) = &self.state else { return };
@@ -167,7 +168,8 @@ impl Media {
             }
             let stream = &demuxer.streams()[slot];
             if let Some(codec) = &stream.codec {
-                let producer = Producer::new(slot, stream, codec, codec.packing(self.support));
+                let mut producer = Producer::new(slot, stream, codec, codec.packing(self.support));
+                producer.restart(self.playhead_us);
                 self.outputs.push_back(producer.init());
                 self.producers.push(producer);
                 added = true;
@@ -175,10 +177,38 @@ impl Media {
         }
         (self.fresh, self.plan_stale) = (true, true);
         if added {
-            let (playhead, until) = (self.playhead_us, self.produce_until_us);
-            self.seek(playhead);
-            self.produce_until_us = until.max(self.produce_until_us);
+            self.go_back();
         }
+    }
+
+    /// From the playhead on for what is new.
+    fn go_back(&mut self) {
+        let (before, playhead) = (self.generation, self.playhead_us);
+        let producers = &mut self.producers;
+        let goes_on = |it: TrackId| producers.iter().any(|p| p.track() == it);
+        self.outputs.retain_mut(|output| match output {
+            Output::Segment { track, generation, .. } | Output::EndOfTrack { track, generation }
+                if *generation == before =>
+            {
+                *generation = before + 1;
+                goes_on(*track)
+            }
+            _ => true,
+        });
+        self.generation += 1;
+        for producer in producers.iter_mut() {
+            producer.repeat();
+        }
+        self.restart_at(playhead);
+    }
+
+    fn restart_at(&mut self, time_us: u64) {
+        self.seek_to = Some(time_us);
+        for text in &mut self.texts {
+            (text.reached_us, text.ended) = (time_us, false);
+        }
+        (self.fresh, self.plan_stale) = (true, true);
+        self.needs.clear();
     }
 
     fn select_texts(&mut self, tracks: &[TrackId]) {
@@ -207,15 +237,10 @@ impl Media {
         self.generation += 1;
         self.playhead_us = time_us;
         self.produce_until_us = time_us + PRODUCE_US;
-        self.seek_to = Some(time_us);
         for producer in &mut self.producers {
             producer.restart(time_us);
         }
-        for text in &mut self.texts {
-            (text.reached_us, text.ended) = (time_us, false);
-        }
-        (self.fresh, self.plan_stale) = (true, true);
-        self.needs.clear();
+        self.restart_at(time_us);
     }
 
     /// Demands no more than so many bytes ahead of what was put out, and drops what was put out sooner: for who has little memory. Below
@@ -407,7 +432,9 @@ impl Media {
         self.needs.clear();
         let source = Source::new(&self.cache, self.len);
         let texts = self.texts.iter().map(|t| t.slot);
-        let slots: Vec<usize> = self.producers.iter().map(|p| p.slot).chain(texts).collect();
+        // What is over must not be read for again, with nobody to take it.
+        let open = self.producers.iter().filter(|p| !p.ended);
+        let slots: Vec<usize> = open.map(|p| p.slot).chain(texts).collect();
         if let Some(time_us) = self.seek_to {
             match demuxer.seek(&source, &slots, time_us) {
                 Ok(()) => (self.seek_to, self.plan_stale) = (None, true),
@@ -475,7 +502,7 @@ impl Media {
             return Ok(false);
         }
         loop {
-            if producer.reached_us >= self.produce_until_us as i64 {
+            if producer.reached_us >= self.produce_until_us as i64 && !producer.repeats() {
                 let out = producer.flush(generation);
                 self.outputs.extend(out.iter().cloned());
                 return Ok(out.is_some());

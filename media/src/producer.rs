@@ -59,6 +59,10 @@ pub(crate) struct Producer {
     reorders: bool,
     /// How much later the first picture of this generation is decoded than shown, in ticks.
     lead: Option<i64>,
+    /// When the last sample of this generation is shown, and the latest, as the source counts.
+    taken: Option<(i64, i64)>,
+    /// Samples come a second time, up to that one.
+    again: bool,
 }
 
 impl Producer {
@@ -81,6 +85,8 @@ impl Producer {
             fresh: true,
             reorders: false,
             lead: None,
+            taken: None,
+            again: false,
         }
     }
 
@@ -120,9 +126,26 @@ impl Producer {
     pub(crate) fn restart(&mut self, time_us: u64) {
         self.batch.clear();
         self.batch_bytes = 0;
-        (self.next_dts, self.lead) = (None, None);
+        (self.next_dts, self.lead, self.taken) = (None, None, None);
         self.reached_us = time_us as i64;
-        (self.ended, self.silent, self.fresh) = (false, false, true);
+        (self.ended, self.silent, self.fresh, self.again) = (false, false, true, false);
+    }
+
+    /// The source goes back for another track: what was taken is passed over, and then this one goes on.
+    pub(crate) fn repeat(&mut self) {
+        self.again = self.taken.is_some();
+    }
+
+    pub(crate) fn repeats(&self) -> bool {
+        self.again
+    }
+
+    /// Whether a sample was taken before the source went back. What can be started from and is shown after all that is new, whatever became
+    /// of the last one.
+    fn had(&mut self, sample: &Sample) -> bool {
+        let Some((last, latest)) = self.taken.filter(|_| self.again) else { return false };
+        self.again = sample.pts != last && !(sample.sync && sample.pts > latest);
+        self.again || sample.pts == last
     }
 
     pub(crate) fn is_silent(&self) -> bool {
@@ -148,6 +171,10 @@ impl Producer {
 
     /// Takes a sample; a full segment comes back.
     pub(crate) fn take(&mut self, sample: Sample, generation: u32) -> Option<Output> {
+        if self.had(&sample) {
+            return None;
+        }
+        self.taken = Some((sample.pts, self.taken.map_or(sample.pts, |(_, latest)| latest.max(sample.pts))));
         let told = sample.duration;
         let sample = self.shape.apply(sample)?;
         if self.is_video() {

@@ -252,5 +252,11 @@ fn another_sound_track_goes_on_where_the_film_is() {
         let (start, end) = (sound[0].start_us, sound.last().expect("segments").end_us);
         assert!((2_000_000..=2_200_000).contains(&start) && end > 5_800_000, "{path:?}: {start} {end}");
         assert!(feeder.played.inits.contains_key(&TrackId(2)));
+        // The picture went on where it was, or a decoder in the middle of it would wait for the next sync sample: nothing twice, nothing missing.
+        let picture = &feeder.played.segments[&TrackId(0)];
+        for pair in picture.windows(2) {
+            assert_eq!(pair[0].end_us, pair[1].start_us, "{path:?}");
+        }
+        assert!(picture[0].start_us == 0 && picture.last().expect("segments").end_us > 5_800_000, "{path:?}");
     }
 }

@@ -220,7 +220,7 @@ pub(crate) const FETCHES_BURST: u64 = 64;
 pub(crate) const FETCHES_PER_SECOND: u64 = 1_000;
 /// Pieces of a Have that were said before, for which it counts as one message more. Honest peers say them once.
 pub(crate) const HAVE_AGAIN_PER_MESSAGE: u64 = 64;
-/// Blocks that nobody asked for (any more): what cancelled requests leave in the pipe, 16 MiB, and nothing like a flood.
+/// Blocks that nobody asked for, beyond those that were taken back or asked for twice: a few that cross something else, and nothing like a flood.
 pub(crate) const UNASKED_BYTES_MAX: u64 = 16 << 20;
 /// Report is sent at most this often.
 pub(crate) const REPORT_INTERVAL_US: u64 = 10_000_000;

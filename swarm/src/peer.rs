@@ -273,7 +273,8 @@ pub(crate) struct Download {
     /// Blocks that overtook their header, and what they count for: each as a whole block, however short it is.
     pub(crate) pending: SortedMap<PieceId, SortedMap<u8, Bytes>>,
     pub(crate) pending_bytes: usize,
-    pub(crate) unasked_bytes: u64,
+    /// How many more bytes may come that nobody asked for (any more).
+    pub(crate) unasked_room: u64,
     /// Of the newest block message, for the Ack.
     pub(crate) echo: Option<(u32, Instant)>,
     /// Bytes of block messages that arrived, and how many of them were acknowledged.
@@ -304,7 +305,7 @@ impl Download {
             unseen: SortedSet::new(),
             pending: SortedMap::new(),
             pending_bytes: 0,
-            unasked_bytes: 0,
+            unasked_room: config::UNASKED_BYTES_MAX,
             echo: None,
             block_bytes: 0,
             acked_bytes: 0,
@@ -428,6 +429,11 @@ impl Download {
         ends.filter(|until| *until > now).min()
     }
 
+    /// These blocks are not held against the peer if they come though nobody waits for them.
+    pub(crate) fn may_come(&mut self, mask: u64) {
+        self.unasked_room += u64::from(mask.count_ones()) * baton_content::BLOCK_LEN as u64;
+    }
+
     /// Takes blocks off what is owed; which of `mask` were.
     pub(crate) fn settle(&mut self, piece: PieceId, mask: u64) -> u64 {
         let Some(owed) = self.owed.get_mut(&piece) else {
@@ -470,6 +476,16 @@ impl Asked {
     }
 }
 
+/// A block message that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Unacked {
+    /// Bytes of block messages, with this one.
+    end: u64,
+    sent: Instant,
+    piece: PieceId,
+    mask: u64,
+}
+
 /// How blocks are asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Manner {
@@ -508,7 +524,7 @@ pub(crate) struct Upload {
     pub(crate) block_bytes: u64,
     pub(crate) acked: u64,
     /// Block messages that were not acknowledged: `block_bytes` after each, and when it was sent.
-    unacked: VecDeque<(u64, Instant)>,
+    unacked: VecDeque<Unacked>,
     pub(crate) busy_since: Instant,
     pub(crate) goodput: Goodput,
     pub(crate) rate: Rate,
@@ -553,9 +569,28 @@ impl Upload {
     }
 
     /// A block message went out. The list is as long as what may be under way.
-    pub(crate) fn sent_message(&mut self, now: Instant, len: u64) {
+    pub(crate) fn sent_message(&mut self, now: Instant, len: u64, piece: PieceId, mask: u64) {
         self.block_bytes += len;
-        self.unacked.push_back((self.block_bytes, now));
+        self.unacked.push_back(Unacked {
+            end: self.block_bytes,
+            sent: now,
+            piece,
+            mask,
+        });
+    }
+
+    /// Blocks of a piece that are sent and not acknowledged: they will come, and need not be sent again.
+    fn on_its_way(&self, piece: PieceId) -> u64 {
+        let of_piece = self.unacked.iter().filter(|it| it.piece == piece);
+        of_piece.fold(0, |all, it| all | it.mask)
+    }
+
+    /// The peer does not have these, whatever it got.
+    pub(crate) fn forget_given(&mut self, piece: PieceId, mask: u64) {
+        take_bits(&mut self.given, piece, mask);
+        for it in self.unacked.iter_mut().filter(|it| it.piece == piece) {
+            it.mask &= !mask;
+        }
     }
 
     /// The peer has so many bytes of block messages. How many of them are news.
@@ -565,7 +600,7 @@ impl Upload {
         while self
             .unacked
             .front()
-            .is_some_and(|(end, _)| *end <= self.acked)
+            .is_some_and(|it| it.end <= self.acked)
         {
             self.unacked.pop_front();
         }
@@ -574,7 +609,7 @@ impl Upload {
 
     /// When the oldest message went out that was not acknowledged.
     pub(crate) fn oldest_unacked(&self) -> Option<Instant> {
-        self.unacked.front().map(|(_, sent)| *sent)
+        self.unacked.front().map(|it| it.sent)
     }
 
     /// Whether another block message may go.
@@ -623,7 +658,7 @@ impl Upload {
             self.hurry(piece, mask);
         }
         let under_way = self.loading.get(&piece).copied().unwrap_or(0) | self.ready_mask(piece);
-        let mask = mask & !under_way;
+        let mask = mask & !under_way & !self.on_its_way(piece);
         if mask == 0 {
             return;
         }

@@ -360,6 +360,45 @@ fn unasked_blocks_are_a_flood_in_the_end() {
     assert_eq!(end, Some(Reason::Flood(Flood::Blocks)));
 }
 
+/// A person who jumps about takes back what is on its way already.
+#[test]
+fn what_was_taken_back_may_come_all_the_same() {
+    let mut stage = Stage::new(Film::new(40 << 20), Role::Viewer);
+    let puppet = Puppet::new(1);
+    let mut have = all_of_it();
+    have.ranges[1].count = 40;
+    stage.join(&puppet, have);
+    stage.say(&puppet, &Message::Grant(1024));
+    for index in 0..40 {
+        let demand = Demand {
+            piece: piece(index),
+            mask: Mask(u64::MAX),
+            deadline: Instant(stage.now + 50_000),
+        };
+        stage.input(Input::Demanded(vec![demand]));
+    }
+    let mut cancelled = vec![0u64; 40];
+    for message in heard(&std::mem::take(&mut stage.said), &puppet) {
+        let Message::Cancel(parts) = message else {
+            continue;
+        };
+        for part in parts.iter().filter(|part| part.lane == 1) {
+            cancelled[part.index as usize] |= part.mask;
+        }
+    }
+    let count: u32 = cancelled.iter().map(|mask| mask.count_ones()).sum();
+    assert!(count > 1024 + 64, "{count} blocks were taken back");
+    for (index, mask) in cancelled.into_iter().enumerate() {
+        let header = stage.film.sealed(piece(index as u32)).header();
+        stage.say(&puppet, &Message::Header(header.bytes().to_vec()));
+        for block in Mask(mask).iter() {
+            let message = blocks(&stage, piece(index as u32), 1 << block.0);
+            let outputs = stage.raw(&puppet, Channel::Data, message);
+            assert_eq!(dropped(&outputs, &puppet), None, "piece {index}");
+        }
+    }
+}
+
 #[test]
 fn request_floods_are_refused_and_cold_seals_are_few() {
     let mut stage = Stage::new(Film::new(10 << 20), Role::Publisher);

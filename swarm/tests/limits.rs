@@ -3,7 +3,7 @@
 mod common;
 
 use baton_content::{Lane, Mask, PeerKey, PieceId, SignedHead};
-use baton_swarm::wire::{self, Have, Message, Part, Range, Want};
+use baton_swarm::wire::{self, Ack, Have, Message, Part, Range, Want};
 use baton_swarm::{
     Channel, Config, ConnId, Demand, Event, Flood, Input, Instant, Output, Reason, Role, Stream,
     Swarm,
@@ -135,6 +135,74 @@ fn to_cancel_makes_no_room_for_more_seals() {
         stage.input(Input::Sealed { header });
     }
     assert!(seals(&stage.said) > before);
+}
+
+/// Blocks that leave on these outputs, reads answered at once.
+fn sent(stage: &mut Stage, mut todo: Vec<Output>) -> (u32, u64) {
+    let (mut blocks, mut bytes) = (0, 0);
+    while let Some(output) = todo.pop() {
+        match output {
+            Output::Load { piece, mask } => {
+                for block in mask.iter() {
+                    let block = stage.film.sealed(piece).block(block).expect("there");
+                    todo.extend(stage.input(Input::Loaded { block }));
+                }
+            }
+            Output::Send {
+                channel: Channel::Data,
+                bytes: message,
+                ..
+            } => {
+                bytes += message.len() as u64;
+                if let Ok(Message::Blocks(message)) = Message::decode(&message, true) {
+                    blocks += message.mask.0.count_ones();
+                }
+            }
+            _ => {}
+        }
+    }
+    (blocks, bytes)
+}
+
+/// A request that becomes urgent crosses its blocks: in a film that was always late each thirtieth came twice.
+#[test]
+fn what_is_on_its_way_is_not_sent_again() {
+    let mut stage = Stage::new(Film::new(2 << 20), Role::Publisher);
+    let header = stage.film.sealed(piece(0)).header().clone();
+    stage.input(Input::Sealed { header });
+    let puppet = Puppet::new(1);
+    stage.join(&puppet, Have::default());
+    stage.input(Input::Writable {
+        conn: puppet.conn,
+        credit: u64::MAX,
+    });
+    let ask = |stage: &mut Stage, flags| {
+        let want = Want {
+            flags,
+            ..want(0, 0b1111)
+        };
+        let outputs = stage.say(&puppet, &Message::Request(vec![want]));
+        sent(stage, outputs)
+    };
+    let (blocks, bytes) = ask(&mut stage, 0);
+    assert_eq!(blocks, 4);
+    assert_eq!(ask(&mut stage, 1).0, 0, "they are on their way");
+    let part = Part {
+        lane: 1,
+        index: 0,
+        mask: 0b11,
+    };
+    stage.say(&puppet, &Message::DontHave(vec![part]));
+    assert_eq!(ask(&mut stage, 1).0, 2, "two were lost");
+    // Who has got them and asks again gets them again.
+    let bytes = bytes * 2;
+    let ack = Ack {
+        bytes,
+        echo_us: 0,
+        hold_us: 0,
+    };
+    stage.say(&puppet, &Message::Ack(ack));
+    assert_eq!(ask(&mut stage, 1).0, 4);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! MediaSource: appends segments as they come, evicts what was seen, and says where the viewer is.
 //!
-//! Invariants: one append at a time per SourceBuffer; a segment of an older generation (from before a seek) is never
-//! appended, an init segment always; the past is evicted here, because Firefox never does it.
+//! Invariants: one append at a time per SourceBuffer; a segment of an older generation than its SourceBuffer's (from before a seek, or another
+//! sound track's) is never appended, an init segment always; the past is evicted here, because Firefox never does it.
 
 mod tracks;
 
@@ -109,6 +109,8 @@ struct Buffer {
     track: Track,
     buffer: SourceBuffer,
     queue: VecDeque<Segment>,
+    /// What is older than this generation comes too late.
+    since: u32,
     /// Where what was appended can be cut, seconds, oldest first: a `remove` takes all that depends on what it takes.
     cuts: VecDeque<f64>,
     ended: bool,
@@ -235,7 +237,7 @@ impl Player {
 
     /// Queues a segment. What comes before the tracks are known is from the film of an element that was ours before.
     pub fn append(&mut self, segment: Segment) -> Vec<PlayerNews> {
-        if segment.generation < self.generation || self.broken || self.info.is_none() {
+        if self.broken || self.info.is_none() {
             return Vec::new();
         }
         if self.buffers.is_empty() && self.early.len() < QUEUE_MAX {
@@ -245,7 +247,7 @@ impl Player {
         if let Some(buffer) = self
             .buffers
             .iter_mut()
-            .find(|b| b.track.id == segment.track)
+            .find(|b| b.track.id == segment.track && segment.generation >= b.since)
             && buffer.queue.len() < QUEUE_MAX
         {
             buffer.queue.push_back(segment);
@@ -258,9 +260,8 @@ impl Player {
         if self.broken {
             return Vec::new();
         }
-        if generation >= self.generation
-            && let Some(buffer) = self.buffers.iter_mut().find(|b| b.track.id == track)
-        {
+        let open = |b: &&mut Buffer| b.track.id == track && generation >= b.since;
+        if let Some(buffer) = self.buffers.iter_mut().find(open) {
             buffer.ended = true;
         }
         self.pump()
@@ -391,6 +392,7 @@ impl Player {
             track,
             buffer,
             queue,
+            since: self.generation,
             cuts: VecDeque::new(),
             ended: false,
             placed: None,
@@ -500,6 +502,7 @@ impl Player {
         self.generation += 1;
         for buffer in &mut self.buffers {
             buffer.queue.retain(|s| s.generation == INIT_GENERATION);
+            buffer.since = self.generation;
             buffer.ended = false;
             buffer.flush = true;
             // Also ends an append under way, so that the first bytes of the new place go in at once.
@@ -608,8 +611,6 @@ impl Buffer {
 
     fn can_cut(&mut self, segment: &Segment) {
         if segment.random_access && self.cuts.len() < CUTS_MAX {
-            // What takes the place of itself (another sound track was chosen) begins earlier again.
-            self.cuts.retain(|at_s| *at_s < segment.start_s);
             self.cuts.push_back(segment.start_s);
         }
     }

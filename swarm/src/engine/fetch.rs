@@ -180,8 +180,7 @@ impl Swarm {
                     return;
                 };
                 let settled = peer.down.settle(piece, mask);
-                let bytes = u64::from(settled.count_ones()) * BLOCK_LEN as u64;
-                peer.down.unasked_bytes = peer.down.unasked_bytes.saturating_sub(bytes);
+                peer.down.may_come(settled);
                 self.pieces.release(piece, settled);
                 self.withhold(conn, piece, settled, None, CANCEL_PAUSE_US);
             }
@@ -331,6 +330,8 @@ impl Swarm {
         for (conn, mask) in calm {
             let peer = self.peers.get_mut(&conn).expect("listed");
             peer.down.owed.get_mut(&piece).expect("listed").urgent |= mask;
+            // Whoever takes that for a second request may send it twice.
+            peer.down.may_come(mask);
             self.push_want(conn, piece, mask, flags);
         }
         for (conn, mask) in late {

@@ -158,7 +158,7 @@ impl Swarm {
             if peer.has.set_part(piece, rest) {
                 self.pieces.count_copy(piece, false);
             }
-            crate::peer::take_bits(&mut peer.up.given, piece, part.mask);
+            peer.up.forget_given(piece, part.mask);
             let owed = peer.down.settle(piece, part.mask);
             self.pieces.release(piece, owed);
             changed |= owed != 0;

@@ -116,6 +116,8 @@ impl Swarm {
             released |= lost != 0;
         }
         if released {
+            // Asked for again, it must not count as on its way.
+            self.ack(conn);
             self.moisten();
         }
         self.unasked(conn, unasked)
@@ -294,12 +296,9 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
         };
-        peer.down.unasked_bytes += len as u64;
-        if peer.down.unasked_bytes > config::UNASKED_BYTES_MAX {
-            Err(Reason::Flood(Flood::Blocks))
-        } else {
-            Ok(())
-        }
+        let left = peer.down.unasked_room.checked_sub(len as u64);
+        peer.down.unasked_room = left.ok_or(Reason::Flood(Flood::Blocks))?;
+        Ok(())
     }
 
     fn foreign_header(&mut self, conn: ConnId, bytes: Vec<u8>) -> Result<(), Reason> {

@@ -410,7 +410,9 @@ impl Swarm {
         }
         let peer = self.peers.get_mut(&conn).expect("the caller looked");
         peer.expect_sign(self.now);
-        peer.up.sent_message(self.now, bytes.len() as u64);
+        let mask = blocks.iter().fold(0, |all, it| all | 1 << it.block().0);
+        peer.up
+            .sent_message(self.now, bytes.len() as u64, piece, mask);
         peer.up.sent += payload;
         peer.up.rate.add(self.now, payload);
         if !peer.is_local() {

@@ -4,7 +4,7 @@
 //! their `mode` is choosing them. Another sound track is a jump to where the film is, for that SourceBuffer alone.
 
 use super::{Player, PlayerNews};
-use crate::bridge::{INIT_GENERATION, Track, TrackKind};
+use crate::bridge::{Track, TrackKind};
 use crate::door::{self, Handler, set};
 use js_sys::{Array, JsString, Map, Reflect};
 use wasm_bindgen::prelude::*;
@@ -222,12 +222,10 @@ impl Player {
         buffer.track = track;
         buffer.queue.clear();
         (buffer.flush, buffer.placed, buffer.appending_init) = (true, None, false);
+        buffer.ended = false;
+        // The picture goes on where it is.
         self.generation += 1;
-        for buffer in &mut self.buffers {
-            // The picture comes again from its last sync sample: the same pictures take the place of themselves.
-            buffer.queue.retain(|s| s.generation == INIT_GENERATION);
-            buffer.ended = false;
-        }
+        buffer.since = self.generation;
         // What stops now is no stall: somebody asked for it.
         self.waiting = true;
         self.playhead_sent = (-1.0, -1.0);
