@@ -41,7 +41,7 @@ ${Object.entries(CASES).map(([name, { about }]) => `  ${name.padEnd(15)} ${about
   --pause N         so many seconds between visits (default 0.5)
   --storage memory  where bulk's viewer keeps it (default: as a visitor's browser does)
   --minutes N       how long storage and hidden go on (default 10)
-  --part NAME       only this part of storage: sharing, reload, download, watching, watching-firefox, random
+  --part NAME       only this part of storage: sharing, reload, download, watching, watching-firefox, random, whole, whole-firefox
 `;
 
 function parse(words) {

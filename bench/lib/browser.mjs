@@ -23,6 +23,8 @@ const PREFERENCES = {
   'media.peerconnection.ice.obfuscate_host_addresses': false,
 };
 
+const VIEWPORT = { width: 1280, height: 800 };
+
 const MARKS = readFileSync(fileURLToPath(new URL('../pages/marks.js', import.meta.url)), 'utf8');
 
 /** Nothing that is measured takes this long; what does is stuck. */
@@ -37,30 +39,31 @@ let launches = 0;
 
 export class Browser {
   #browser;
+  #profile;
   #close;
 
-  static async launch(place, kind = 'chromium') {
+  /** `profile`: a folder for one profile that all tabs share, as people have it; without one nothing is written to disk. */
+  static async launch(place, kind = 'chromium', profile = undefined) {
     const self = new Browser();
     // A switch that Chromium does not know, by which we find its process.
     const mark = `--baton-bench=${process.pid}.${launches++}`;
     self.kind = kind;
-    self.#browser = await (kind === 'firefox'
-      ? firefox.launch({
-          channel: 'moz-firefox',
-          executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
-          args: [mark],
-          firefoxUserPrefs: PREFERENCES,
-        })
-      : chromium.launch({
-          executablePath: place.chromium,
-          args: [...SWITCHES, ...place.switches, mark],
-        }));
+    const firefoxOptions = {
+      channel: 'moz-firefox',
+      executablePath: process.env.FIREFOX || '/usr/bin/firefox-esr',
+      args: [mark],
+      firefoxUserPrefs: PREFERENCES,
+    };
+    const chromiumOptions = { executablePath: place.chromium, args: [...SWITCHES, ...place.switches, mark] };
+    const [engine, options] = kind === 'firefox' ? [firefox, firefoxOptions] : [chromium, chromiumOptions];
+    if (profile) self.#profile = await engine.launchPersistentContext(profile, { ...options, viewport: VIEWPORT });
+    else self.#browser = await engine.launch(options);
     self.pid = childWith(mark);
-    self.#close = atEnd(() => self.#browser.close());
+    self.#close = atEnd(() => (self.#profile ?? self.#browser).close());
     // The first tab of a browser pays for what all others share (font and shader set-up): not part of any figure.
-    const warm = await self.#browser.newPage();
+    const warm = await (self.#profile ?? self.#browser).newPage();
     await warm.goto('data:text/html,<video></video>');
-    await warm.context().close();
+    await (profile ? warm.close() : warm.context().close());
     return self;
   }
 
@@ -69,7 +72,7 @@ export class Browser {
    * each new window, which took 0.15 s of processor time from whatever was measured first in it.
    */
   async tab() {
-    const context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 } });
+    const context = this.#profile ?? (await this.#browser.newContext({ viewport: VIEWPORT }));
     context.setDefaultTimeout(PATIENCE_MS);
     await context.addInitScript(MARKS);
     const page = await context.newPage();
@@ -80,7 +83,7 @@ export class Browser {
       if (message.type() === 'error') trouble.push(message.text());
     });
     await this.#rest();
-    return { page, context, trouble, close: () => context.close() };
+    return { page, context, trouble, close: () => (this.#profile ? page.close() : context.close()) };
   }
 
   /** Until it uses less than a twentieth of a core, or others keep it busy (a publisher at work). */

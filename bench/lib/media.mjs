@@ -71,6 +71,19 @@ export async function sparseFilm(bytes) {
   return { path, bytes };
 }
 
+/** The test film at 24 Mbit/s, again and again: a film of so many bytes from its beginning to its end, with the index that it needs. */
+export async function hugeFilm(bytes) {
+  const coded = ['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '48', '-pix_fmt', 'yuv420p', '-c:a', 'aac', '-b:a', '128k'];
+  const filled = ['-b:v', '24M', '-minrate', '24M', '-maxrate', '24M', '-bufsize', '24M', '-x264-params', 'nal-hrd=cbr:filler=1'];
+  const words = [...coded, ...filled];
+  const once = await made('480p-24mbit', 'mp4', words, (part) => run('ffmpeg', ['-nostdin', '-loglevel', 'error', '-y', '-i', source, ...words, part]));
+  const times = Math.ceil(bytes / statSync(once).size);
+  const path = await made(`huge-${bytes}`, 'mp4', [...words, times], (part) =>
+    run('ffmpeg', ['-nostdin', '-loglevel', 'error', '-y', '-stream_loop', times - 1, '-i', once, '-c', 'copy', part]),
+  );
+  return { path, bytes: statSync(path).size, seconds: 30 * times };
+}
+
 /** Makes a file once; its recipe is part of its name, so a changed recipe makes a new one. */
 async function made(name, extension, recipe, make) {
   const hash = createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 8);

@@ -1,24 +1,29 @@
 // One network with its servers and browsers, made as they are asked for, gone when it closes.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Browser } from './browser.mjs';
 import { MEDIA } from './media.mjs';
 import { loopback, shaped } from './network.mjs';
-import { start } from './processes.mjs';
+import { atEnd, start } from './processes.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 export class Stage {
   #browsers = new Map();
   #servers = new Map();
+  #folders = [];
 
-  constructor(network, kind = 'chromium') {
+  constructor(network, kind = 'chromium', onDisk = false) {
     this.network = network;
     this.kind = kind;
+    this.onDisk = onDisk;
   }
 
-  /** `kind`: chromium or firefox. */
-  static async loopback(kind) {
-    return new Stage(await loopback(), kind);
+  /** `kind`: chromium or firefox. `onDisk`: each browser has a profile on disk; without one Chromium keeps in memory what pages store, and no 2 GB of it. */
+  static async loopback(kind, onDisk) {
+    return new Stage(await loopback(), kind, onDisk);
   }
 
   static async shaped() {
@@ -27,8 +32,17 @@ export class Stage {
 
   /** The browser of a role, e.g. `publisher`, `viewer`: its own process tree. */
   async browser(role) {
-    if (!this.#browsers.has(role)) this.#browsers.set(role, await Browser.launch(this.network.place(role), this.kind));
+    if (!this.#browsers.has(role)) {
+      const profile = this.onDisk ? this.#folder() : undefined;
+      this.#browsers.set(role, await Browser.launch(this.network.place(role), this.kind, profile));
+    }
     return this.#browsers.get(role);
+  }
+
+  #folder() {
+    const path = mkdtempSync(join(tmpdir(), 'baton-bench-'));
+    this.#folders.push(atEnd(() => rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })));
+    return path;
   }
 
   async tab(role) {
@@ -67,6 +81,7 @@ export class Stage {
 
   async close() {
     for (const browser of this.#browsers.values()) await browser.close();
+    for (const remove of this.#folders) await remove();
     for (const server of this.#servers.values()) await server.stop();
     await this.network.close();
   }

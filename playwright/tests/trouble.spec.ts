@@ -3,15 +3,15 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { saved } from '../lib/download.ts';
-import { BUNNY, film, noise, ownFile, sha256 } from '../lib/media.ts';
-import { pausesAtOnce, plays, shown, state } from '../lib/player.ts';
+import { BUNNY, film, noise, ownFile, sha256, tracked } from '../lib/media.ts';
+import { awake, pausesAtOnce, plays, shown, state } from '../lib/player.ts';
 import { expect, NETWORK_MESSAGES, test, type Peer } from '../lib/test.ts';
 
-/** The test film with pictures in which no decoder finds any: that of this time, and all sync samples from another one on. */
-function broken(at_s: number, syncsFrom_s = Infinity): string {
-  const asked = ['-v', 'error', '-select_streams', 'v', '-show_entries', 'packet=pts_time,size,pos,flags', '-of', 'csv=p=0', BUNNY];
+/** A film with pictures in which no decoder finds any: that of this time, and all sync samples from another one on. */
+function broken(at_s: number, syncsFrom_s = Infinity, film = BUNNY): string {
+  const asked = ['-v', 'error', '-select_streams', 'v', '-show_entries', 'packet=pts_time,size,pos,flags', '-of', 'csv=p=0', film];
   const packets = execFileSync('ffprobe', asked, { encoding: 'utf8' }).trim().split('\n').map((line) => line.split(','));
-  const bytes = readFileSync(BUNNY);
+  const bytes = readFileSync(film);
   const spoil = ([, size, pos]: string[]): void => {
     for (let at = Number(pos); at < Number(pos) + Number(size); at += 4 + bytes.readUInt32BE(at)) bytes[at + 4] = 0;
   };
@@ -155,6 +155,33 @@ test('a film at whose middle every decoder breaks down goes on behind that', asy
   await plays(viewer.page);
   expect(await address()).not.toBe(before);
   await expect(viewer.page.getByTestId('error')).toHaveCount(0);
+});
+
+test('a film that begins anew keeps its menu, and what was chosen there', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = (await newPeer({ init: pausesAtOnce })).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
+  const { page } = viewer;
+  await viewer.open(await publisher.share(broken(9.5, Infinity, await tracked('tracks.mp4', ['aac', 'aac'], 'mov_text'))));
+  await shown(page, { before: 9 });
+  await awake(page);
+  await page.getByTestId('tracks').click();
+  await page.getByRole('radio', { name: /Kommentar/ }).check();
+  await page.getByRole('radio', { name: /French/ }).check();
+  const address = () => page.getByTestId('video').evaluate((video: HTMLVideoElement) => video.src);
+  const before = await address();
+  await page.evaluate(() => void document.querySelector('video')!.play());
+  await expect.poll(address).not.toBe(before);
+  const selected = (): Promise<(string | null)[]> =>
+    page.evaluate(() => {
+      interface Tracks {
+        tracks: { kind: string; language: string | null; selected: boolean }[];
+      }
+      const film = (window as unknown as { baton: { view: { film(): Tracks | null } } }).baton.view.film();
+      return (film?.tracks ?? []).filter((it) => it.selected && it.kind !== 'video').map((it) => it.language);
+    });
+  await expect.poll(selected).toEqual(['deu', 'fra']);
+  await expect(page.getByRole('radio', { name: /Kommentar/ })).toBeChecked();
+  await expect(page.getByRole('radio', { name: /French/ })).toBeChecked();
 });
 
 test('a film that no decoder takes from its middle on says so in the end', async ({ newPeer }) => {
