@@ -5,6 +5,7 @@ import { eight, four, six } from './cases/crowd.mjs';
 import { gone } from './cases/gone.mjs';
 import { hidden } from './cases/hidden.mjs';
 import { link } from './cases/link.mjs';
+import { polite } from './cases/polite.mjs';
 import { remux } from './cases/remux.mjs';
 import { seek, seekShaped } from './cases/seek.mjs';
 import { startup, startupShaped } from './cases/startup.mjs';
@@ -25,6 +26,7 @@ const CASES = {
   six,
   eight,
   weight,
+  polite,
   link,
   storage,
   hidden,

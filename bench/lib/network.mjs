@@ -33,12 +33,12 @@ export async function loopback() {
 export const HOME = { up_kbit: 20_000, down_kbit: 50_000, loss_ppm: 0 };
 
 /**
- * Namespaces with links of these rates; `round_trip_ms` between any two of them. Needs root.
+ * Namespaces with links of these rates, some perhaps of their own; `round_trip_ms` between any two of them. Needs root.
  *
  * Names under .localhost lead into them: Chromium takes those as secure contexts and offers brotli there, as it does
  * with HTTPS, and mapping them costs no certificate.
  */
-export async function shaped(roles, { round_trip_ms, link = HOME }) {
+export async function shaped(roles, { round_trip_ms, link = HOME, own = {} }) {
   if (process.getuid?.() !== 0) throw new Error('network namespaces need root: run as root, or measure on loopback only');
   await sweep();
   const id = process.pid;
@@ -46,7 +46,10 @@ export async function shaped(roles, { round_trip_ms, link = HOME }) {
   // A path crosses two hosts each way.
   const delay_us = Math.round((round_trip_ms * 1000) / 4);
   const devices = roles.map((_, at) => `btn${id % 100_000}x${at}`);
-  const specs = devices.map((device) => `${device}:${link.up_kbit}:${link.down_kbit}:${delay_us}:${link.loss_ppm}`);
+  const specs = roles.map((role, at) => {
+    const { up_kbit, down_kbit, loss_ppm } = own[role] ?? link;
+    return `${devices[at]}:${up_kbit}:${down_kbit}:${delay_us}:${loss_ppm}`;
+  });
   const wire = await start(wireProgram(), specs, { ready: /^ready$/m });
   const folder = `${tmpdir()}/baton-bench-${id}`;
   mkdirSync(folder, { recursive: true });

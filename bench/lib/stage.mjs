@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Browser } from './browser.mjs';
 import { MEDIA } from './media.mjs';
-import { loopback, shaped } from './network.mjs';
+import { HOME, loopback, shaped } from './network.mjs';
 import { atEnd, start } from './processes.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -28,6 +28,14 @@ export class Stage {
 
   static async shaped() {
     return new Stage(await shaped(['server', 'publisher', 'viewer'], { round_trip_ms: 30 }));
+  }
+
+  /** One, the `seeder`, has a narrow uplink; the publisher none that is felt. */
+  static async narrow(up_kbit) {
+    const wide = { up_kbit: 100_000, down_kbit: 100_000, loss_ppm: 0 };
+    const own = { server: wide, publisher: wide, seeder: { ...HOME, up_kbit } };
+    const network = await shaped(['server', 'publisher', 'seeder', 'viewer'], { round_trip_ms: 30, own });
+    return new Stage({ ...network, name: `${up_kbit / 1000} Mbit/s up, 30 ms` });
   }
 
   /** The browser of a role, e.g. `publisher`, `viewer`: its own process tree. */

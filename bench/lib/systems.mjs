@@ -17,6 +17,7 @@ export const baton = {
     const url = await patience(tab, 'Baton: the link', published(tab));
     return { tab, url, memory: url };
   },
+  started: () => window.baton.view?.stats()?.bytes_received > 0,
   complete: () => window.baton.view?.stats()?.complete === true,
 };
 
@@ -65,6 +66,7 @@ export const webtorrent = {
       memory: `${pages}/webtorrent.html?memory#${fragment}`,
     };
   },
+  started: () => window.rival.received() > 0,
   complete: () => window.rival.complete(),
 };
 

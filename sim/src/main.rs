@@ -271,6 +271,9 @@ fn rows(name: &str, outcome: &Outcome, missed: &[String]) -> String {
     );
     let mut notes = vec![outcome.label.clone()];
     notes.extend((m("lost_blocks") > 0.0).then(|| format!("{} blocks lost", m("lost_blocks"))));
+    notes.extend(
+        (m("own_queue_p95_ms") > 0.0).then(|| format!("own queue {} ms", m("own_queue_p95_ms"))),
+    );
     notes.extend((m("unseen") > 0.0).then(|| format!("{} never saw a picture", m("unseen"))));
     notes.retain(|note| !note.is_empty());
     if !notes.is_empty() {

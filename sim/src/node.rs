@@ -26,6 +26,8 @@ const SETUP_US: u64 = 30_000;
 /// How often the driver looks whether it has enough neighbours, and how many are enough.
 const TICK_US: u64 = 10_000_000;
 const NEIGHBOURS_FEW: usize = 8;
+/// What waits in an uplink is counted in such steps.
+pub const QUEUE_STEP_US: u64 = 5_000;
 
 /// What was counted at one peer.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,8 @@ pub struct Counts {
     pub byte_rtt_ms: u64,
     pub sent: u64,
     pub inputs: u64,
+    /// While it has everything and something waits in its router: milliseconds in which a packet would wait so many times `QUEUE_STEP_US`.
+    pub queue: Vec<u64>,
     /// One number for everything that went in and out.
     pub digest: u64,
     /// At the end of its stay.
@@ -68,6 +72,8 @@ pub struct Node {
     turn: ConnId,
     turn_at: Option<u64>,
     up_free_at: u64,
+    /// Until when its queue was counted.
+    queue_seen: u64,
     down_free_at: u64,
     wakes_at: Option<u64>,
     outputs: Vec<Output>,
@@ -97,6 +103,7 @@ impl Node {
             turn: ConnId(0),
             turn_at: None,
             up_free_at: 0,
+            queue_seen: 0,
             down_free_at: 0,
             wakes_at: None,
             outputs: Vec::new(),
@@ -607,6 +614,7 @@ impl Node {
         shared: &Shared,
     ) {
         let len = bytes.len() as u64 + 60;
+        self.count_queue(now, shared);
         let up = shared.spots[self.index as usize].up;
         self.up_free_at = self.up_free_at.max(now) + len * 1_000_000 / up;
         let dice = self.rng.number();
@@ -624,6 +632,21 @@ impl Node {
                 bytes,
             },
         );
+    }
+
+    /// Looks once in a millisecond at what waited until now.
+    fn count_queue(&mut self, now: u64, shared: &Shared) {
+        let from = std::mem::replace(&mut self.queue_seen, now);
+        if !shared.spots[self.index as usize].has_all && self.counts.complete_at.is_none() {
+            return;
+        }
+        for at in (from..now.min(self.up_free_at)).step_by(1000) {
+            let step = ((self.up_free_at - at) / QUEUE_STEP_US) as usize;
+            if self.counts.queue.len() <= step {
+                self.counts.queue.resize(step + 1, 0);
+            }
+            self.counts.queue[step] += 1;
+        }
     }
 
     /// Small messages pass an idle downlink at once; others queue for it.

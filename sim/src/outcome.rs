@@ -1,6 +1,6 @@
 //! What came of a run: one number per question (docs/simulation.md#metrics), the bounds they must meet, and the courses for plots.
 
-use crate::node::Node;
+use crate::node::{Node, QUEUE_STEP_US};
 use crate::scenario::{Habit, Scenario};
 use crate::theory;
 use crate::world::World;
@@ -70,6 +70,7 @@ impl Outcome {
         let mut metrics = Metrics::new();
         let startups_ms = viewing(world, &mut metrics);
         giving(world, &mut metrics);
+        metrics.insert("own_queue_p95_ms", own_queue_p95_ms(world));
         nearness(world, &mut metrics);
         distribution(world, &mut metrics);
         Outcome {
@@ -255,6 +256,24 @@ fn nearness(world: &World, metrics: &mut Metrics) {
     metrics.insert("rtt_random_ms", share(random, received));
     metrics.insert("rtt_over_oracle", share(rtt, oracle));
     metrics.insert("rtt_over_random", share(rtt, random));
+}
+
+/// What those who have everything, and give on, add to their own uplinks.
+fn own_queue_p95_ms(world: &World) -> f64 {
+    let mut all: Vec<u64> = Vec::new();
+    for node in viewers(world) {
+        all.resize(all.len().max(node.counts.queue.len()), 0);
+        (all.iter_mut().zip(&node.counts.queue)).for_each(|(all, ms)| *all += ms);
+    }
+    let total: u64 = all.iter().sum();
+    let mut below = 0;
+    let p95 = all.iter().position(|ms| {
+        below += ms;
+        below * 20 >= total * 19
+    });
+    p95.map_or(0.0, |step| {
+        (step as u64 + 1) as f64 * (QUEUE_STEP_US / 1000) as f64
+    })
 }
 
 /// From the publisher's first moment until the last of those who stayed had everything, beside the fluid bound.

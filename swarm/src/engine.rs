@@ -20,9 +20,10 @@ use crate::directory::Directory;
 use crate::face::{Channel, ConnId, Demand, Event, Input, Output, Reason, Role, Stream};
 use crate::peer::Peer;
 use crate::pieces::Pieces;
-use crate::rate::{Bucket, Goodput};
+use crate::rate::Bucket;
 use crate::rng::Rng;
 use crate::timer::{Instant, Timers};
+use crate::uplink::Uplink;
 use crate::wire::{Message, Want};
 use baton_content::manifest::MANIFEST_LANE_LEN_MAX;
 use baton_content::{Header, Mask, PeerId, PeerKey, PieceId, PublisherId, SignedHead, SwarmId};
@@ -113,9 +114,7 @@ pub struct Swarm {
     /// Whose header storage lost: a peer that told it must tell it again.
     lost_headers: SortedSet<PieceId>,
     pending_bytes: usize,
-    /// What all peers together take.
-    uplink: Goodput,
-    uplink_busy_since: Instant,
+    uplink: Uplink,
     upload_limit: Option<Bucket>,
     upload_paused: bool,
     /// Whose turn it is to be served first.
@@ -187,8 +186,7 @@ impl Swarm {
             header_loads: SortedSet::new(),
             lost_headers: SortedSet::new(),
             pending_bytes: 0,
-            uplink: Goodput::default(),
-            uplink_busy_since: now,
+            uplink: Uplink::new(now),
             upload_limit: config.upload_bytes_per_second.map(|rate| limit(rate, now)),
             upload_paused: config.upload_paused,
             turn: 0,

@@ -34,6 +34,7 @@ mod pieces;
 mod rate;
 mod rng;
 mod timer;
+mod uplink;
 pub mod wire;
 
 pub use config::Config;

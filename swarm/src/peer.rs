@@ -6,6 +6,7 @@ use crate::face::{Binding, ConnId, Demand, Path, Role};
 use crate::have::HaveMap;
 use crate::rate::{Bucket, Goodput, Rate};
 use crate::timer::Instant;
+use crate::uplink;
 use crate::wire::{Reject, Want};
 use baton_content::{Lane, PeerId, PieceId, VerifiedBlock};
 use baton_sorted::{SortedMap, SortedSet};
@@ -120,6 +121,36 @@ impl Peer {
         self.path == Path::Local
     }
 
+    /// What goes there does not pass the uplink: another tab, or somebody in the same house.
+    pub(crate) fn is_near(&self) -> bool {
+        self.is_local() || self.rtt.base_us().is_some_and(|us| us <= uplink::NEAR_US)
+    }
+
+    /// Bytes on their way to it, and to its channel.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.up.block_bytes - self.up.acked
+            + self.up.ahead_blocks() as u64 * baton_content::BLOCK_LEN as u64
+    }
+
+    /// As many of them as the uplink holds if it queues as long as it may; what is more than that waits elsewhere for this peer.
+    pub(crate) fn share(&self) -> u64 {
+        let us = self.rtt.base_us().unwrap_or(0).min(config::RTT_SANE_US)
+            + uplink::TARGET_US
+            + uplink::ACK_US;
+        let rate = self.up.goodput.bytes_per_second();
+        rate.map_or(u64::MAX, |rate| rate.saturating_mul(us) / 1_000_000)
+    }
+
+    /// Blocks in one message: on a slow link each goes by itself, so that it can be passed on sooner and does not queue for long.
+    pub(crate) fn blocks_per_message(&self, uplink_is_slow: bool) -> usize {
+        let rate = self.up.goodput.bytes_per_second();
+        if uplink_is_slow && !self.is_near() || rate.is_some_and(|rate| rate < 400_000) {
+            1
+        } else {
+            config::BLOCKS_PER_MESSAGE
+        }
+    }
+
     /// We have nobody but this tab.
     pub(crate) fn leads_us(&self) -> bool {
         self.is_local() && self.binding.offerer
@@ -181,12 +212,36 @@ impl Peer {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rtt {
     smoothed_us: Option<u64>,
-    least_us: Option<u64>,
-    least_before_us: Option<u64>,
-    window_since: Instant,
+    lately: Least,
+    base: Least,
 }
 
 const RTT_WINDOW_US: u64 = 10_000_000;
+/// What the way takes without a queue is looked for in the last three to six minutes: longer than a queue of somebody else's lasts
+/// without a gap, shorter than a film, so that another route is believed in time.
+const BASE_WINDOW_US: u64 = 180_000_000;
+
+/// The least of this window and the one before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Least {
+    us: Option<u64>,
+    before_us: Option<u64>,
+    since: Instant,
+}
+
+impl Least {
+    fn add(&mut self, now: Instant, window_us: u64, sample_us: u64) {
+        if now.since(self.since) >= window_us {
+            self.before_us = self.us.take();
+            self.since = now;
+        }
+        self.us = Some(self.us.map_or(sample_us, |old| old.min(sample_us)));
+    }
+
+    fn get(&self) -> Option<u64> {
+        self.us.into_iter().chain(self.before_us).min()
+    }
+}
 
 impl Rtt {
     pub(crate) fn add(&mut self, now: Instant, sample_us: u64) {
@@ -194,11 +249,19 @@ impl Rtt {
             self.smoothed_us
                 .map_or(sample_us, |old| (old * 7 + sample_us) / 8),
         );
-        if now.since(self.window_since) >= RTT_WINDOW_US {
-            self.least_before_us = self.least_us.take();
-            self.window_since = now;
-        }
-        self.least_us = Some(self.least_us.map_or(sample_us, |old| old.min(sample_us)));
+        self.lately.add(now, RTT_WINDOW_US, sample_us);
+        self.base.add(now, BASE_WINDOW_US, sample_us);
+    }
+
+    /// What the way takes without a queue, so far as is known.
+    pub(crate) fn base_us(&self) -> Option<u64> {
+        self.base.get()
+    }
+
+    /// The same, and how much longer a sample took.
+    pub(crate) fn queued(&self, sample_us: u64) -> (u64, u64) {
+        let base_us = self.least_us().min(self.base_us().unwrap_or(sample_us));
+        (base_us, sample_us.saturating_sub(base_us))
     }
 
     pub(crate) fn smoothed_us(&self) -> Option<u64> {
@@ -207,12 +270,7 @@ impl Rtt {
 
     /// The least seen lately, or a guess across a country before anything was. Never more than what is sane: windows are sized by it.
     pub(crate) fn least_us(&self) -> u64 {
-        self.least_us
-            .into_iter()
-            .chain(self.least_before_us)
-            .min()
-            .unwrap_or(50_000)
-            .min(config::RTT_SANE_US)
+        self.lately.get().unwrap_or(50_000).min(config::RTT_SANE_US)
     }
 }
 
@@ -616,19 +674,6 @@ impl Upload {
     pub(crate) fn may_send(&self, rtt_us: u64, len: u64) -> bool {
         self.wire_sent + len <= self.credit
             && self.block_bytes - self.acked < self.under_way_max(rtt_us)
-    }
-
-    /// Blocks in one message: on a slow link each goes by itself, so that it can be passed on sooner.
-    pub(crate) fn blocks_per_message(&self) -> usize {
-        if self
-            .goodput
-            .bytes_per_second()
-            .is_some_and(|rate| rate < 400_000)
-        {
-            1
-        } else {
-            config::BLOCKS_PER_MESSAGE
-        }
     }
 
     /// Blocks on their way from the disk or waiting for credit.

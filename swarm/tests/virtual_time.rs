@@ -221,6 +221,52 @@ fn a_visitor_after_the_publisher_is_served_by_a_viewer() {
     );
 }
 
+/// A viewer who has the film gives it to others through 5 Mbit/s: what its own person sends waits for a tenth of a second at most, and the
+/// uplink is used all the same.
+#[test]
+fn giving_adds_a_tenth_of_a_second_at_most_to_the_uplink() {
+    let narrow = Link::new(625_000, 6_250_000, 10_000);
+    let visitor = Link::new(625_000, 6_250_000, 10_000);
+    let slow = Link::new(125_000, 50_000, 30_000);
+    for (name, visitors, watches, least) in [
+        ("one", vec![visitor], false, 0.9),
+        ("one who watches", vec![visitor], true, 0.9),
+        ("four", vec![visitor; 4], true, 0.75),
+        (
+            "one among slow ones",
+            vec![slow, slow, slow, visitor],
+            false,
+            0.8,
+        ),
+    ] {
+        let mut world = World::new(Film::new(24 << 20), 31);
+        world.router = true;
+        let seeder = world.viewer_with(narrow, Config::default(), &(0..24).collect::<Vec<_>>());
+        for (at, link) in visitors.into_iter().enumerate() {
+            world.run_for(500_000 * at as u64);
+            let visitor = world.viewer(link);
+            if watches {
+                world.play(visitor, 60_000);
+            }
+            world.introduce(visitor, &[seeder]);
+        }
+        world.run_for(3 * SECOND);
+        let sent = world.stats(seeder).sent_bytes;
+        let mut waits: Vec<u64> = (0..25_000)
+            .map(|_| {
+                world.run_for(1_000);
+                world.queue_us(seeder) / 1000
+            })
+            .collect();
+        waits.sort_unstable();
+        let share = (world.stats(seeder).sent_bytes - sent) as f64 / (25.0 * narrow.up as f64);
+        let (half, p95) = (waits[12_500], waits[23_750]);
+        println!("{name}: {half} ms, p95 {p95} ms, {:.0} %", 100.0 * share);
+        assert!(p95 <= 100, "{name}: {p95} ms");
+        assert!(share > least, "{name}: {share:.2} of the uplink");
+    }
+}
+
 #[test]
 fn a_poisoner_loses_the_connection_and_the_film_goes_on() {
     let mut world = World::new(Film::new(8 << 20), 8);

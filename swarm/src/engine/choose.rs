@@ -4,6 +4,7 @@
 //! left to that peer (`AskPeer`), unless it is urgent or was left to others in vain. It is decided when a block's turn comes, not when it
 //! is asked for, so that viewers who ask for the same film in the same order get different parts of it and trade.
 
+use super::serve::PROVEN_BYTES;
 use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config;
@@ -66,6 +67,11 @@ impl Class {
     }
 }
 
+/// Whether a peer has less on its way than it takes; what it does not take would keep the uplink from others.
+fn has_room(peer: &Peer) -> bool {
+    peer.under_way() < (peer.share() / 2).saturating_mul(3).max(1)
+}
+
 /// Refusals of one turn, joined per piece.
 type Refusals = SortedMap<(ConnId, PieceId, Option<ConnId>), u64>;
 
@@ -73,7 +79,8 @@ impl Swarm {
     pub(super) fn load_ahead(&mut self, conns: &[ConnId]) {
         let mut loads: Vec<(PieceId, u64)> = Vec::new();
         let mut refusals = Refusals::new();
-        let mut room = self.uplink_room();
+        let yields = self.yields();
+        let (mut room, mut calm) = self.uplink_room();
         for (class, within_share) in [
             (Class::First, false),
             (Class::Soon, false),
@@ -91,8 +98,11 @@ impl Swarm {
                     if within_share && self.again_share == 0 {
                         continue;
                     }
-                    let free = self.peers[&conn].is_local();
-                    if (free || room > 0 || self.is_starved(conn, class))
+                    let peer = &self.peers[&conn];
+                    let (free, near) = (peer.is_local(), peer.is_near());
+                    let yields = yields && !near;
+                    let fits = room > 0 && (!yields || calm > 0 && has_room(peer));
+                    if (free || fits || self.is_starved(conn, class))
                         && let Some((piece, mask)) =
                             self.next_run(conn, class, within_share, &mut refusals)
                     {
@@ -110,9 +120,12 @@ impl Swarm {
                             (self.again_share + count).min(AGAIN_SHARE_MAX)
                         };
                         self.tell_other_askers(conn, piece, mask, &mut refusals);
+                        let bytes = u64::from(count) * BLOCK_LEN as u64;
                         if !free {
-                            room = room
-                                .saturating_sub(u64::from(mask.count_ones()) * BLOCK_LEN as u64);
+                            room = room.saturating_sub(bytes);
+                        }
+                        if !near {
+                            calm = calm.saturating_sub(bytes);
                         }
                         progress = true;
                     }
@@ -142,19 +155,48 @@ impl Swarm {
     /// picture.
     fn is_starved(&self, conn: ConnId, class: Class) -> bool {
         let idle = |peer: &Peer| {
-            peer.up.block_bytes == peer.up.acked && peer.up.ahead_blocks() < FIRST_BLOCKS
+            peer.up.block_bytes == peer.up.acked
+                && peer.up.ahead_blocks() < FIRST_BLOCKS
+                && (peer.up.acked < PROVEN_BYTES || !self.yields())
         };
         matches!(class, Class::First) && self.peers.get(&conn).is_some_and(idle)
     }
 
+    /// Whether what is given yields to the person's own traffic: of who has everything. A publisher's film would stall for it, and a crowd
+    /// that watches lives by what each gives on at once (docs/decisions.md).
+    pub(super) fn yields(&self) -> bool {
+        self.role != Role::Publisher && self.pieces.all_whole()
+    }
+
+    /// Whether an uplink that yields is so slow that each block must go by itself.
+    pub(super) fn yields_slowly(&self) -> bool {
+        self.yields() && self.uplink.is_slow()
+    }
+
     /// How many more bytes the uplink as a whole takes: what it carries in a quarter of a second, and a quarter more. What is chosen
-    /// later is chosen better, and a slow uplink must not queue for seconds.
-    fn uplink_room(&self) -> u64 {
-        let under_way = |peer: &Peer| {
-            peer.up.block_bytes - peer.up.acked + peer.up.ahead_blocks() as u64 * BLOCK_LEN as u64
+    /// later is chosen better, and a slow uplink must not queue for seconds. And how many it takes without a queue that others feel.
+    fn uplink_room(&mut self) -> (u64, u64) {
+        let now = self.now;
+        let heard = |peer: &&Peer| !peer.is_lost(now) && !peer.is_local();
+        let far = || {
+            let heard = self.peers.values().filter(heard);
+            heard.filter(|peer| !peer.is_near())
         };
-        let heard = |peer: &&Peer| !peer.is_lost(self.now) && !peer.is_local();
-        let total: u64 = self.peers.values().filter(heard).map(under_way).sum();
+        let total: u64 = self.peers.values().filter(heard).map(Peer::under_way).sum();
+        let calm: u64 = far().map(|peer| peer.under_way().min(peer.share())).sum();
+        let empty = far().all(|peer| peer.up.block_bytes == peer.up.acked);
+        if self.uplink.stood_still(now, empty) {
+            let far: Vec<ConnId> = far().map(|peer| peer.conn).collect();
+            far.into_iter().for_each(|conn| self.ask_sign(conn));
+        }
+        let window = self.uplink.window();
+        self.uplink.full |= calm + BLOCK_LEN as u64 > window;
+        if !empty
+            && self.yields()
+            && let Some(until) = self.uplink.stands_still(now)
+        {
+            self.timers.set_earlier(Timer::Tokens, until);
+        }
         let rtt_us = self
             .peers
             .values()
@@ -162,13 +204,14 @@ impl Swarm {
             .max()
             .unwrap_or(0)
             .min(300_000);
-        let most = match self.uplink.bytes_per_second() {
+        let most = match self.uplink.goodput.bytes_per_second() {
             Some(rate) => {
                 (rate.saturating_mul(rtt_us + 250_000) / 1_000_000 * 5 / 4).max(64 * 1024)
             }
             None => 1 << 20,
         };
-        most.saturating_sub(total)
+        let calm = self.uplink.window().saturating_sub(calm);
+        (most.saturating_sub(total), calm)
     }
 
     /// Blocks go to one peer: the others who wait for the same learn at once whom to ask.
@@ -259,7 +302,13 @@ impl Swarm {
             if !class.is_again() && self.is_seeder() {
                 self.gave_anew(piece);
             }
-            let run = lowest(run, config::BLOCKS_PER_MESSAGE as u32);
+            let single = self.yields_slowly() && !self.peers.get(&conn)?.is_near();
+            let most = if single {
+                1
+            } else {
+                config::BLOCKS_PER_MESSAGE
+            };
+            let run = lowest(run, most as u32);
             self.peers.get_mut(&conn)?.up.unask(piece, run);
             return Some((piece, run));
         }
@@ -283,7 +332,7 @@ impl Swarm {
         let Some((at, rate)) = self
             .spreading
             .get(&piece)
-            .zip(self.uplink.bytes_per_second())
+            .zip(self.uplink.goodput.bytes_per_second())
         else {
             return false;
         };

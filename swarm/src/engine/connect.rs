@@ -142,6 +142,7 @@ impl Swarm {
         // Nobody knows the way better than these two messages did, and the first round trip is worth knowing at once.
         self.timers.cancel(Timer::Ping(conn));
         self.ping(conn);
+        self.uplink.came(self.now);
         if self.wants_start_set() {
             self.want_start(conn);
         }
@@ -285,7 +286,7 @@ impl Swarm {
         );
     }
 
-    fn ask_sign(&mut self, conn: ConnId) {
+    pub(super) fn ask_sign(&mut self, conn: ConnId) {
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.expect_sign(self.now);
             self.send(conn, &Message::Ping(self.now.0 as u32));
@@ -308,6 +309,10 @@ impl Swarm {
             && u64::from(sample) < config::SILENT_US
         {
             peer.rtt.add(self.now, u64::from(sample));
+            let (_, queued_us) = peer.rtt.queued(sample.into());
+            if !peer.is_near() {
+                self.uplink.saw(self.now, queued_us);
+            }
         }
     }
 }

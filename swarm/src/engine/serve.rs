@@ -5,6 +5,7 @@ use crate::bits::lowest;
 use crate::config::{self, HEADER_AGAIN_BLOCKS};
 use crate::face::{Channel, ConnId, Event, Flood, Output, Reason, Role};
 use crate::peer::{Manner, Peer};
+use crate::timer::Instant;
 use crate::wire::{
     self, Ack, FLAG_HEADER, FLAG_INSIST, FLAG_NEED, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal,
     Want,
@@ -13,7 +14,7 @@ use baton_content::{BLOCK_LEN, Header, Mask, PeerId, PieceId, VerifiedBlock};
 use baton_sorted::SortedMap;
 
 /// A peer's first delivered bytes after which it gets the full grant.
-const PROVEN_BYTES: u64 = 256 * 1024;
+pub(super) const PROVEN_BYTES: u64 = 256 * 1024;
 impl Swarm {
     pub(super) fn first_grant(&self, local: bool) -> u16 {
         if self.upload_paused && !local {
@@ -192,9 +193,11 @@ impl Swarm {
         let sample = (self.now.0 as u32)
             .wrapping_sub(ack.echo_us)
             .wrapping_sub(ack.hold_us);
-        if u64::from(sample) < config::SILENT_US {
+        let sane = u64::from(sample) < config::SILENT_US;
+        if sane {
             peer.rtt.add(self.now, u64::from(sample));
         }
+        let delay = (sane && !peer.is_near()).then(|| peer.rtt.queued(sample.into()));
         let new = peer.up.take_ack(ack.bytes);
         let busy_since = peer.up.busy_since;
         let limited = peer.up.waiting_blocks() == 0;
@@ -203,8 +206,13 @@ impl Swarm {
         // The uplink's measure shares it between peers: taken for more than it carries, it let a seeder load what others had meanwhile
         // (4.6 copies instead of 3.4 in scenarios/tiny.toml).
         if !self.peers[&conn].is_local() {
-            self.uplink
-                .add(self.now, self.uplink_busy_since, new, false);
+            let busy_since = self.uplink.busy_since;
+            self.uplink.goodput.add(self.now, busy_since, new, false);
+        }
+        if let Some(delay) = delay {
+            let took = u64::from(sample) + u64::from(ack.hold_us);
+            let sent = Instant(self.now.0.saturating_sub(took));
+            self.uplink.acked(self.now, sent, delay, new);
         }
         if proven {
             let grant = self.config.grant_blocks;
@@ -341,9 +349,11 @@ impl Swarm {
 
     /// One message of up to three blocks of one piece. Whether there was one.
     fn send_run(&mut self, conn: ConnId, urgent: bool) -> bool {
+        let uplink_is_slow = self.yields_slowly();
         let Some(peer) = self.peers.get_mut(&conn) else {
             return false;
         };
+        let most = peer.blocks_per_message(uplink_is_slow);
         let queue = if urgent {
             &peer.up.ready_urgent
         } else {
@@ -354,7 +364,6 @@ impl Swarm {
         };
         let piece = first.piece();
         let mut mask = 0u64;
-        let most = peer.up.blocks_per_message();
         for block in queue.iter().take(most) {
             let bit = 1u64 << block.block().0;
             if block.piece() != piece || mask >= bit {
@@ -405,7 +414,7 @@ impl Swarm {
                 .values()
                 .all(|peer| peer.up.block_bytes == peer.up.acked)
             {
-                self.uplink_busy_since = self.now;
+                self.uplink.busy_since = self.now;
             }
         }
         let peer = self.peers.get_mut(&conn).expect("the caller looked");

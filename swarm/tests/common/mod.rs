@@ -79,6 +79,7 @@ pub struct Node {
     wires: BTreeMap<ConnId, Wire>,
     turn: u64,
     up_busy: bool,
+    up_free_at: u64,
     down_free_at: u64,
     wakes_at: Option<u64>,
     next_conn: u64,
@@ -118,6 +119,8 @@ pub struct World {
     pub seed: u64,
     /// Control messages are late by up to this, so that blocks overtake them.
     pub control_jitter_us: u64,
+    /// What leaves a node leaves in the order in which it was sent, as through a router, and not connections in turn.
+    pub router: bool,
     pub seal_us: u64,
     pub load_us: u64,
     /// Storage keeps headers, and of those asked of viewers' it has lost every so many.
@@ -148,6 +151,7 @@ impl World {
             film: film.into(),
             seed,
             control_jitter_us: 0,
+            router: false,
             seal_us: 3_000,
             load_us: 500,
             headers_lost_every: None,
@@ -256,6 +260,7 @@ impl World {
             wires: BTreeMap::new(),
             turn: 0,
             up_busy: false,
+            up_free_at: 0,
             down_free_at: 0,
             wakes_at: None,
             next_conn: 1,

@@ -12,7 +12,7 @@ const SEND_BUFFER: u64 = 256 * 1024;
 pub struct Wire {
     pub remote: usize,
     pub remote_conn: ConnId,
-    pub queue: VecDeque<(Channel, Bytes)>,
+    pub queue: VecDeque<(u64, Channel, Bytes)>,
     pub sent: u64,
     pub drained: u64,
     pub control_arrives: u64,
@@ -84,6 +84,14 @@ impl World {
         }
     }
 
+    /// How long something would wait that leaves a node now.
+    pub fn queue_us(&self, node: usize) -> u64 {
+        let node = &self.nodes[node];
+        let wires = node.wires.values().flat_map(|wire| &wire.queue);
+        let bytes: u64 = wires.map(|(_, _, bytes)| bytes.len() as u64 + 60).sum();
+        bytes * SECOND / node.link.up + node.up_free_at.saturating_sub(self.now)
+    }
+
     pub(super) fn send(&mut self, node: usize, conn: ConnId, channel: Channel, bytes: Bytes) {
         let habit = self.nodes[node].habit;
         let Some(wire) = self.nodes[node].wires.get_mut(&conn) else {
@@ -125,7 +133,8 @@ impl World {
         };
         let withheld = habit == Habit::Withhold && channel == Channel::Data;
         if !withheld {
-            wire.queue.push_back((channel, bytes));
+            self.seq += 1;
+            wire.queue.push_back((self.seq, channel, bytes));
         }
         self.uplink(node);
     }
@@ -141,7 +150,13 @@ impl World {
             .wires
             .range(ConnId(turn + 1)..)
             .find_map(waiting);
-        let Some(conn) = after.or_else(|| self.nodes[node].wires.iter().find_map(waiting)) else {
+        let waiting = || self.nodes[node].wires.iter().filter_map(waiting);
+        let first = |conn: &ConnId| self.nodes[node].wires[conn].queue[0].0;
+        let next = match self.router {
+            true => waiting().min_by_key(first),
+            false => after.or_else(|| waiting().next()),
+        };
+        let Some(conn) = next else {
             return;
         };
         self.nodes[node].turn = conn.0;
@@ -152,7 +167,7 @@ impl World {
             0
         };
         let wire = self.nodes[node].wires.get_mut(&conn).expect("just seen");
-        let (channel, bytes) = wire.queue.pop_front().expect("not empty");
+        let (_, channel, bytes) = wire.queue.pop_front().expect("not empty");
         let len = bytes.len() as u64;
         wire.drained += len;
         let (remote, remote_conn, credit) =
@@ -165,6 +180,7 @@ impl World {
             wire.control_arrives = arrives;
         }
         self.nodes[node].up_busy = true;
+        self.nodes[node].up_free_at = out_at;
         self.at(
             arrives,
             What::Arrive {
