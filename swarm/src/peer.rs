@@ -655,11 +655,7 @@ impl Upload {
     pub(crate) fn take_ack(&mut self, bytes: u64) -> u64 {
         let new = bytes.min(self.block_bytes).saturating_sub(self.acked);
         self.acked += new;
-        while self
-            .unacked
-            .front()
-            .is_some_and(|it| it.end <= self.acked)
-        {
+        while self.unacked.front().is_some_and(|it| it.end <= self.acked) {
             self.unacked.pop_front();
         }
         new
