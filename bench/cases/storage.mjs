@@ -138,9 +138,9 @@ async function download(runs, megabytes) {
 }
 
 /**
- * What sharing and watching 20 GB takes in the pages at both ends, more than a tab that is empty and less what the player's buffers hold:
- * the most seen. Without an end it is a
- * film that long, until it was hashed at one end and played from its beginning to its end at the other, as fast as it comes.
+ * What sharing and watching 20 GB takes in the pages at both ends, more than a tab that is empty: the most seen. Without an end it is a film
+ * that long, hashed at one end and played from its beginning to its end at the other, as fast as it comes; what the player's buffers hold
+ * of it is not counted.
  */
 async function watching(minutes, kind) {
   const whole = minutes === Infinity;

@@ -174,25 +174,9 @@ fn who_never_acknowledges_gets_little_and_keeps_nobody_waiting() {
     let mut sent = 0;
     let mut answered = 0;
     let mut serve = |stage: &mut Stage, outputs: Vec<Output>| {
-        let mut todo = outputs;
-        while let Some(output) = todo.pop() {
-            match output {
-                Output::Load { piece, mask } => {
-                    for block in mask.iter() {
-                        let block = stage.film.sealed(piece).block(block).expect("there");
-                        todo.extend(stage.input(Input::Loaded { block }));
-                    }
-                }
-                Output::Send {
-                    conn,
-                    channel: Channel::Data,
-                    bytes,
-                } => {
-                    sent += bytes.len();
-                    answered += usize::from(conn.0 == 20);
-                }
-                _ => {}
-            }
+        for (conn, bytes) in stage.read_and_sent(outputs) {
+            sent += bytes.len();
+            answered += usize::from(conn.0 == 20);
         }
     };
     let said = std::mem::take(&mut stage.said);
@@ -271,22 +255,8 @@ fn a_faked_round_trip_does_not_fill_the_pipe() {
             }]),
         );
         todo.extend(stage.wait(20_000));
-        while let Some(output) = todo.pop() {
-            match output {
-                Output::Load { piece, mask } => {
-                    for block in mask.iter() {
-                        let block = stage.film.sealed(piece).block(block).expect("there");
-                        todo.extend(stage.input(Input::Loaded { block }));
-                    }
-                }
-                Output::Send {
-                    channel: Channel::Data,
-                    bytes,
-                    ..
-                } => sent += bytes.len() as u64,
-                _ => {}
-            }
-        }
+        let messages = stage.read_and_sent(todo).into_iter();
+        sent += messages.map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
         most = most.max(sent - acked);
         // It is told a little of what it got, as of 19 seconds ago.
         acked = sent.min(acked + 20_000);

@@ -137,33 +137,6 @@ fn to_cancel_makes_no_room_for_more_seals() {
     assert!(seals(&stage.said) > before);
 }
 
-/// Blocks that leave on these outputs, reads answered at once.
-fn sent(stage: &mut Stage, mut todo: Vec<Output>) -> (u32, u64) {
-    let (mut blocks, mut bytes) = (0, 0);
-    while let Some(output) = todo.pop() {
-        match output {
-            Output::Load { piece, mask } => {
-                for block in mask.iter() {
-                    let block = stage.film.sealed(piece).block(block).expect("there");
-                    todo.extend(stage.input(Input::Loaded { block }));
-                }
-            }
-            Output::Send {
-                channel: Channel::Data,
-                bytes: message,
-                ..
-            } => {
-                bytes += message.len() as u64;
-                if let Ok(Message::Blocks(message)) = Message::decode(&message, true) {
-                    blocks += message.mask.0.count_ones();
-                }
-            }
-            _ => {}
-        }
-    }
-    (blocks, bytes)
-}
-
 /// A request that becomes urgent crosses its blocks: in a film that was always late each thirtieth came twice.
 #[test]
 fn what_is_on_its_way_is_not_sent_again() {
@@ -182,7 +155,14 @@ fn what_is_on_its_way_is_not_sent_again() {
             ..want(0, 0b1111)
         };
         let outputs = stage.say(&puppet, &Message::Request(vec![want]));
-        sent(stage, outputs)
+        let (mut blocks, mut bytes) = (0, 0);
+        for (_, message) in stage.read_and_sent(outputs) {
+            bytes += message.len() as u64;
+            if let Ok(Message::Blocks(message)) = Message::decode(&message, true) {
+                blocks += message.mask.0.count_ones();
+            }
+        }
+        (blocks, bytes)
     };
     let (blocks, bytes) = ask(&mut stage, 0);
     assert_eq!(blocks, 4);

@@ -127,6 +127,28 @@ impl Stage {
         outputs
     }
 
+    /// Answers all reads at once. The block messages that leave because of these outputs.
+    pub fn read_and_sent(&mut self, mut todo: Vec<Output>) -> Vec<(ConnId, Bytes)> {
+        let mut sent = Vec::new();
+        while let Some(output) = todo.pop() {
+            match output {
+                Output::Load { piece, mask } => {
+                    for block in mask.iter() {
+                        let block = self.film.sealed(piece).block(block).expect("there");
+                        todo.extend(self.input(Input::Loaded { block }));
+                    }
+                }
+                Output::Send {
+                    conn,
+                    channel: Channel::Data,
+                    bytes,
+                } => sent.push((conn, bytes)),
+                _ => {}
+            }
+        }
+        sent
+    }
+
     pub fn say(&mut self, puppet: &Puppet, message: &Message) -> Vec<Output> {
         self.raw(puppet, Channel::Control, message.encode())
     }
