@@ -19,7 +19,7 @@ pub struct Config {
     pub grant_new_blocks: u16,
     /// Bytes to keep asked for from one peer at most: 8 MiB, as `grant_blocks`.
     pub request_window_max_bytes: u64,
-    /// Bytes to keep asked for from a proven peer at least: 256 KiB keep 2.5 MB/s busy at 100 ms.
+    /// Bytes to keep asked for from a proven peer at least, in a crowd: one message.
     pub request_window_min_bytes: u64,
     /// Bytes asked for from a peer that has not delivered yet; doubled as it delivers.
     pub request_window_new_bytes: u64,
@@ -40,7 +40,7 @@ impl Default for Config {
             grant_blocks: 512,
             grant_new_blocks: 128,
             request_window_max_bytes: 8 << 20,
-            request_window_min_bytes: 256 * 1024,
+            request_window_min_bytes: 48 * 1024,
             request_window_new_bytes: 1 << 20,
             upload_bytes_per_second: None,
             upload_paused: false,
@@ -140,6 +140,8 @@ pub(crate) const NO_TIME_US: u64 = 150_000;
 pub(crate) const URGENT_PATIENCE_US: u64 = 250_000;
 /// How long to leave blocks to the peer that a seeder named before asking the seeder again.
 pub(crate) const ASK_PEER_PATIENCE_US: u64 = 2_000_000;
+/// Neighbours that make a crowd.
+pub(crate) const CROWD_PEERS: usize = 6;
 /// A peer that owes blocks and delivered none for so long is stalled: others get its blocks.
 pub(crate) const STALLED_US: u64 = 4_000_000;
 /// The same when some of them are urgent.

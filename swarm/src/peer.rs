@@ -375,17 +375,19 @@ impl Download {
 
     /// How many blocks to keep asked for: what it delivers in its round trip and half a second more. A window that limits what is
     /// measured still grows, until half a second is queued there; before there is a measurement it doubles with each window delivered.
-    pub(crate) fn window_blocks(&self, rtt_us: u64) -> u32 {
+    pub(crate) fn window_blocks(&self, rtt_us: u64, least: u32) -> u32 {
+        let block = baton_content::BLOCK_LEN as u64;
+        let least = (u64::from(least) * block).max(self.window_min);
         let bytes = match self.goodput.bytes_per_second() {
             Some(rate) => rate.saturating_mul(rtt_us + 500_000) / 1_000_000,
             None => self.window_new + self.received * 2,
         };
-        (bytes.clamp(self.window_min, self.window_max) / baton_content::BLOCK_LEN as u64) as u32
+        (bytes.max(least).min(self.window_max) / block) as u32
     }
 
     /// How many more blocks may be asked for, so many of the owed ones not counted.
-    pub(crate) fn room(&self, rtt_us: u64, apart: u32) -> u32 {
-        self.window_blocks(rtt_us)
+    pub(crate) fn room(&self, window: u32, apart: u32) -> u32 {
+        window
             .min(self.grant)
             .saturating_sub(self.owed_blocks - apart)
     }

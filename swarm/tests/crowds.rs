@@ -29,6 +29,7 @@ struct Outcome {
     slowest_startup_us: u64,
     from_viewers: f64,
     duplicate_share: f64,
+    all_after_us: u64,
 }
 
 fn run(name: &str, crowd: &Crowd) -> Outcome {
@@ -69,6 +70,7 @@ fn run(name: &str, crowd: &Crowd) -> Outcome {
         slowest_startup_us: 0,
         from_viewers: 0.0,
         duplicate_share: 0.0,
+        all_after_us: 0,
     };
     let (mut received, mut from_viewers, mut duplicate, mut hedged) = (0, 0, 0, 0);
     for node in 1..world.nodes.len() {
@@ -92,6 +94,7 @@ fn run(name: &str, crowd: &Crowd) -> Outcome {
         .filter_map(|node| node.complete_at)
         .max()
         .unwrap_or(0);
+    outcome.all_after_us = last;
     println!(
         "{name:32} seed {}  copies {:.2}  from viewers {:.0} %  twice {:.1} (asked {:.1}) %  startup {} ms  stalls {} ({} ms)  all after {} ms{}",
         crowd.seed,
@@ -415,5 +418,11 @@ fn a_late_crowd_is_given_what_is_new() {
         );
         assert!(outcome.copies < 1.7, "{}", outcome.copies);
         assert!(outcome.stalls < 230, "{}", outcome.stalls);
+        // 49.5 s and more while uplinks stood idle because slower neighbours owed what they could have given.
+        assert!(
+            outcome.all_after_us < 48 * SECOND,
+            "{}",
+            outcome.all_after_us
+        );
     }
 }

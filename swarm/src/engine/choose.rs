@@ -290,6 +290,11 @@ impl Swarm {
                 self.peers.get_mut(&conn)?.up.queues[class.queue()].remove(at);
                 continue;
             }
+            let run = if within_share && self.peers.len() >= config::CROWD_PEERS {
+                run & !self.held_often(piece)
+            } else {
+                run
+            };
             let waits = run != 0 && class.is_again() && self.is_spreading(piece, within_share);
             if waits {
                 let soon = self.now.after(SPREAD_LOOK_US);
@@ -312,6 +317,18 @@ impl Swarm {
             self.peers.get_mut(&conn)?.up.unask(piece, run);
             return Some((piece, run));
         }
+    }
+
+    /// Blocks of a piece that two others say they have: who is late gets them there, and what is new goes first.
+    fn held_often(&self, piece: PieceId) -> u64 {
+        let mut once = 0;
+        let mut twice = 0;
+        for peer in self.peers.values().filter(|peer| picker::is_useful(peer)) {
+            let has = peer.has.mask(piece);
+            twice |= once & has;
+            once |= has;
+        }
+        twice
     }
 
     /// Something of a piece went out that nobody had.

@@ -18,8 +18,10 @@ use baton_sorted::{SortedMap, sort_by_key};
 const URGENT_RUN: u32 = 4;
 /// Fewer than this are not worth a request while more are on their way.
 const BATCH: u32 = 16;
-/// Neighbours that make a crowd.
-const CROWD_PEERS: usize = 6;
+/// Blocks to keep asked for at least where there is no crowd, and from a publisher: 256 KiB keep 2.5 MB/s busy at 100 ms.
+const LEAST_BLOCKS: u32 = 16;
+/// What is to come later than twice what another takes for it, and so much more, is asked of that one instead.
+const TAKE_OVER_US: u64 = 4_000_000;
 /// How long the background waits for the player's first word after the manifest came.
 const PLAYER_PATIENCE_US: u64 = 300_000;
 /// What was just cancelled may still be on its way: not asked of the same peer for so long.
@@ -383,12 +385,21 @@ impl Swarm {
         } else {
             0
         };
+        // More than a message waits in the queues of a crowd's slow ones, out of the reach of those who have nothing to do. A publisher
+        // leaves to others what they have, and needs a choice of what is new.
+        let in_crowd = self.peers.len() >= config::CROWD_PEERS;
+        let least = if in_crowd && !peer.is_source() {
+            0
+        } else {
+            LEAST_BLOCKS
+        };
+        let window = peer.down.window_blocks(rtt_us, least);
         let mut room = peer
             .down
-            .room(rtt_us, apart)
+            .room(window, apart)
             .min(spare)
             .min(self.trust(peer));
-        let batch = BATCH.min(peer.down.window_blocks(rtt_us) / 4).max(1);
+        let batch = BATCH.min(window / 4).max(1);
         let idle = peer.down.owed_blocks == 0;
         if peer.down.dry || !picker::is_open(peer) || room == 0 || room < batch && !idle {
             return;
@@ -398,7 +409,6 @@ impl Swarm {
         let near = demands.partition_point(|demand| demand.deadline <= soon_until);
         let (near, far) = demands.split_at(near);
         // In a crowd each begins somewhere else with what has time, or all would have the same of it and nothing to give each other.
-        let in_crowd = self.peers.len() >= CROWD_PEERS;
         let start = match far.len() as u64 {
             len if in_crowd && len > 0 => (self.rng.next() % len) as usize,
             _ => 0,
@@ -444,8 +454,51 @@ impl Swarm {
         }
         let may_wander = self.focus_until <= self.now
             && self.background_from.is_some_and(|from| from <= self.now);
-        if !hungry && may_wander {
+        // In a crowd what is urgent comes through others: whoever else has room must not stand idle for it.
+        if may_wander && (!hungry || in_crowd && horizon.is_none()) {
             self.fill_background(conn, room);
+        }
+        if in_crowd {
+            self.take_over(conn);
+        }
+    }
+
+    /// Who owes us nothing is given what somebody else would bring much later.
+    fn take_over(&mut self, conn: ConnId) {
+        let peer = &self.peers[&conn];
+        let down = &peer.down;
+        if down.owed_blocks > 0 || down.stalled || peer.is_source() {
+            return;
+        }
+        let enough_us = 2 * down.expected_us(peer.rtt.least_us(), 1) + TAKE_OVER_US;
+        let rest_us = |other: &crate::peer::Peer| other.down.expected_us(other.rtt.least_us(), 0);
+        let slow =
+            |other: &&crate::peer::Peer| other.down.owed_blocks > 0 && rest_us(other) > enough_us;
+        let mut slowest: Vec<(u64, ConnId)> = self
+            .peers
+            .values()
+            .filter(slow)
+            .map(|other| (rest_us(other), other.conn))
+            .collect();
+        slowest.sort_unstable();
+        let found = slowest.iter().rev().find_map(|&(_, other)| {
+            let last = |(piece, owed): (&PieceId, &Owed)| {
+                let mask =
+                    owed.mask & !owed.urgent & peer.has.mask(*piece) & !down.put_off_mask(*piece);
+                (mask != 0).then_some((owed.late_at, *piece, mask))
+            };
+            let (_, piece, mask) = self.peers[&other].down.owed.iter().filter_map(last).max()?;
+            Some((other, piece, mask))
+        });
+        if let Some((other, piece, mask)) = found {
+            let rest = lowest(
+                mask,
+                mask.count_ones()
+                    .saturating_sub(config::BLOCKS_PER_MESSAGE as u32),
+            );
+            let run = mask & !rest;
+            self.cancel(other, piece, run);
+            self.ask(conn, piece, run, 0);
         }
     }
 

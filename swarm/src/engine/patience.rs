@@ -53,18 +53,20 @@ impl Swarm {
         let slow = known
             .zip(source)
             .is_some_and(|(peer, source)| !picker::may_wait_for(peer, source));
-        let in_vain =
-            known.is_some() && !reachable || known.is_none() && self.directory.is_failing(&other);
+        let in_crowd = self.peers.len() >= config::CROWD_PEERS;
+        let in_vain = known.is_some() && !reachable
+            || known.is_none() && !in_crowd && self.directory.is_failing(&other);
         if left_back || in_vain || slow || other == self.me || self.directory.is_banned(&other) {
             let peer = self.peers.get_mut(&conn).expect("it has just spoken");
             *peer.down.insist.entry(piece).or_default() |= mask;
             return;
         }
-        // A neighbour gets more time than somebody who has yet to be met.
+        // A neighbour gets more time than somebody who has yet to be met; and in a crowd, where not everybody can be met, it comes
+        // through others.
         let patience = match (urgent, reachable) {
             (true, _) => config::URGENT_PATIENCE_US,
-            (false, true) => 5 * config::ASK_PEER_PATIENCE_US,
-            (false, false) => config::ASK_PEER_PATIENCE_US,
+            (false, _) if reachable || in_crowd => 5 * config::ASK_PEER_PATIENCE_US,
+            (false, _) => config::ASK_PEER_PATIENCE_US,
         };
         self.withhold(conn, piece, mask, Some(other), patience);
         if !reachable {
