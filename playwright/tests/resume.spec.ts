@@ -163,6 +163,23 @@ test('the page goes on by itself where it may read the file, in one tab only', a
   await viewer.until('view', (stats) => stats.complete);
 });
 
+test('of the files themselves nothing is copied', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const length = 32 << 20;
+  await publisher.share(await noise('noise-32.bin', length));
+  await written(publisher);
+  const [records, used] = await publisher.page.evaluate(async () => {
+    const done = <T>(request: IDBRequest<T>) => new Promise<T>((resolve) => (request.onsuccess = () => resolve(request.result)));
+    const database = await done(indexedDB.open('baton'));
+    const records: Record<string, unknown>[] = await done(database.transaction('shares').objectStore('shares').getAll());
+    database.close();
+    const { usage } = await navigator.storage.estimate();
+    return [records.map((record) => Object.values(record).flat().filter((value) => value instanceof Blob).length), usage!] as const;
+  });
+  expect(records).toEqual([0]);
+  expect(used).toBeLessThan(length / 2);
+});
+
 test('what was stopped is forgotten: no key and no folder stays', async ({ newPeer }) => {
   const publisher = await newPeer();
   await publisher.share(await noise('noise-3.bin', LENGTH));

@@ -13,8 +13,10 @@ export function useRemember(): void {
     if (!stored || !share || !what) return;
     const kept = import('../kept').then(async (door) => {
       const { key, folder } = share;
+      const { name, size, count, inFolder, handles } = what;
       const id = door.idOf(share);
-      isKept.value = await door.remember({ ...what, id, key, folder, at: Date.now() });
+      // Not the files: a browser copies all of them, as long as they are.
+      isKept.value = await door.remember({ id, key, folder, name, size, count, inFolder, handles, at: Date.now() });
       return () => door.forget({ id, folder });
     });
     // Leaving the page does not come here.
