@@ -193,6 +193,17 @@ test('a film that no decoder takes from its middle on says so in the end', async
   await says(viewer, 'media-broken', /./);
 });
 
+test('a jump to where no decoder takes the film says so in the end', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const viewer = (await newPeer({ init: pausesAtOnce })).allow(/could not be decoded|DoDecode|decoding|PIPELINE_ERROR/);
+  await viewer.open(await publisher.share(broken(20, 20)));
+  await shown(viewer.page, { before: 3 });
+  await viewer.page.evaluate(() => void document.querySelector('video')!.play());
+  await plays(viewer.page);
+  await viewer.page.evaluate(() => void (document.querySelector('video')!.currentTime = 26));
+  await says(viewer, 'media-broken', /./);
+});
+
 test('a film that no browser plays says so and can be downloaded', async ({ newPeer }) => {
   const publisher = await newPeer();
   const viewer = await newPeer();

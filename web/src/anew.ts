@@ -39,7 +39,8 @@ export async function beginAnew(ran: boolean, played: boolean): Promise<'begun' 
 function watchPlace(view: View, video: HTMLVideoElement): void {
   const { src } = video;
   let dry = 0;
-  const look = setInterval(() => {
+  clearInterval(placeLook);
+  const look = (placeLook = window.setInterval(() => {
     const at_s = video.currentTime;
     const isThere = !video.seeking && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
     const over = video.src !== src || isThere || video.error !== null;
@@ -50,9 +51,10 @@ function watchPlace(view: View, video: HTMLVideoElement): void {
     if (over) return;
     lost = src;
     video.dispatchEvent(new Event('error'));
-  }, LOOK_MS);
+  }, LOOK_MS));
 }
 
+let placeLook = 0;
 /** What seeks for ever. */
 let lost = '';
 
@@ -116,6 +118,7 @@ export function watchJumps(): void {
   video.addEventListener('seeking', () => {
     forget();
     frame = video.requestVideoFrameCallback(see);
+    if (baton.view && isOurs(video)) watchPlace(baton.view, video);
   });
   video.addEventListener('seeked', () => {
     clearTimeout(look);
