@@ -25,7 +25,8 @@ export class PlainChromium {
         child.kill();
         await gone;
       }
-      rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+      // Its other processes write there for a while after it: on a busy machine longer than ten tries.
+      rmSync(profile, { recursive: true, force: true, maxRetries: 40, retryDelay: 100 });
     });
     await self.#connect(await address(child));
     return self;
@@ -87,6 +88,12 @@ export class PlainChromium {
     const { windowId } = await this.#send('Browser.getWindowForTarget', { targetId: this.#target });
     await this.#send('Browser.setWindowBounds', { windowId, bounds: { windowState: 'minimized' } });
     await this.until(`document.visibilityState === 'hidden'`);
+  }
+
+  async show() {
+    const { windowId } = await this.#send('Browser.getWindowForTarget', { targetId: this.#target });
+    await this.#send('Browser.setWindowBounds', { windowId, bounds: { windowState: 'normal' } });
+    await this.until(`document.visibilityState === 'visible'`);
   }
 }
 
