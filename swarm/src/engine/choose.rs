@@ -76,7 +76,8 @@ fn has_room(peer: &Peer) -> bool {
 type Refusals = SortedMap<(ConnId, PieceId, Option<ConnId>), u64>;
 
 impl Swarm {
-    pub(super) fn load_ahead(&mut self, conns: &[ConnId]) {
+    /// What goes to these next. Newcomers have not had the start of it yet.
+    pub(super) fn load_ahead(&mut self, conns: &[ConnId], newcomers: bool) {
         let mut loads: Vec<(PieceId, u64)> = Vec::new();
         let mut refusals = Refusals::new();
         let yields = self.yields();
@@ -102,7 +103,7 @@ impl Swarm {
                     let (free, near) = (peer.is_local(), peer.is_near());
                     let yields = yields && !near;
                     let fits = room > 0 && (!yields || calm > 0 && has_room(peer));
-                    if (free || fits || self.is_starved(conn, class))
+                    if (free || fits || newcomers && self.is_starved(conn, class))
                         && let Some((piece, mask)) =
                             self.next_run(conn, class, within_share, &mut refusals)
                     {

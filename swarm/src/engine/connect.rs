@@ -15,7 +15,9 @@ impl Reason {
     fn is_fault(self) -> bool {
         match self {
             Reason::Malformed(_) | Reason::OutOfTurn | Reason::BadHead | Reason::BadHeader => true,
-            Reason::Poison(..) | Reason::FalseEvidence | Reason::Flood(_) => true,
+            Reason::Poison(..) | Reason::FalseEvidence | Reason::BadReceipt | Reason::Flood(_) => {
+                true
+            }
             Reason::Goodbye
             | Reason::Duplicate
             | Reason::Full
@@ -71,10 +73,9 @@ impl Swarm {
             self.forget(old, Some(Reason::Duplicate));
             self.directory.connected(&id);
         }
-        self.peers.insert(
-            conn,
-            Peer::new(conn, id, binding, path, &self.config, self.now),
-        );
+        let mut peer = Peer::new(conn, id, binding, path, &self.config, self.now);
+        self.open_account(&mut peer);
+        self.peers.insert(conn, peer);
         self.by_id.insert(id, conn);
         self.say_hello(conn);
         self.timers
@@ -186,6 +187,9 @@ impl Swarm {
         }
         if self.start_wait.is_some_and(|(asked, _)| asked == conn) {
             self.ask_another_for_start();
+        }
+        if !(peer.is_up() && reason.is_some_and(Reason::is_fault)) {
+            self.keep_account(&peer);
         }
         self.unblame(peer.id);
         let jitter = self.rng.next();
