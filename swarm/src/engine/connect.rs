@@ -4,7 +4,7 @@ use super::{Swarm, Timer};
 use crate::config;
 use crate::face::{Binding, ConnId, Event, Output, Path, Reason, Role};
 use crate::have;
-use crate::peer::Peer;
+use crate::peer::{Peer, Standing};
 use crate::picker;
 use crate::timer::Instant;
 use crate::wire::{Hello, Message, Signature, hello_statement};
@@ -60,6 +60,7 @@ impl Swarm {
         } else if self.peers.len() >= usize::from(self.config.peers_max)
             && !self.by_id.contains_key(&id)
             && path != Path::Local
+            && !self.make_room(id)
         {
             Some(Reason::Full)
         } else {
@@ -80,6 +81,20 @@ impl Swarm {
         self.say_hello(conn);
         self.timers
             .set(Timer::Ping(conn), self.now.after(config::HELLO_TIMEOUT_US));
+    }
+
+    /// All places are taken: whoever only takes leaves its own to anybody else.
+    fn make_room(&mut self, id: PeerId) -> bool {
+        let known = self.accounts.get(&id).copied().unwrap_or_default();
+        if known.given >= config::NEWCOMER_BYTES && known.received == 0 {
+            return false;
+        }
+        let last = |peer: &&Peer| peer.standing == Standing::Last;
+        let gone = self.peers.values().find(last).map(|peer| peer.conn);
+        if let Some(conn) = gone {
+            self.forget(conn, Some(Reason::Useless));
+        }
+        gone.is_some()
     }
 
     /// Two peers that connected with each other at once keep the connection that the smaller PeerId offered; otherwise the newer one is
@@ -153,6 +168,7 @@ impl Swarm {
         self.catch_up(conn);
         self.tell_needs();
         self.retry_pending(conn);
+        self.look_at_standing(conn);
         if hello.grant == 0 {
             self.connect_more();
         }
@@ -244,7 +260,11 @@ impl Swarm {
         }
         let jitter = self.rng.next();
         self.directory.expire(self.now, jitter);
-        let most = usize::from(self.config.peers_max);
+        let last = self
+            .peers
+            .values()
+            .filter(|peer| peer.standing == Standing::Last);
+        let most = usize::from(self.config.peers_max) + last.count();
         let wanted = usize::from(self.config.peers_wanted).min(most);
         let counted = self.counted();
         while counted + self.directory.connecting() < wanted

@@ -336,15 +336,20 @@ impl Swarm {
         self.send_ready(&conns);
         self.send_ready(&rest);
         self.load_ahead(&conns, true);
-        // While anybody else lacks something, one message at a time: what is on its way to them is in the way of what the others ask for next.
-        let others_lack = self.peers.values().any(|peer| {
-            let takes = peer.is_up() && !peer.has_all && !peer.is_local();
+        // While anybody else lacks something, one message at a time, and none while anything goes to the others: in a crowd they ask for little at a
+        // time, and what is on its way to those who only take is in the way of what they ask for next.
+        let others = self.peers.values().filter(|peer| {
+            let takes = peer.is_up() && !peer.is_lost(now) && !peer.is_local();
             takes && peer.standing != Standing::Last
         });
-        let idle = |conn: &ConnId| self.peers[conn].under_way() == 0;
-        if !others_lack {
+        let idle = |peer: &Peer| peer.under_way() == 0 && peer.up.waiting_blocks() == 0;
+        let (lack, all_idle) = others.fold((false, true), |(lack, all), peer| {
+            (lack || !peer.has_all, all && idle(peer))
+        });
+        if !lack {
             self.load_ahead(&rest, false);
-        } else if rest.iter().all(idle)
+        } else if all_idle
+            && rest.iter().all(|conn| self.peers[conn].under_way() == 0)
             && let Some(next) = rest.first()
         {
             self.load_ahead(&[*next], false);
