@@ -87,7 +87,7 @@ pub struct Swarm {
     peers: SortedMap<ConnId, Peer>,
     by_id: SortedMap<PeerId, ConnId>,
     /// Of those who went.
-    accounts: SortedMap<PeerId, Account>,
+    accounts: Vec<(PeerId, Account)>,
     directory: Directory,
     out: VecDeque<Output>,
     timers: Timers<Timer>,
@@ -173,7 +173,7 @@ impl Swarm {
             pieces: Pieces::new(config.background && role != Role::Publisher),
             peers: SortedMap::new(),
             by_id: SortedMap::new(),
-            accounts: SortedMap::new(),
+            accounts: Vec::new(),
             directory: Directory::new(me),
             out: VecDeque::new(),
             timers: Timers::new(),

@@ -42,6 +42,7 @@ impl Account {
 /// What somebody said who got something from a neighbour.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vouched {
+    pub(crate) by: PeerId,
     /// The bytes of its receipt.
     pub(crate) said: u64,
     /// What of that counts: see `Swarm::vouch`.
@@ -94,7 +95,7 @@ pub(crate) struct Peer {
     /// Receipts, its own and those that it shows.
     pub(crate) receipts: Bucket,
     pub(crate) account: Account,
-    pub(crate) vouched: SortedMap<PeerId, Vouched>,
+    pub(crate) vouched: Vec<Vouched>,
     pub(crate) standing: Standing,
     /// `account.given` as of the last looks: its receipts for that are due.
     pub(crate) given_before: [u64; 3],
@@ -158,7 +159,7 @@ impl Peer {
             ),
             receipts: Bucket::new(config::RECEIPTS_PER_SECOND, config::RECEIPTS_BURST, now),
             account: Account::default(),
-            vouched: SortedMap::new(),
+            vouched: Vec::new(),
             standing: Standing::default(),
             given_before: [0; 3],
             shown: None,

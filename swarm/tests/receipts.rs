@@ -200,7 +200,7 @@ impl<'a> Takers<'a> {
         self.say(at, &Message::Ack(ack));
         let half = self.blocks[at] / 32;
         self.blocks[at] += blocks.mask.0.count_ones();
-        if half % 2 == 0 && self.blocks[at] / 32 > half {
+        if half.is_multiple_of(2) && self.blocks[at] / 32 > half {
             self.ask(at);
         }
     }

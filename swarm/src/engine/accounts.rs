@@ -14,7 +14,10 @@ use baton_content::{PeerId, verify_signature};
 impl Swarm {
     /// Somebody comes, perhaps again. Nothing is proven before its Hello, so all of it is kept as it is until then.
     pub(super) fn open_account(&mut self, peer: &mut Peer) {
-        peer.account = self.accounts.remove(&peer.id).unwrap_or_default();
+        let known = |(id, _): &(PeerId, Account)| *id == peer.id;
+        if let Some(at) = self.accounts.iter().position(known) {
+            peer.account = self.accounts.swap_remove(at).1;
+        }
     }
 
     /// It went: what is remembered of the fewest bytes makes room.
@@ -22,12 +25,11 @@ impl Swarm {
         if peer.account.weight() == 0 {
             return;
         }
-        self.accounts.insert(peer.id, peer.account);
+        self.accounts.push((peer.id, peer.account));
         if self.accounts.len() > config::ACCOUNTS_MAX {
-            let weight = |(id, account): (&PeerId, &Account)| (account.weight(), *id);
-            let least = self.accounts.iter().map(weight).min();
-            let gone = least.and_then(|(_, id)| self.accounts.remove(&id));
-            let confirmed = gone.map_or(0, |account| account.confirmed());
+            let weights = self.accounts.iter().map(|(_, account)| account.weight());
+            let least = weights.zip(0..).min().map_or(0, |(_, at)| at);
+            let confirmed = self.accounts.swap_remove(least).1.confirmed();
             self.counters.forgotten.0 += confirmed;
             self.counters.forgotten.1 += u32::from(confirmed > 0);
         }
@@ -74,27 +76,30 @@ impl Swarm {
         let Some(peer) = self.peers.get(&conn) else {
             return;
         };
-        let of_here = self.peers.values().map(|peer| &peer.account);
-        let of_all = of_here.chain(self.accounts.values());
-        let mut receipts: Vec<Receipt> = of_all.filter_map(|account| account.receipt).collect();
-        receipts.retain(|receipt| receipt.receiver != peer.id.0);
-        let sum = receipts
-            .iter()
-            .fold(0u64, |sum, it| sum.saturating_add(it.bytes));
         let (at, shown) = peer.shown.unwrap_or_default();
         let soon = peer.shown.is_some() && self.now.since(at) < config::RECEIPTS_SHOWN_INTERVAL_US;
-        if soon
-            || sum < shown.saturating_add(config::GIVER_BYTES)
-            || peer.is_publisher()
-            || peer.is_local()
-        {
+        if soon || peer.is_publisher() || peer.is_local() {
             return;
         }
-        baton_sorted::sort_by_key(&mut receipts, |receipt| {
-            let stranger = !peer.neighbours.contains(&PeerId(receipt.receiver));
-            (u64::from(stranger), u64::MAX - receipt.bytes)
-        });
-        receipts.truncate(config::RECEIPTS_SHOWN_MAX);
+        let mut sum = 0u64;
+        let mut receipts = Vec::new();
+        for met in [true, false] {
+            let here = self.peers.values().map(|peer| &peer.account);
+            let gone = self.accounts.iter().map(|(_, account)| account);
+            for receipt in here.chain(gone).filter_map(|account| account.receipt) {
+                let id = PeerId(receipt.receiver);
+                let worth = receipt.bytes >= config::GIVER_BYTES && id != peer.id;
+                if worth && peer.neighbours.contains(&id) == met {
+                    sum = sum.saturating_add(receipt.bytes);
+                    if receipts.len() < config::RECEIPTS_SHOWN_MAX {
+                        receipts.push(receipt);
+                    }
+                }
+            }
+        }
+        if sum < shown.saturating_add(config::GIVER_BYTES) {
+            return;
+        }
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.shown = Some((self.now, sum));
         }
@@ -142,9 +147,10 @@ impl Swarm {
         let id = PeerId(receipt.receiver);
         let lent = self.received_from(&id);
         let peer = self.peers.get(&conn).ok_or(Reason::Goodbye)?;
-        let known = peer.vouched.get(&id).map(|it| it.said);
+        let known = peer.vouched.iter().position(|it| it.by == id);
+        let said = known.map_or(0, |at| peer.vouched[at].said);
         let full = known.is_none() && peer.vouched.len() >= config::VOUCHERS_MAX;
-        if lent == 0 || full || receipt.bytes <= known.unwrap_or(0) {
+        if lent == 0 || full || receipt.bytes <= said {
             return Ok(());
         }
         check(
@@ -152,23 +158,32 @@ impl Swarm {
             receipt,
         )?;
         let others = self.peers.values().filter(|peer| peer.conn != conn);
-        let used: u64 = others
-            .filter_map(|peer| peer.vouched.get(&id))
-            .map(|it| it.counts)
-            .sum();
-        let counts = receipt.bytes.min(lent.saturating_sub(used));
-        let peer = self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?;
-        let said = receipt.bytes;
-        peer.vouched.insert(id, Vouched { said, counts });
+        let used = others.flat_map(|peer| &peer.vouched);
+        let used: u64 = used.map(|it| if it.by == id { it.counts } else { 0 }).sum();
+        let vouched = Vouched {
+            by: id,
+            said: receipt.bytes,
+            counts: receipt.bytes.min(lent.saturating_sub(used)),
+        };
+        let list = &mut self.peers.get_mut(&conn).ok_or(Reason::Goodbye)?.vouched;
+        match known {
+            Some(at) => list[at] = vouched,
+            None => list.push(vouched),
+        }
         Ok(())
     }
 
     fn received_from(&self, id: &PeerId) -> u64 {
         let here = self.by_id.get(id).and_then(|conn| self.peers.get(conn));
-        let account = here.map(|peer| &peer.account);
-        account
-            .or_else(|| self.accounts.get(id))
-            .map_or(0, |account| account.received)
+        match here {
+            Some(peer) => peer.account.received,
+            None => self.account_of_gone(id).received,
+        }
+    }
+
+    pub(super) fn account_of_gone(&self, id: &PeerId) -> Account {
+        let known = self.accounts.iter().find(|(at, _)| at == id);
+        known.map_or_else(Account::default, |(_, account)| *account)
     }
 
     /// What we saw ourselves has the last word: whoever owes and brings nothing is not helped by what others say, and whoever gives to us need
@@ -184,7 +199,7 @@ impl Swarm {
             ..
         } = peer.account;
         let owes = peer.down.stalled && received == 0;
-        let said: u64 = peer.vouched.values().map(|it| it.counts).sum();
+        let said: u64 = peer.vouched.iter().map(|it| it.counts).sum();
         let credit = received + if owes { 0 } else { said };
         let taken = peer.given_before[2];
         // It signs what was new to it; what came twice is never three quarters.

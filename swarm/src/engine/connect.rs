@@ -85,7 +85,7 @@ impl Swarm {
 
     /// All places are taken: whoever only takes leaves its own to anybody else.
     fn make_room(&mut self, id: PeerId) -> bool {
-        let known = self.accounts.get(&id).copied().unwrap_or_default();
+        let known = self.account_of_gone(&id);
         if known.given >= config::NEWCOMER_BYTES && known.received == 0 {
             return false;
         }

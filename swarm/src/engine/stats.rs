@@ -14,7 +14,7 @@ impl Swarm {
             let others = self.peers.values().filter(|peer| !peer.is_local());
             others.filter(|peer| peer.is_up())
         };
-        let of_gone = self.accounts.values();
+        let of_gone = self.accounts.iter().map(|(_, account)| account);
         let accounts = of_gone.chain(self.peers.values().map(|peer| &peer.account));
         let (confirmed_bytes, confirmed_by) = accounts
             .map(Account::confirmed)
