@@ -92,11 +92,12 @@ impl Show {
         bar.set_position(u64::from(stats.completeness_permille));
         bar.set_message(if seeding {
             format!(
-                "{} ({} have all)  ↑ {}/s  {} sent, {copies:.1} copies{}",
+                "{} ({} have all)  ↑ {}/s  {} sent{}, {copies:.1} copies{}",
                 peers_in_words(stats.peers.len()),
                 stats.complete_peers,
                 HumanBytes(up),
                 HumanBytes(stats.sent_bytes),
+                confirmed(stats),
                 away(snapshot),
             )
         } else {
@@ -140,6 +141,14 @@ pub fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// What others signed of it; short, because it stands in a line with more.
+pub fn confirmed(stats: &baton_swarm::Stats) -> String {
+    match stats.confirmed_by {
+        0 => String::new(),
+        by => format!(" ({} confirmed by {by})", HumanBytes(stats.confirmed_bytes)),
+    }
+}
+
 fn away(snapshot: &Snapshot) -> &'static str {
     if snapshot.joined {
         ""
@@ -158,6 +167,8 @@ pub fn progress(snapshot: &Snapshot) -> Value {
         "have_bytes": stats.have_bytes,
         "received_bytes": stats.received_bytes,
         "sent_bytes": stats.sent_bytes,
+        "confirmed_bytes": stats.confirmed_bytes,
+        "confirmed_by": stats.confirmed_by,
         "verified_blocks": stats.verified_blocks,
         "rejected_blocks": stats.rejected_blocks,
         "duplicate_bytes": stats.duplicate_bytes,

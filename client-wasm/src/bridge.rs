@@ -349,6 +349,9 @@ pub struct Stats {
     pub bytes_verified: u64,
     pub bytes_received: u64,
     pub bytes_sent: u64,
+    /// Of those, what others signed that they got, and how many they are.
+    pub bytes_confirmed: u64,
+    pub confirmed_by: u32,
     pub verified_blocks: u64,
     pub rejected_blocks: u64,
     pub from_viewers: u64,

@@ -19,6 +19,8 @@ export interface Stats {
   bytes_stored: number;
   bytes_received: number;
   bytes_sent: number;
+  bytes_confirmed: number;
+  confirmed_by: number;
   from_viewers: number;
   verified_blocks: number;
   rejected_blocks: number;

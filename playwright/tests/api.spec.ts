@@ -65,6 +65,7 @@ async function roundTrip(origin: string): Promise<Record<string, unknown>> {
 /** DESIGN of the API: every field there is, and its type. */
 const STATS = {
   complete: 'boolean', bytes_verified: 'number', startup_ms: 'number?', stalls: 'number', bytes_received: 'number', bytes_sent: 'number',
+  bytes_confirmed: 'number', confirmed_by: 'number',
   verified_blocks: 'number', rejected_blocks: 'number', path_counts: 'object', peers: 'object', phase: 'string', problem: 'object?', have: 'number',
   size: 'number', others: 'number', complete_peers: 'number', from_viewers: 'number', down_bps: 'number', up_bps: 'number', paused: 'boolean', blake3: 'string?',
 }; // prettier-ignore

@@ -38,6 +38,27 @@ test('the publisher may leave once a viewer has it all', async ({ newPeer }) => 
   await third.until('view', (stats) => stats.complete);
 });
 
+test('who passes on is told what others confirmed', async ({ newPeer }) => {
+  const publisher = await newPeer();
+  const first = await newPeer();
+  const link = await publisher.share(await film('colours.mp4'));
+  await first.open(link);
+  await first.until('view', (stats) => stats.complete);
+  // The publisher has it signed within some seconds, and nothing is confirmed of what the viewer did not give.
+  const shared = await publisher.until('share', (stats) => stats.confirmed_by === 1);
+  expect(shared.bytes_confirmed).toBeGreaterThan(1_000_000);
+  expect(shared.bytes_confirmed).toBeLessThanOrEqual(shared.bytes_sent + 100_000);
+  await expect(first.page.getByTestId('confirmed')).toHaveCount(0);
+  await publisher.leave();
+
+  const second = await newPeer();
+  await second.open(link);
+  await second.until('view', (stats) => stats.complete);
+  const given = await first.until('view', (stats) => stats.bytes_confirmed > 1_000_000);
+  expect([given.confirmed_by, given.bytes_confirmed <= given.bytes_sent + 100_000]).toEqual([1, true]);
+  await expect(first.page.getByTestId('confirmed')).toHaveText(/\d.* of it confirmed by 1 other\.$/);
+});
+
 test('two viewers with different halves complete each other after the publisher has left', async ({ newPeer }) => {
   const publisher = await newPeer();
   const link = await publisher.share(await film('colours.mp4'));

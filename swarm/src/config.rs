@@ -224,5 +224,24 @@ pub(crate) const FETCHES_PER_SECOND: u64 = 1_000;
 pub(crate) const HAVE_AGAIN_PER_MESSAGE: u64 = 64;
 /// Blocks that nobody asked for, beyond those that were taken back or asked for twice: a few that cross something else, and nothing like a flood.
 pub(crate) const UNASKED_BYTES_MAX: u64 = 16 << 20;
+/// New bytes from a peer after which it gets a receipt, or sooner when it owes nothing any more. Looked at with each Ping: so it signs, and
+/// its peer checks, at most twelve times a minute.
+pub(crate) const RECEIPT_BYTES: u64 = 4 << 20;
+/// Receipts shown to one neighbour at a time, and how often at most.
+pub(crate) const RECEIPTS_SHOWN_MAX: usize = 4;
+/// See `RECEIPTS_SHOWN_MAX`.
+pub(crate) const RECEIPTS_SHOWN_INTERVAL_US: u64 = 60_000_000;
+/// Receipts from one peer: a burst, and then so many per second. Four times what was said above; each may cost a signature check.
+pub(crate) const RECEIPTS_BURST: u64 = 32;
+/// See `RECEIPTS_BURST`.
+pub(crate) const RECEIPTS_PER_SECOND: u64 = 1;
+/// Receivers whose word for one neighbour is remembered.
+pub(crate) const VOUCHERS_MAX: usize = 8;
+/// Peers that went, of whom it is remembered who gave whom how much: 36 KB.
+pub(crate) const ACCOUNTS_MAX: usize = 256;
+/// What anybody may take before it is asked whether it gives: the start, and two seconds of a film or more.
+pub(crate) const NEWCOMER_BYTES: u64 = 1 << 20;
+/// What a peer must have given to be served twice as often as others.
+pub(crate) const GIVER_BYTES: u64 = 1 << 20;
 /// Report is sent at most this often.
 pub(crate) const REPORT_INTERVAL_US: u64 = 10_000_000;

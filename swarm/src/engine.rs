@@ -4,6 +4,7 @@
 //! Invariants: every block here was verified; a block is in exactly one of have, in flight, wanted, unwanted ([`Pieces`]); what a peer
 //! owes or waits for is bounded by grants; ordered maps and one seeded generator only, so that one seed is one run.
 
+mod accounts;
 mod choose;
 mod connect;
 mod fetch;
@@ -18,7 +19,7 @@ mod stats;
 use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::face::{Channel, ConnId, Demand, Event, Input, Output, Reason, Role, Stream};
-use crate::peer::Peer;
+use crate::peer::{Account, Peer};
 use crate::pieces::Pieces;
 use crate::rate::Bucket;
 use crate::rng::Rng;
@@ -63,6 +64,8 @@ struct Counters {
     sent_bytes: u64,
     received_bytes: u64,
     received_from_viewers_bytes: u64,
+    /// What was confirmed by those who are forgotten, and how many they were.
+    forgotten: (u64, u32),
     wire_sent_bytes: u64,
     wire_received_bytes: u64,
 }
@@ -83,6 +86,8 @@ pub struct Swarm {
     pieces: Pieces,
     peers: SortedMap<ConnId, Peer>,
     by_id: SortedMap<PeerId, ConnId>,
+    /// Of those who went.
+    accounts: Vec<(PeerId, Account)>,
     directory: Directory,
     out: VecDeque<Output>,
     timers: Timers<Timer>,
@@ -168,6 +173,7 @@ impl Swarm {
             pieces: Pieces::new(config.background && role != Role::Publisher),
             peers: SortedMap::new(),
             by_id: SortedMap::new(),
+            accounts: Vec::new(),
             directory: Directory::new(me),
             out: VecDeque::new(),
             timers: Timers::new(),
@@ -380,7 +386,10 @@ impl Swarm {
         match timer {
             Timer::Have(conn) => self.tell_news(conn),
             Timer::Ack(conn) => self.ack(conn),
-            Timer::Ping(conn) => self.ping(conn),
+            Timer::Ping(conn) => {
+                self.ping(conn);
+                self.settle_account(conn);
+            }
             Timer::Fetch => self.tick(),
             Timer::Tokens | Timer::Mute => self.must_serve = true,
             Timer::FetchAgain => {}
@@ -494,6 +503,9 @@ impl Swarm {
     /// Ends everything: nothing is fetched, served or accepted from now on.
     fn stop(&mut self, reason: Reason) {
         self.stopped = Some(reason);
+        for conn in self.up().collect::<Vec<_>>() {
+            self.give_receipt(conn);
+        }
         for conn in self.peers.keys().copied().collect::<Vec<_>>() {
             self.send(conn, &Message::Goodbye);
             self.forget(conn, Some(reason));

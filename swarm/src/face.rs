@@ -251,6 +251,9 @@ pub enum Reason {
     /// Fraud evidence that proves nothing.
     #[error("false evidence")]
     FalseEvidence,
+    /// A receipt that its receiver did not sign, or not for this giver and stream.
+    #[error("receipt is not the receiver's")]
+    BadReceipt,
     /// More of something than the limits allow.
     #[error("flood of {0}")]
     Flood(Flood),
@@ -283,6 +286,9 @@ pub enum Flood {
     /// Introductions.
     #[error("introductions")]
     Introductions,
+    /// Receipts.
+    #[error("receipts")]
+    Receipts,
 }
 
 /// Numbers for plots, pages and tests.
@@ -314,6 +320,10 @@ pub struct Stats {
     pub paused_peers: u32,
     /// Block bytes sent, over all connections so far.
     pub sent_bytes: u64,
+    /// Of those, what receivers signed that they got. Less than `sent_bytes`: what came twice is not, and the newest not yet.
+    pub confirmed_bytes: u64,
+    /// How many peers signed that.
+    pub confirmed_by: u32,
     /// Block bytes received, over all connections so far.
     pub received_bytes: u64,
     /// Of those, from peers that are not the publisher.

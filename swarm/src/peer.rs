@@ -7,11 +7,58 @@ use crate::have::HaveMap;
 use crate::rate::{Bucket, Goodput, Rate};
 use crate::timer::Instant;
 use crate::uplink;
-use crate::wire::{Reject, Want};
+use crate::wire::{Receipt, Reject, Want};
 use baton_content::{Lane, PeerId, PieceId, VerifiedBlock};
 use baton_sorted::{SortedMap, SortedSet};
 use bytes::Bytes;
 use std::collections::VecDeque;
+
+/// Who gave whom how much, since the two met first; not between tabs. Connections come and go, this stays for a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Account {
+    /// Bytes of blocks from it that verified and were new.
+    pub(crate) received: u64,
+    /// Of those, what it was last told in a receipt.
+    pub(crate) signed: u64,
+    /// Bytes of block messages to it that it acknowledged.
+    pub(crate) given: u64,
+    /// The highest receipt that it signed for us.
+    pub(crate) receipt: Option<Receipt>,
+}
+
+impl Account {
+    /// What it signed, and we gave: nobody's generosity shows more.
+    pub(crate) fn confirmed(&self) -> u64 {
+        let receipt = self.receipt.map_or(0, |receipt| receipt.bytes);
+        receipt.min(self.given)
+    }
+
+    /// How much of it there is to forget.
+    pub(crate) fn weight(&self) -> u64 {
+        self.received + self.given
+    }
+}
+
+/// What somebody said who got something from a neighbour.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vouched {
+    pub(crate) by: PeerId,
+    /// The bytes of its receipt.
+    pub(crate) said: u64,
+    /// What of that counts: see `Swarm::vouch`.
+    pub(crate) counts: u64,
+}
+
+/// Whose turn it is to be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Twice as often as others.
+    Gives,
+    #[default]
+    Usual,
+    /// It takes and does not give: what others leave of the uplink.
+    Last,
+}
 
 /// Everything about one connection.
 #[derive(Debug)]
@@ -45,6 +92,15 @@ pub(crate) struct Peer {
     pub(crate) passed_on: Bucket,
     /// Blocks asked for in vain.
     pub(crate) vain: Bucket,
+    /// Receipts, its own and those that it shows.
+    pub(crate) receipts: Bucket,
+    pub(crate) account: Account,
+    pub(crate) vouched: Vec<Vouched>,
+    pub(crate) standing: Standing,
+    /// `account.given` as of the last looks: its receipts for that are due.
+    pub(crate) given_before: [u64; 3],
+    /// When our receipts were shown to it last, and how much they confirmed then.
+    pub(crate) shown: Option<(Instant, u64)>,
     pub(crate) rtt: Rtt,
     pub(crate) wire_received: u64,
     /// Whether it was asked for the start set: each connection is, at most once.
@@ -101,6 +157,12 @@ impl Peer {
                 config::VAIN_BLOCKS_BURST,
                 now,
             ),
+            receipts: Bucket::new(config::RECEIPTS_PER_SECOND, config::RECEIPTS_BURST, now),
+            account: Account::default(),
+            vouched: Vec::new(),
+            standing: Standing::default(),
+            given_before: [0; 3],
+            shown: None,
             rtt: Rtt::default(),
             wire_received: 0,
             start_asked: false,

@@ -1,7 +1,7 @@
 //! What peers say to each other, byte for byte (docs/protocol-wire.md).
 //!
 //! Every message begins with a version and a kind byte. Control bodies are postcard; later versions only append fields, so trailing
-//! bytes are ignored, and unknown kinds are skipped. A block message has a fixed layout. What is signed (the Hello) has one too.
+//! bytes are ignored, and unknown kinds are skipped. A block message has a fixed layout. What is signed (the Hello, a receipt) has one too.
 
 use crate::face::Binding;
 use baton_content::{BLOCK_LEN, BLOCKS_PER_PIECE, Mask, PeerId, PieceId, SwarmId};
@@ -20,6 +20,10 @@ pub const ENTRIES_MAX: usize = 1024;
 pub const HELLO_CONTEXT: &[u8; 16] = b"baton hello v1\0\0";
 /// Length of what the Hello signs.
 pub const HELLO_STATEMENT_LEN: usize = 16 + 32 + 1 + 32 + 32 + 16 + 16 + 32 + 32;
+/// Domain of a receipt's signature.
+pub const RECEIPT_CONTEXT: &[u8; 16] = b"baton receipt v1";
+/// Length of what a receipt signs.
+pub const RECEIPT_STATEMENT_LEN: usize = 16 + 32 + 32 + 32 + 8;
 
 /// Kind bytes. Those below 64 go over the control channel, the others over the data channel.
 mod kind {
@@ -41,6 +45,7 @@ mod kind {
     pub const PONG: u8 = 16;
     pub const NEIGHBOURS: u8 = 17;
     pub const WANT_START: u8 = 18;
+    pub const RECEIPTS: u8 = 19;
     pub const BLOCK: u8 = 64;
 }
 
@@ -223,6 +228,17 @@ pub struct Ack {
     pub bytes: u64,
 }
 
+/// What a peer says that it got. The giver is no field: it is who hears its own receipt, or who shows another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Who got it, and signs.
+    pub receiver: [u8; 32],
+    /// Bytes of blocks that verified and were new to the receiver, since the two met first.
+    pub bytes: u64,
+    /// By the receiver over [`receipt_statement`].
+    pub signature: Signature,
+}
+
 /// A sealed offer or answer on its way through a neighbour of both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Introduce {
@@ -293,6 +309,8 @@ pub enum Message {
     WantStart,
     /// Whom the sender is connected with, replacing what it said before.
     Neighbours(Vec<[u8; 32]>),
+    /// By the sender: what it got from whom it says this to. By others: what they got from the sender.
+    Receipts(Vec<Receipt>),
     Blocks(Blocks),
     /// A kind that this version does not know: skipped.
     Unknown(u8),
@@ -362,6 +380,7 @@ impl Message {
             kind::PONG => Message::Pong(body(kind, rest)?),
             kind::WANT_START => Message::WantStart,
             kind::NEIGHBOURS => Message::Neighbours(bounded(kind, body(kind, rest)?)?),
+            kind::RECEIPTS => Message::Receipts(bounded(kind, body(kind, rest)?)?),
             kind::BLOCK => decode_blocks(bytes)?,
             unknown => Message::Unknown(unknown),
         })
@@ -388,6 +407,7 @@ impl Message {
             Message::Pong(m) => encode(kind::PONG, m),
             Message::WantStart => encode(kind::WANT_START, &()),
             Message::Neighbours(m) => encode(kind::NEIGHBOURS, m),
+            Message::Receipts(m) => encode(kind::RECEIPTS, m),
             Message::Blocks(m) => encode_blocks(m.piece, m.sent_us, m.iter()),
             Message::Unknown(kind) => Bytes::copy_from_slice(&[VERSION, *kind]),
         }
@@ -499,7 +519,22 @@ pub fn hello_statement(
         &binding.local_fingerprint,
         &binding.remote_fingerprint,
     ];
-    let mut statement = [0; HELLO_STATEMENT_LEN];
+    joined(&parts)
+}
+
+/// What a receipt signs: context, swarm, giver, receiver, bytes. So it is worth nothing in another stream, nor for another giver.
+pub fn receipt_statement(
+    swarm: &SwarmId,
+    giver: &PeerId,
+    receiver: &PeerId,
+    bytes: u64,
+) -> [u8; RECEIPT_STATEMENT_LEN] {
+    let bytes = bytes.to_le_bytes();
+    joined(&[RECEIPT_CONTEXT, &swarm.0, &giver.0, &receiver.0, &bytes])
+}
+
+fn joined<const LEN: usize>(parts: &[&[u8]]) -> [u8; LEN] {
+    let mut statement = [0; LEN];
     let mut at = 0;
     for part in parts {
         statement[at..at + part.len()].copy_from_slice(part);

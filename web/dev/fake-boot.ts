@@ -77,6 +77,7 @@ class FakeStream {
       others: Math.max(0, ...peers.map((p) => p.complete)), complete_peers,
       bytes_verified: have * size, bytes_stored: have * size, verified_blocks: Math.floor((have * size) / 16384), rejected_blocks: number('rejected', 0),
       bytes_received: received, bytes_sent: t * 0.5e6 * peers.length,
+      bytes_confirmed: t * 0.4e6 * peers.length, confirmed_by: peers.length,
       from_viewers: received - (peers.find((p) => p.role === 'publisher')?.received ?? 0),
       down_bps: down, up_bps: peers.reduce((n, p) => n + p.up_bps, 0),
       paused: this.paused, path_counts: { direct: peers.filter((p) => p.path === 'direct').length, relay: 0 },

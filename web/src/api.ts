@@ -256,6 +256,10 @@ export interface Stats {
   rejected_blocks: number;
   bytes_received: number;
   bytes_sent: number;
+  /** Of those, what others signed that they got and had not before: less than `bytes_sent`, and some seconds behind it. */
+  bytes_confirmed: number;
+  /** How many signed that. */
+  confirmed_by: number;
   /** Bytes received from peers that are not the publisher. */
   from_viewers: number;
   /** Bytes per second. */

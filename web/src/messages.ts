@@ -324,6 +324,8 @@ export const messages = {
     took: (sent: number) => `${bytes(sent)} from you`,
   },
 
+  confirmed: (count: number, by: number) => `${bytes(count)} of it confirmed by ${plural(by, 'other', 'others')}`,
+
   format: { delay, bytes, rate, percent },
 };
 

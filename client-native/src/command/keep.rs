@@ -194,11 +194,12 @@ fn report(stream: &mut Kept, space: &Space, show: &Show) {
     event["swarm"] = json!(swarm);
     event["used_bytes"] = json!(space.used());
     let line = format!(
-        "{}…  {} kept, {}, {} sent",
+        "{}…  {} kept, {}, {} sent{}",
         &swarm[..8],
         HumanBytes(now.stats.have_bytes),
         show::peers_in_words(now.stats.peers.len()),
         HumanBytes(now.stats.sent_bytes),
+        show::confirmed(&now.stats),
     );
     if show.json() || std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         show.note(&line, &event);

@@ -57,6 +57,8 @@ pub fn stats_object(stream: &PageStream) -> JsValue {
     put("bytes_stored", s.bytes_stored as f64);
     put("bytes_received", s.bytes_received as f64);
     put("bytes_sent", s.bytes_sent as f64);
+    put("bytes_confirmed", s.bytes_confirmed as f64);
+    put("confirmed_by", f64::from(s.confirmed_by));
     put("verified_blocks", s.verified_blocks as f64);
     put("rejected_blocks", s.rejected_blocks as f64);
     put("from_viewers", s.from_viewers as f64);

@@ -579,6 +579,8 @@ impl WorkerStream {
             bytes_verified: s.have_bytes,
             bytes_received: s.received_bytes,
             bytes_sent: s.sent_bytes,
+            bytes_confirmed: s.confirmed_bytes,
+            confirmed_by: s.confirmed_by,
             verified_blocks: s.verified_blocks,
             rejected_blocks: s.rejected_blocks,
             from_viewers: s.received_from_viewers_bytes,

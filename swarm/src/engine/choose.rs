@@ -9,7 +9,7 @@ use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config;
 use crate::face::{ConnId, Output, Role};
-use crate::peer::{Asked, Peer};
+use crate::peer::{Asked, Peer, Standing};
 use crate::picker;
 use crate::wire::Refusal;
 use baton_content::{BLOCK_LEN, Mask, PieceId};
@@ -76,7 +76,8 @@ fn has_room(peer: &Peer) -> bool {
 type Refusals = SortedMap<(ConnId, PieceId, Option<ConnId>), u64>;
 
 impl Swarm {
-    pub(super) fn load_ahead(&mut self, conns: &[ConnId]) {
+    /// What goes to these next, so far as there is room; newcomers' first blocks go all the same.
+    pub(super) fn load_ahead(&mut self, conns: &[ConnId], newcomers: bool) {
         let mut loads: Vec<(PieceId, u64)> = Vec::new();
         let mut refusals = Refusals::new();
         let yields = self.yields();
@@ -102,7 +103,7 @@ impl Swarm {
                     let (free, near) = (peer.is_local(), peer.is_near());
                     let yields = yields && !near;
                     let fits = room > 0 && (!yields || calm > 0 && has_room(peer));
-                    if (free || fits || self.is_starved(conn, class))
+                    if (free || fits || newcomers && self.is_starved(conn, class))
                         && let Some((piece, mask)) =
                             self.next_run(conn, class, within_share, &mut refusals)
                     {
@@ -307,7 +308,8 @@ impl Swarm {
             if !class.is_again() && self.is_seeder() {
                 self.gave_anew(piece);
             }
-            let single = self.yields_slowly() && !self.peers.get(&conn)?.is_near();
+            let peer = self.peers.get(&conn)?;
+            let single = self.yields_slowly() && !peer.is_near() || peer.standing == Standing::Last;
             let most = if single {
                 1
             } else {

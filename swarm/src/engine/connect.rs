@@ -4,7 +4,7 @@ use super::{Swarm, Timer};
 use crate::config;
 use crate::face::{Binding, ConnId, Event, Output, Path, Reason, Role};
 use crate::have;
-use crate::peer::Peer;
+use crate::peer::{Peer, Standing};
 use crate::picker;
 use crate::timer::Instant;
 use crate::wire::{Hello, Message, Signature, hello_statement};
@@ -15,7 +15,9 @@ impl Reason {
     fn is_fault(self) -> bool {
         match self {
             Reason::Malformed(_) | Reason::OutOfTurn | Reason::BadHead | Reason::BadHeader => true,
-            Reason::Poison(..) | Reason::FalseEvidence | Reason::Flood(_) => true,
+            Reason::Poison(..) | Reason::FalseEvidence | Reason::BadReceipt | Reason::Flood(_) => {
+                true
+            }
             Reason::Goodbye
             | Reason::Duplicate
             | Reason::Full
@@ -58,6 +60,7 @@ impl Swarm {
         } else if self.peers.len() >= usize::from(self.config.peers_max)
             && !self.by_id.contains_key(&id)
             && path != Path::Local
+            && !self.make_room(id)
         {
             Some(Reason::Full)
         } else {
@@ -71,14 +74,27 @@ impl Swarm {
             self.forget(old, Some(Reason::Duplicate));
             self.directory.connected(&id);
         }
-        self.peers.insert(
-            conn,
-            Peer::new(conn, id, binding, path, &self.config, self.now),
-        );
+        let mut peer = Peer::new(conn, id, binding, path, &self.config, self.now);
+        self.open_account(&mut peer);
+        self.peers.insert(conn, peer);
         self.by_id.insert(id, conn);
         self.say_hello(conn);
         self.timers
             .set(Timer::Ping(conn), self.now.after(config::HELLO_TIMEOUT_US));
+    }
+
+    /// All places are taken: whoever only takes leaves its own to anybody else.
+    fn make_room(&mut self, id: PeerId) -> bool {
+        let known = self.account_of_gone(&id);
+        if known.given >= config::NEWCOMER_BYTES && known.received == 0 {
+            return false;
+        }
+        let last = |peer: &&Peer| peer.standing == Standing::Last;
+        let gone = self.peers.values().find(last).map(|peer| peer.conn);
+        if let Some(conn) = gone {
+            self.forget(conn, Some(Reason::Useless));
+        }
+        gone.is_some()
     }
 
     /// Two peers that connected with each other at once keep the connection that the smaller PeerId offered; otherwise the newer one is
@@ -152,6 +168,7 @@ impl Swarm {
         self.catch_up(conn);
         self.tell_needs();
         self.retry_pending(conn);
+        self.look_at_standing(conn);
         if hello.grant == 0 {
             self.connect_more();
         }
@@ -186,6 +203,9 @@ impl Swarm {
         }
         if self.start_wait.is_some_and(|(asked, _)| asked == conn) {
             self.ask_another_for_start();
+        }
+        if !(peer.is_up() && reason.is_some_and(Reason::is_fault)) {
+            self.keep_account(&peer);
         }
         self.unblame(peer.id);
         let jitter = self.rng.next();
@@ -240,7 +260,11 @@ impl Swarm {
         }
         let jitter = self.rng.next();
         self.directory.expire(self.now, jitter);
-        let most = usize::from(self.config.peers_max);
+        let last = self
+            .peers
+            .values()
+            .filter(|peer| peer.standing == Standing::Last);
+        let most = usize::from(self.config.peers_max) + last.count();
         let wanted = usize::from(self.config.peers_wanted).min(most);
         let counted = self.counted();
         while counted + self.directory.connecting() < wanted

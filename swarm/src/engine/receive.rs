@@ -54,6 +54,7 @@ impl Swarm {
             Message::Ping(number) => self.send(conn, &Message::Pong(number)),
             Message::Pong(number) => self.pong(conn, number),
             Message::Neighbours(ids) => self.learn_neighbours(conn, ids),
+            Message::Receipts(receipts) => self.learn_receipts(conn, &receipts)?,
         }
         Ok(())
     }
@@ -213,6 +214,7 @@ impl Swarm {
                     peer.down.stalled = false;
                     if !peer.is_local() {
                         self.counters.received_bytes += len;
+                        peer.account.received += len;
                     }
                     if !peer.is_publisher() && !peer.is_local() {
                         self.counters.received_from_viewers_bytes += len;
@@ -429,6 +431,7 @@ impl Swarm {
             self.connect_more();
         }
         if (blocks == 0) != (old == 0) {
+            self.look_at_standing(conn);
             self.moisten();
         }
     }

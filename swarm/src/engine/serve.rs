@@ -4,7 +4,7 @@ use super::{Swarm, Timer};
 use crate::bits::lowest;
 use crate::config::{self, HEADER_AGAIN_BLOCKS};
 use crate::face::{Channel, ConnId, Event, Flood, Output, Reason, Role};
-use crate::peer::{Manner, Peer};
+use crate::peer::{Manner, Peer, Standing};
 use crate::timer::Instant;
 use crate::wire::{
     self, Ack, FLAG_HEADER, FLAG_INSIST, FLAG_NEED, FLAG_SOON, FLAG_URGENT, Message, Part, Refusal,
@@ -205,9 +205,18 @@ impl Swarm {
         let proven = peer.up.acked >= PROVEN_BYTES && peer.up.grant != 0;
         // The uplink's measure shares it between peers: taken for more than it carries, it let a seeder load what others had meanwhile
         // (4.6 copies instead of 3.4 in scenarios/tiny.toml).
-        if !self.peers[&conn].is_local() {
+        if let Some(peer) = self.peers.get_mut(&conn)
+            && !peer.is_local()
+        {
+            let before = peer.account.given;
+            peer.account.given += new;
+            let no_newcomer =
+                before < config::NEWCOMER_BYTES && peer.account.given >= config::NEWCOMER_BYTES;
             let busy_since = self.uplink.busy_since;
             self.uplink.goodput.add(self.now, busy_since, new, false);
+            if no_newcomer {
+                self.look_at_standing(conn);
+            }
         }
         if let Some(delay) = delay {
             let took = u64::from(sample) + u64::from(ack.hold_us);
@@ -308,20 +317,43 @@ impl Swarm {
         let busy = |peer: &crate::peer::Peer| {
             peer.up.waiting_blocks() > 0 && !peer.is_lost(now) && (peer.is_local() || !paused)
         };
-        let mut conns: Vec<ConnId> = self
-            .peers
-            .values()
-            .filter(|peer| busy(peer))
-            .map(|peer| peer.conn)
-            .collect();
-        if conns.is_empty() {
-            return;
+        let of = |standing: Standing| {
+            let busy = self.peers.values().filter(|peer| busy(peer));
+            busy.filter(move |peer| peer.standing == standing)
+                .map(|peer| peer.conn)
+        };
+        let mut conns: Vec<ConnId> = of(Standing::Usual).collect();
+        // Twice: a turn more in each round.
+        for _ in 0..2 {
+            conns.extend(of(Standing::Gives));
         }
-        let turn = (self.turn % conns.len() as u64) as usize;
+        let mut rest: Vec<ConnId> = of(Standing::Last).collect();
+        for list in [&mut conns, &mut rest] {
+            let turn = self.turn % (list.len() as u64).max(1);
+            list.rotate_left(turn as usize);
+        }
         self.turn += 1;
-        conns.rotate_left(turn);
         self.send_ready(&conns);
-        self.load_ahead(&conns);
+        self.send_ready(&rest);
+        self.load_ahead(&conns, true);
+        // While anybody else lacks something, one message at a time, and none while anything goes to the others: in a crowd they ask for little at a
+        // time, and what is on its way to those who only take is in the way of what they ask for next.
+        let others = self.peers.values().filter(|peer| {
+            let takes = peer.is_up() && !peer.is_lost(now) && !peer.is_local();
+            takes && peer.standing != Standing::Last
+        });
+        let idle = |peer: &Peer| peer.under_way() == 0 && peer.up.waiting_blocks() == 0;
+        let (lack, all_idle) = others.fold((false, true), |(lack, all), peer| {
+            (lack || !peer.has_all, all && idle(peer))
+        });
+        if !lack {
+            self.load_ahead(&rest, false);
+        } else if all_idle
+            && rest.iter().all(|conn| self.peers[conn].under_way() == 0)
+            && let Some(next) = rest.first()
+        {
+            self.load_ahead(&[*next], false);
+        }
         self.look_for_mutes();
     }
 

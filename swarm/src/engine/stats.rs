@@ -3,7 +3,7 @@
 use super::Swarm;
 use crate::bits::Bits;
 use crate::face::{PeerStats, Role, Stats};
-use crate::peer::Peer;
+use crate::peer::{Account, Peer};
 use crate::picker;
 use baton_content::{Lane, MANIFEST_LANE, PieceId, PieceIndex};
 
@@ -14,6 +14,12 @@ impl Swarm {
             let others = self.peers.values().filter(|peer| !peer.is_local());
             others.filter(|peer| peer.is_up())
         };
+        let of_gone = self.accounts.iter().map(|(_, account)| account);
+        let accounts = of_gone.chain(self.peers.values().map(|peer| &peer.account));
+        let (confirmed_bytes, confirmed_by) = accounts
+            .map(Account::confirmed)
+            .filter(|bytes| *bytes > 0)
+            .fold(self.counters.forgotten, |(sum, by), it| (sum + it, by + 1));
         let complete =
             |peer: &&Peer| !peer.is_publisher() && picker::is_open(peer) && self.has_all(peer);
         Stats {
@@ -29,6 +35,8 @@ impl Swarm {
             missing_reachable: self.missing_reachable(),
             paused_peers: up().filter(|peer| self.pauses_what_we_miss(peer)).count() as u32,
             sent_bytes: self.counters.sent_bytes,
+            confirmed_bytes,
+            confirmed_by,
             received_bytes: self.counters.received_bytes,
             received_from_viewers_bytes: self.counters.received_from_viewers_bytes,
             wire_sent_bytes: self.counters.wire_sent_bytes,

@@ -190,6 +190,7 @@ function Row({ folder, size, stream, state }: Found['streams'][number]) {
     stream ? words.ofIt(stream.have, stream.size) : '',
     words.onDisk(size),
     stream ? words.given(stream.given) : '',
+    stream?.confirmedBy ? messages.confirmed(stream.confirmed ?? 0, stream.confirmedBy) : '',
     stream ? words.taken(stream.taken) : '',
   ];
   const drop = async (): Promise<void> => {

@@ -18,6 +18,9 @@ export interface Stream {
   /** Bytes passed on and received, over all visits. */
   given: number;
   taken: number;
+  /** Of what was passed on, what others signed that they got, and how many did; not in records of before 2026-11-30. */
+  confirmed?: number;
+  confirmedBy?: number;
   /** When a page last had it, milliseconds of Unix time. */
   at: number;
   /** Passed on while any page is open; the person can stop that. */

@@ -35,7 +35,7 @@ export function tend(wait = MOMENT_MS): void {
   if (!connection?.saveData) setTimeout(() => void navigator.locks.request('baton tending', passOn), wait);
 }
 
-const seen = new WeakMap<View, { sent: number; received: number }>();
+const seen = new WeakMap<View, { sent: number; received: number; confirmed: number; by: number }>();
 
 async function noteAll(): Promise<void> {
   if (baton.view) await noteView(baton.view, session.link);
@@ -48,8 +48,8 @@ async function noteView(view: View, link: string | null): Promise<void> {
   const stats = view.stats();
   if (folder === '' || stats.bytes_stored === 0 || stats.size === 0) return;
   const { title } = await view.meta;
-  const before = seen.get(view) ?? { sent: 0, received: 0 };
-  seen.set(view, { sent: stats.bytes_sent, received: stats.bytes_received });
+  const before = seen.get(view) ?? { sent: 0, received: 0, confirmed: 0, by: 0 };
+  seen.set(view, { sent: stats.bytes_sent, received: stats.bytes_received, confirmed: stats.bytes_confirmed, by: stats.confirmed_by });
   await streams.change(folder, (known) => {
     const old = known ?? (link === null ? undefined : fresh(folder, link));
     return (
@@ -60,6 +60,8 @@ async function noteView(view: View, link: string | null): Promise<void> {
         have: stats.have,
         given: old.given + stats.bytes_sent - before.sent,
         taken: old.taken + stats.bytes_received - before.received,
+        confirmed: (old.confirmed ?? 0) + stats.bytes_confirmed - before.confirmed,
+        confirmedBy: (old.confirmedBy ?? 0) + stats.confirmed_by - before.by,
         at: link === null ? old.at : Date.now(),
       }
     );

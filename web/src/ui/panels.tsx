@@ -63,7 +63,7 @@ function Figures({ stats, share, film }: Required<Props>) {
     <dl class="figures">
       {share ? (
         <>
-          <Figure value={bytes(stats.bytes_sent)} label={words.sent} hint={stats.bytes_sent > 0 && stats.size > 0 ? words.copies(stats.bytes_sent / stats.size) : ''} />
+          <Figure value={bytes(stats.bytes_sent)} label={words.sent} hint={shareHint(stats)} />
           <Figure value={rate(stats.up_bps)} label={words.upNow} />
         </>
       ) : (
@@ -89,6 +89,11 @@ function Figures({ stats, share, film }: Required<Props>) {
       )}
     </dl>
   );
+}
+
+function shareHint(stats: ViewStats | ShareStats): string {
+  const copies = stats.bytes_sent > 0 && stats.size > 0 ? words.copies(stats.bytes_sent / stats.size) : '';
+  return stats.confirmed_by > 0 ? `${copies} · ${messages.confirmed(stats.bytes_confirmed, stats.confirmed_by)}` : copies;
 }
 
 function Figure({ value, label, hint }: { value: string; label: string; hint?: string }) {
