@@ -38,7 +38,7 @@ export default defineConfig(({ mode }) => {
           // The page's code is one file; what comes after the first picture stays apart.
           codeSplitting: {
             includeDependenciesRecursively: false,
-            groups: [{ name: 'app', test: /src\/(messages|format|ui\/(?!panels\.|plot|qr|tracks\.|thumbs\.|files\.|about\.|beside|collect|resume)\w[\w-]*)\.tsx?$|node_modules\/@?preact/ }],
+            groups: [{ name: 'app', test: /src\/(messages|format|ui\/(?!panels\.|plot|qr|tracks\.|thumbs\.|files\.|about\.|beside|collect|resume|share\.|keep\.|file-button)\w[\w-]*)\.tsx?$|src\/ui\/panels\.css|node_modules\/@?preact/ }],
           },
         },
       },

@@ -2,8 +2,8 @@
 
 mod common;
 
-use baton_content::{Lane, PieceId};
-use baton_swarm::{Config, Event, Input, Instant, Reason, Role, Stream, Swarm};
+use baton_content::{Lane, Mask, PieceId};
+use baton_swarm::{Config, Demand, Event, Input, Instant, Reason, Role, Stream, Swarm};
 use bytes::Bytes;
 use common::film::Film;
 use common::{Habit, Link, SECOND, World, digest};
@@ -130,6 +130,46 @@ fn a_seek_goes_before_everything_else() {
             player.seeks_us
         );
     }
+}
+
+/// Whoever has fetched no faster than it plays, and jumps: what was carried until then was what was asked for, and says nothing of the link.
+#[test]
+fn a_jump_after_little_was_asked_for_has_the_whole_link() {
+    let mut world = pair(24 << 20, home(), 30);
+    world.input(1, Input::Demanded(Vec::new()));
+    let until = Instant(60 * SECOND);
+    world.input(1, Input::Focus { until });
+    let demand = |index, mask, at: u64| Demand {
+        piece: PieceId::new(Lane(1), index),
+        mask: Mask(mask),
+        deadline: Instant(at),
+    };
+    world.run_for(SECOND);
+    for block in 30..50 {
+        let soon = world.now + SECOND;
+        world.input(1, Input::Demanded(vec![demand(0, 1 << block, soon)]));
+        world.run_for(SECOND / 10);
+    }
+    // From the sync sample to the picture, and what is played next.
+    let (before, picture, next) = (u64::MAX << 28, 0x7, 0xff8);
+    let now = world.now;
+    let wanted = [(20, before, 0), (21, picture, 0), (21, next, 125_000)];
+    let wanted = wanted.map(|(index, mask, in_us)| demand(index, mask, now + in_us));
+    world.input(1, Input::Demanded(wanted.to_vec()));
+    let here = |world: &World, index, mask: u64| {
+        let blocks = world.nodes[1].store.get(&PieceId::new(Lane(1), index));
+        let held = blocks.map_or(0, |blocks| blocks.keys().fold(0, |all, at| all | 1 << at));
+        held & mask == mask
+    };
+    let shown = |world: &World| here(world, 20, before) && here(world, 21, picture);
+    assert!(world.run_until(now + 5 * SECOND, shown));
+    let took_us = world.now - now;
+    let least_us = 39 * 16_384 * SECOND / home().up + 30_000;
+    println!("jump {took_us} us of at least {least_us}");
+    assert!(
+        took_us < least_us * 5 / 4,
+        "{took_us} us, at least {least_us}"
+    );
 }
 
 #[test]

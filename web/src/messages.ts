@@ -1,8 +1,8 @@
 /** Every string that a person reads. One file, so that a translation is one file. */
-import type { PeerStats, Phase, Problem, ProblemCode } from './api.ts';
+import type { Phase, Problem, ProblemCode } from './api.ts';
 import { bytes, delay, percent, rate, timeLeft } from './format.ts';
 
-const plural = (n: number, one: string, many: string): string => `${n} ${n === 1 ? one : many}`;
+export const plural = (n: number, one: string, many: string): string => `${n} ${n === 1 ? one : many}`;
 
 export interface ProblemText {
   /** What is the matter. */
@@ -162,41 +162,14 @@ export const messages = {
   library: 'Library',
 
   share: {
-    headline: ['Drop a film.', 'Pass the link.'],
-    lead: 'Whoever opens the link watches at once, straight from this browser, and hands it to the next. Nothing is uploaded, and no server can read it.',
-    drop: 'Drop films, files or folders here',
-    dropNow: 'Let go to share it',
-    choose: 'Choose files',
-    chooseHint: 'or drop it anywhere on this page, or paste it',
     open: 'Got a link?',
     openPlaceholder: 'Paste it here to watch',
     openButton: 'Watch',
     openBad: 'There is no Baton link in that.',
-    preparing: 'One moment…',
-    chooseFolder: 'Choose a folder',
-    emptyFolder: 'There is no file in that folder.',
-    folderUnreadable: 'This browser could not read that folder.',
-    linkLabel: 'The link to your stream',
     copy: 'Copy link',
     copied: 'Copied',
     copyByHand: 'Press Ctrl+C to copy',
-    send: 'Share…',
-    another: 'Share something else',
-    stop: 'Stop sharing',
-    replaceConfirm: (name: string) => `Share another file instead? Only you have all of ${name} so far; its link will stop working.`,
-    stopConfirm: 'Stop sharing? Only you have all of it so far; the link will stop working.',
-    onlyHere: 'This link says “localhost”, so it works on this computer only. Start the server with --lan to share it in your house.',
-    qr: 'Scan to watch on a phone or TV',
-    qrLocal: 'For this computer: a phone cannot open it',
-    files: (name: string, count: number) => (count > 1 ? `${name} and ${plural(count - 1, 'more file', 'more files')}` : name),
-    keepOpen: 'Keep this page open',
-    hashing: (fraction: number) => `Reading it once for its checksum: ${percent(fraction)}`,
-    hashWaiting: 'Its checksum appears here once it has been read.',
     blake3: 'BLAKE3',
-    blake3Hint: 'Compare with b3sum to be sure that a download is complete and unchanged.',
-    keep: 'Keep it alive on your own server',
-    keepHint: 'Run this where it is always on: it verifies and passes on what you share, but cannot read it. You may close this page once it has everything.',
-    copyCommand: 'Copy command',
     stillSharing: (name: string) => `You are still sharing ${name}.`,
     back: 'Back to it',
   },
@@ -215,22 +188,6 @@ export const messages = {
       people === 1
         ? 'The link goes on working without you, as long as that person stays.'
         : 'The link goes on working without you, as long as one of them stays.',
-  },
-
-  resume: {
-    title: (name: string) => `You were sharing ${name}.`,
-    goOn: 'Go on sharing',
-    forget: 'Forget it',
-    click: 'Its link works again with one click.',
-    choose: (count: number) => `Its link works again once you choose the same ${count === 1 ? 'file' : 'files'}.`,
-    again: (count: number) => (count === 1 ? 'Choose the same file again' : 'Choose the same files again'),
-    changed: (name: string, count: number) =>
-      count === 1
-        ? `That is not the file that you shared as ${name}: its size is another. Choose that file, or share this one under a new link.`
-        : `Those are not the files that you shared as ${name}: their number or sizes are others. Choose the same ones, or share these under a new link.`,
-    gone: (name: string) => `${name} cannot be read: it was moved, renamed, deleted or unplugged.`,
-    notAllowed: (name: string) => `Without your permission this page cannot read ${name}.`,
-    elsewhere: (name: string) => `Another tab is sharing ${name} already.`,
   },
 
   watch: {
@@ -291,48 +248,7 @@ export const messages = {
     all: (n: number) => `Show all ${n}`,
   },
 
-  panels: {
-    peers: 'Who is here',
-    viewers: 'Who is watching',
-    nobody: 'Nobody else is connected at the moment.',
-    nobodyYet: 'Nobody yet. They appear here when they open the link.',
-    rates: 'Speed',
-    down: 'in',
-    up: 'out',
-    upNow: 'going out now',
-    span: (seconds: number) => (seconds < 60 ? `the last ${seconds} seconds` : seconds < 120 ? 'the last minute' : 'the last two minutes'),
-    offload: 'from other viewers',
-    fromPeers: (fromViewers: string, all: string) => [fromViewers, ` of ${all}`] as const,
-    startup: 'to the first picture',
-    stalls: (n: number) => (n === 1 ? 'stall' : 'stalls'),
-    here: 'here and verified',
-    sent: 'passed on',
-    copies: (n: number) => `${n.toFixed(1)} times its size`,
-    watching: (n: number, before: boolean) =>
-      (n === 0 ? (before ? 'nobody connected right now' : 'nobody connected yet') : plural(n, 'person connected', 'people connected')),
-    rejected: (n: number) => `${plural(n, 'block was', 'blocks were')} wrong and thrown away.`,
-    role: (peer: PeerStats): string => ROLES[peer.role],
-    peerFacts: (peer: PeerStats): string[] => {
-      const facts: string[] = [];
-      if (peer.rtt_ms !== null) facts.push(`${Math.max(1, Math.round(peer.rtt_ms))} ms`);
-      if (peer.region) facts.push(peer.region);
-      if (peer.path === 'relay') facts.push('relayed');
-      return facts;
-    },
-    peerHas: (peer: PeerStats) => (peer.complete >= 1 ? 'has it all' : `has ${percent(peer.complete)}`),
-    gave: (received: number) => `${bytes(received)} to you`,
-    took: (sent: number) => `${bytes(sent)} from you`,
-  },
-
   confirmed: (count: number, by: number) => `${bytes(count)} of it confirmed by ${plural(by, 'other', 'others')}`,
 
   format: { delay, bytes, rate, percent },
-};
-
-const ROLES: Record<PeerStats['role'], string> = {
-  publisher: 'Publisher',
-  viewer: 'Viewer',
-  // The lane beside the name says that this one has it all.
-  seeder: 'Viewer',
-  keeper: 'Keeper',
 };

@@ -17,6 +17,8 @@ if (session.tv && location.hash.length > 1) {
   if (session.tv) void import('./tv/main').then(({ draw }) => draw());
   else if (session.link === '') {
     fetchInterface();
+    // It would be found last.
+    if (location.pathname === '/') void import('./ui/share').catch(() => undefined);
     showInterface();
   } else {
     setTimeout(fetchInterface, ENGINE_MS);

@@ -82,6 +82,9 @@ impl Swarm {
         let mut refusals = Refusals::new();
         let yields = self.yields();
         let (mut room, mut calm) = self.uplink_room();
+        // What is chosen for one alone is chosen no better later, and its own measure says how much it takes.
+        let same = |conn: &ConnId| Some(conn) == conns.first();
+        let alone = newcomers && self.peers.len() < config::CROWD_PEERS && conns.iter().all(same);
         for (class, within_share) in [
             (Class::First, false),
             (Class::Soon, false),
@@ -102,7 +105,7 @@ impl Swarm {
                     let peer = &self.peers[&conn];
                     let (free, near) = (peer.is_local(), peer.is_near());
                     let yields = yields && !near;
-                    let fits = room > 0 && (!yields || calm > 0 && has_room(peer));
+                    let fits = (alone || room > 0) && (!yields || calm > 0 && has_room(peer));
                     if (free || fits || newcomers && self.is_starved(conn, class))
                         && let Some((piece, mask)) =
                             self.next_run(conn, class, within_share, &mut refusals)

@@ -6,7 +6,7 @@ import { session } from '../session';
 import { useLeaveWarning } from './leave';
 import { Player } from './player';
 import { useRemember } from './remember';
-import { SharePage } from './share';
+import { SharePage } from './share-lazy';
 import { link, meta, shared, startState } from './state';
 import { WatchPage } from './watch';
 

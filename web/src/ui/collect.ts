@@ -1,5 +1,5 @@
 /** Several files and folders become one stream: found, put in order, and given a name. */
-import { messages } from '../messages';
+import { shareMessages } from '../messages-share';
 
 /** All files below what was dropped, each with its path, as a directory picker has it. */
 export async function walk(entries: FileSystemEntry[]): Promise<File[]> {
@@ -40,6 +40,6 @@ export function tidy(files: File[]): { files: File[]; title: string } {
   // A film is called by its own name, whatever subtitles lie beside it.
   const films = shown.filter((file) => !isSubtitles(path(file)));
   const called = films.length === 1 ? films : shown;
-  const title = together ? folder.slice(0, -1) : messages.share.files(called[0]?.name ?? '', called.length);
+  const title = together ? folder.slice(0, -1) : shareMessages.files(called[0]?.name ?? '', called.length);
   return { files: shown, title };
 }

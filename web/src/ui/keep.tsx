@@ -1,9 +1,9 @@
 /** How a server of one's own keeps the stream alive: the command with its ticket (docs/cli.md). */
 import { useRef } from 'preact/hooks';
-import { messages } from '../messages';
+import { shareMessages } from '../messages-share';
 import { CopyButton } from './copy';
 
-const words = messages.share;
+const words = shareMessages;
 
 export function Keep({ ticket }: { ticket: string }) {
   const field = useRef<HTMLInputElement>(null);

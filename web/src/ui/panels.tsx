@@ -2,11 +2,11 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { PeerStats, ShareStats, ViewStats } from '../api';
 import { bytes, delay, percent, rate, wholePercent } from '../format';
-import { messages } from '../messages';
+import { panelMessages } from '../messages-panels';
 import { roomMessages } from '../messages-storage';
 import { Plot } from './plot';
 
-const words = messages.panels;
+const words = panelMessages;
 
 interface Props {
   stats: ViewStats | ShareStats;

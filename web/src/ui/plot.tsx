@@ -1,6 +1,6 @@
 /** Speeds of up to two minutes as two lines: in and out. */
 import { rate } from '../format';
-import { messages } from '../messages';
+import { panelMessages } from '../messages-panels';
 import { samples, SAMPLES_KEPT, type Sample } from './state';
 
 export function Plot({ down }: { down: boolean }) {
@@ -18,7 +18,7 @@ export function Plot({ down }: { down: boolean }) {
       </svg>
       <figcaption>
         <span>{rate(top)}</span>
-        <span>{messages.panels.span(span)}</span>
+        <span>{panelMessages.span(span)}</span>
       </figcaption>
     </figure>
   );

@@ -1,6 +1,6 @@
 /** The link as a QR code. Dark on white in every theme: cameras want it so. */
 import { encode } from 'uqr';
-import { messages } from '../messages';
+import { shareMessages } from '../messages-share';
 
 export function Qr({ text }: { text: string }) {
   // A quiet zone of 2 is enough on our own white card; level L keeps the modules large.
@@ -15,7 +15,7 @@ export function Qr({ text }: { text: string }) {
     }
   });
   return (
-    <svg data-testid="qr" viewBox={`0 0 ${size} ${size}`} role="img" aria-label={messages.share.qr} shapeRendering="crispEdges">
+    <svg data-testid="qr" viewBox={`0 0 ${size} ${size}`} role="img" aria-label={shareMessages.qr} shapeRendering="crispEdges">
       <rect width={size} height={size} fill="#fff" />
       <path d={path} fill="#101613" />
     </svg>

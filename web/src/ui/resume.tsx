@@ -2,12 +2,12 @@
 import { useEffect, useState } from 'preact/hooks';
 import { bytes } from '../format';
 import { all, filesOf, forget, hold, isFree, mayRead, release, type Kept } from '../kept';
-import { messages } from '../messages';
+import { resumeMessages } from '../messages-share';
 import { goOn, refuse, session } from '../session';
 import { tidy } from './collect';
 import { FileButton } from './file-button';
 
-const words = messages.resume;
+const words = resumeMessages;
 
 export function Resume() {
   const [offers, setOffers] = useState<Kept[]>([]);

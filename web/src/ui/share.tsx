@@ -4,6 +4,8 @@ import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import type { ShareStats } from '../api';
 import { bytes, percent } from '../format';
 import { FINAL, messages } from '../messages';
+import { panelMessages } from '../messages-panels';
+import { shareMessages } from '../messages-share';
 import { baton, goToLink, linkIn, refuse, shareFiles, stopSharing } from '../session';
 import { PlayOnTv } from './cast';
 import { CopyButton } from './copy';
@@ -22,7 +24,7 @@ const loadQr = () => import('./qr');
 const Qr = lazy(() => loadQr().then((part) => part.Qr));
 const Keep = lazy(() => import('./keep').then((part) => part.Keep));
 const Resume = lazy(() => import('./resume').then((part) => part.Resume));
-const words = messages.share;
+const words = { ...messages.share, ...shareMessages };
 
 export function SharePage() {
   const dragging = useDrop();
@@ -91,7 +93,7 @@ function Sharing() {
           <p class="facts" data-testid="status" role="status">
             {what.count > 1 && `${messages.files.count(what.count)} · `}
             {bytes(what.size)}
-            {stats && ` · ${messages.panels.watching(stats.peers.length, stats.bytes_sent > 0)}`}
+            {stats && ` · ${panelMessages.watching(stats.peers.length, stats.bytes_sent > 0)}`}
           </p>
         </div>
         <div class="page-actions">

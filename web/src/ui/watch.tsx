@@ -1,4 +1,5 @@
 /** Beside the player: what it is, passing it on, and what goes on. */
+import { useEffect, useState } from 'preact/hooks';
 import { bytes, clock } from '../format';
 import { messages } from '../messages';
 import { baton } from '../session';
@@ -23,6 +24,7 @@ export function WatchPage() {
   const file = isFile.value;
   // Before the first picture, and in full screen, the stage itself says what is wrong.
   const below = trouble && ((hasPicture.value && !fullscreen.value) || file);
+  const more = useMore(hasPicture.value || file || trouble !== null);
   return (
     <div class="watching">
       {below && <ProblemNote problem={trouble} where="bar" />}
@@ -38,11 +40,11 @@ export function WatchPage() {
           <div class="page-actions">
             {what && <PlayOnTv link={link.value} />}
             {what && <CopyButton text={link.value} />}
-            {what && <DownloadButton what={what} />}
+            {what && more && <DownloadButton what={what} />}
           </div>
         </header>
       )}
-      {what && <Saves what={what} />}
+      {what && more && <Saves what={what} />}
       {what?.folder && <Files what={what} />}
       {stats && what && (
         <section class="card pass-on">
@@ -57,10 +59,23 @@ export function WatchPage() {
           <PassOnSwitch stream={baton.view} paused={stats.paused} />
         </section>
       )}
-      {stats && what && <Panels stats={stats} film={!file} />}
+      {stats && what && more && <Panels stats={stats} film={!file} />}
     </div>
   );
 }
+
+/** What draws more than this page's own file holds comes after the picture, or once it takes long: its files would only be in the way. */
+function useMore(now: boolean): boolean {
+  const [late, setLate] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLate(true), PATIENCE_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  return now || late;
+}
+
+/** How long a picture may take until then, milliseconds. */
+const PATIENCE_MS = 3000;
 
 /** Length, size, and how far we are: one line. */
 function Facts() {
