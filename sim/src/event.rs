@@ -98,6 +98,12 @@ pub enum What {
     Open(ConnId),
     /// The other side closed the connection, or was not heard for so long that the browser gave up.
     Cut(ConnId),
+    /// One of its connections dies.
+    Break,
+    /// Nothing comes through this connection from now on.
+    Dead(ConnId),
+    Sleep,
+    Awake,
 }
 
 impl Event {
