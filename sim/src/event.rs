@@ -102,6 +102,8 @@ pub enum What {
     Break,
     /// Nothing comes through this connection from now on.
     Dead(ConnId),
+    /// It is the last one of somebody who just woke.
+    Spared(ConnId),
     Sleep,
     Awake,
 }

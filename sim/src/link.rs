@@ -26,6 +26,8 @@ pub struct Wire {
     pub is_relayed: bool,
     /// Nothing comes through any more, and nobody knows.
     pub is_dead: bool,
+    /// Somebody's last: it does not die before this.
+    pub spared_until: u64,
     loss_ppm: u64,
     window: u64,
     window_max: u64,
@@ -55,6 +57,7 @@ impl Wire {
             one_way_us,
             is_relayed,
             is_dead: false,
+            spared_until: 0,
             loss_ppm,
             window: WINDOW_FIRST,
             window_max: (by_loss as u64).clamp(2 * PACKET, WINDOW_MAX),

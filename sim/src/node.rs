@@ -28,6 +28,8 @@ const TICK_US: u64 = 10_000_000;
 const NEIGHBOURS_FEW: usize = 8;
 /// When a browser gives up a connection of which it hears nothing.
 const DEATH_US: u64 = 15_000_000;
+/// Who has lost its last connection is lost where there is no server: for so long the one that outlived a sleep lives.
+const SPARED_US: u64 = 30_000_000;
 /// How long a phone sleeps.
 const SLEEP_US: u64 = 10_000_000;
 /// What waits in an uplink is counted in such steps.
@@ -129,10 +131,6 @@ impl Node {
         self.swarm.is_some()
     }
 
-    pub fn is_awake(&self, now: u64) -> bool {
-        self.is_here() && now >= self.asleep_until
-    }
-
     /// Since when it could look for neighbours undisturbed.
     pub fn settles_from(&self) -> u64 {
         self.counts
@@ -211,7 +209,8 @@ impl Node {
     }
 
     fn handle(&mut self, now: u64, what: What, shared: &Shared) {
-        if now < self.asleep_until && !matches!(what, What::Leave) {
+        let is_news = !matches!(what, What::Leave | What::Spared(_) | What::Dead(_));
+        if now < self.asleep_until && is_news {
             return self.put_off(now, what);
         }
         match what {
@@ -272,6 +271,11 @@ impl Node {
             }
             What::Break => self.break_one(now, shared),
             What::Dead(conn) => self.dead(now, conn),
+            What::Spared(conn) => {
+                if let Some(wire) = self.wires.get_mut(&conn) {
+                    wire.spared_until = now + SPARED_US;
+                }
+            }
             What::Sleep => {
                 self.asleep_until = now + SLEEP_US;
                 self.at(self.asleep_until, What::Awake);
@@ -284,6 +288,11 @@ impl Node {
     /// Who sleeps finds everything that happened when it wakes.
     fn put_off(&mut self, now: u64, what: What) {
         let until = self.asleep_until;
+        if let What::Cut(conn) = what
+            && let Some(wire) = self.wires.get_mut(&conn)
+        {
+            wire.is_dead = true;
+        }
         for (at, is_due) in [
             (&mut self.turn_at, matches!(what, What::Turn)),
             (&mut self.wakes_at, matches!(what, What::Wake)),
@@ -303,13 +312,20 @@ impl Node {
     }
 
     fn break_one(&mut self, now: u64, shared: &Shared) {
-        let conns: Vec<ConnId> = self.wires.keys().copied().collect();
+        let conns = self.mortal(now);
         if !conns.is_empty() {
             let at = self.rng.below(conns.len() as u64) as usize;
             self.kill(now, conns[at]);
         }
         let every_us = shared.spots[self.index as usize].break_every_us;
         self.again(now, every_us, What::Break);
+    }
+
+    fn mortal(&self, now: u64) -> Vec<ConnId> {
+        let dies = |(conn, wire): (&ConnId, &Wire)| {
+            (!wire.is_dead && wire.spared_until <= now).then_some(*conn)
+        };
+        self.wires.iter().filter_map(dies).collect()
     }
 
     /// A connection dies at both ends.
@@ -330,11 +346,15 @@ impl Node {
 
     /// One connection outlived the sleep.
     fn awake(&mut self, now: u64, shared: &Shared) {
-        let alive = |(conn, wire): (&ConnId, &Wire)| (!wire.is_dead).then_some(*conn);
-        let mut conns: Vec<ConnId> = self.wires.iter().filter_map(alive).collect();
+        let mut conns = self.mortal(now);
         if !conns.is_empty() {
-            let kept = self.rng.below(conns.len() as u64) as usize;
-            conns.remove(kept);
+            let at = self.rng.below(conns.len() as u64) as usize;
+            let kept = conns.remove(at);
+            let wire = self.wires.get_mut(&kept).expect("listed");
+            wire.spared_until = now + SPARED_US;
+            let (remote, at) = (wire.remote, now + wire.one_way_us);
+            let spared = What::Spared(wire.remote_conn);
+            self.to(remote, at, spared);
         }
         for conn in conns {
             self.kill(now, conn);

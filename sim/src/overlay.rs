@@ -26,7 +26,7 @@ pub struct Overlay {
 impl Overlay {
     /// `most`: how many connections each may have.
     pub fn look<'a>(&mut self, now: u64, nodes: impl Iterator<Item = (&'a Node, usize)>) {
-        let here: Vec<(&Node, usize)> = nodes.filter(|(node, _)| node.is_awake(now)).collect();
+        let here: Vec<(&Node, usize)> = nodes.filter(|(node, _)| node.is_here()).collect();
         let named: BTreeMap<u32, BTreeSet<u32>> = here
             .iter()
             .map(|(node, _)| (node.index, node.neighbours()))

@@ -120,7 +120,9 @@ impl Shared {
     /// How many connections it may have.
     pub fn peers_max(&self, node: u32) -> usize {
         let peers = self.spots[node as usize].peers;
-        peers.map_or(Config::default().peers_max, |[_, most]| most).into()
+        peers
+            .map_or(Config::default().peers_max, |[_, most]| most)
+            .into()
     }
 
     fn is_split(&self, a: u32, b: u32, now: u64) -> bool {
