@@ -98,6 +98,14 @@ pub enum What {
     Open(ConnId),
     /// The other side closed the connection, or was not heard for so long that the browser gave up.
     Cut(ConnId),
+    /// One of its connections dies.
+    Break,
+    /// Nothing comes through this connection from now on.
+    Dead(ConnId),
+    /// It is the last one of somebody who just woke.
+    Spared(ConnId),
+    Sleep,
+    Awake,
 }
 
 impl Event {

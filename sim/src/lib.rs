@@ -7,6 +7,7 @@ pub mod film;
 pub mod link;
 pub mod node;
 pub mod outcome;
+pub mod overlay;
 pub mod places;
 pub mod player;
 pub mod plot;

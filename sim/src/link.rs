@@ -24,6 +24,10 @@ pub struct Wire {
     pub remote_conn: ConnId,
     pub one_way_us: u64,
     pub is_relayed: bool,
+    /// Nothing comes through any more, and nobody knows.
+    pub is_dead: bool,
+    /// Somebody's last: it does not die before this.
+    pub spared_until: u64,
     loss_ppm: u64,
     window: u64,
     window_max: u64,
@@ -52,6 +56,8 @@ impl Wire {
             remote_conn,
             one_way_us,
             is_relayed,
+            is_dead: false,
+            spared_until: 0,
             loss_ppm,
             window: WINDOW_FIRST,
             window_max: (by_loss as u64).clamp(2 * PACKET, WINDOW_MAX),

@@ -274,6 +274,8 @@ fn rows(name: &str, outcome: &Outcome, missed: &[String]) -> String {
     notes.extend(
         (m("own_queue_p95_ms") > 0.0).then(|| format!("own queue {} ms", m("own_queue_p95_ms"))),
     );
+    notes.push(format!("{:.1} % from far", m("far_percent")));
+    notes.extend((m("components_max") > 1.0).then(|| format!("{} parts", m("components_max"))));
     notes.extend((m("unseen") > 0.0).then(|| format!("{} never saw a picture", m("unseen"))));
     notes.retain(|note| !note.is_empty());
     if !notes.is_empty() {

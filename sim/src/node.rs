@@ -6,7 +6,7 @@ use crate::link::{SEND_BUFFER, Wire};
 use crate::places::CITIES;
 use crate::player::Player;
 use crate::rng::Rng;
-use crate::scenario::Habit;
+use crate::scenario::{Habit, Word};
 use crate::world::Shared;
 use baton_content::{BlockIndex, Mask, PeerId, PieceId, VerifiedBlock};
 use baton_swarm::wire::{Have, Message, Range};
@@ -15,7 +15,7 @@ use baton_swarm::{
     Stream, Swarm,
 };
 use bytes::Bytes;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 /// A disk read; a seal; how long a driver waits for an answer to its offer.
 const LOAD_US: u64 = 500;
@@ -26,6 +26,12 @@ const SETUP_US: u64 = 30_000;
 /// How often the driver looks whether it has enough neighbours, and how many are enough.
 const TICK_US: u64 = 10_000_000;
 const NEIGHBOURS_FEW: usize = 8;
+/// When a browser gives up a connection of which it hears nothing.
+const DEATH_US: u64 = 15_000_000;
+/// Who has lost its last connection is lost where there is no server: for so long the one that outlived a sleep lives.
+const SPARED_US: u64 = 30_000_000;
+/// How long a phone sleeps.
+const SLEEP_US: u64 = 10_000_000;
 /// What waits in an uplink is counted in such steps.
 pub const QUEUE_STEP_US: u64 = 5_000;
 
@@ -40,6 +46,8 @@ pub struct Counts {
     pub cross_region: u64,
     /// Sum of bytes × round trip in milliseconds.
     pub byte_rtt_ms: u64,
+    /// The same bytes by who sent them.
+    pub received_from: BTreeMap<u32, u64>,
     pub sent: u64,
     pub inputs: u64,
     /// While it has everything and something waits in its router: milliseconds in which a packet would wait so many times `QUEUE_STEP_US`.
@@ -76,6 +84,7 @@ pub struct Node {
     queue_seen: u64,
     down_free_at: u64,
     wakes_at: Option<u64>,
+    asleep_until: u64,
     outputs: Vec<Output>,
     pending: VecDeque<Input>,
     is_busy: bool,
@@ -106,6 +115,7 @@ impl Node {
             queue_seen: 0,
             down_free_at: 0,
             wakes_at: None,
+            asleep_until: 0,
             outputs: Vec::new(),
             pending: VecDeque::new(),
             is_busy: false,
@@ -119,6 +129,25 @@ impl Node {
 
     pub fn is_here(&self) -> bool {
         self.swarm.is_some()
+    }
+
+    /// Since when it could look for neighbours undisturbed.
+    pub fn settles_from(&self) -> u64 {
+        self.counts
+            .joined_at
+            .unwrap_or(u64::MAX)
+            .max(self.asleep_until)
+    }
+
+    /// Whether it came at least so long ago.
+    pub fn came_before(&self, now: u64, us: u64) -> bool {
+        self.counts.joined_at.is_some_and(|at| at + us <= now)
+    }
+
+    /// With whom it is connected.
+    pub fn neighbours(&self) -> BTreeSet<u32> {
+        let alive = self.wires.values().filter(|wire| !wire.is_dead);
+        alive.map(|wire| wire.remote).collect()
     }
 
     pub fn is_honest(&self) -> bool {
@@ -180,6 +209,10 @@ impl Node {
     }
 
     fn handle(&mut self, now: u64, what: What, shared: &Shared) {
+        let is_news = !matches!(what, What::Leave | What::Spared(_) | What::Dead(_));
+        if now < self.asleep_until && is_news {
+            return self.put_off(now, what);
+        }
         match what {
             What::Join => self.join(now, shared),
             What::Leave => self.leave(now, shared),
@@ -236,8 +269,98 @@ impl Node {
                 self.wires.remove(&conn);
                 self.input(now, Input::Disconnected { conn }, shared);
             }
+            What::Break => self.break_one(now, shared),
+            What::Dead(conn) => self.dead(now, conn),
+            What::Spared(conn) => {
+                if let Some(wire) = self.wires.get_mut(&conn) {
+                    wire.spared_until = now + SPARED_US;
+                }
+            }
+            What::Sleep => {
+                self.asleep_until = now + SLEEP_US;
+                self.at(self.asleep_until, What::Awake);
+            }
+            What::Awake => self.awake(now, shared),
             What::Server(_) => unreachable!("the server is no peer"),
         }
+    }
+
+    /// Who sleeps finds everything that happened when it wakes.
+    fn put_off(&mut self, now: u64, what: What) {
+        let until = self.asleep_until;
+        if let What::Cut(conn) = what
+            && let Some(wire) = self.wires.get_mut(&conn)
+        {
+            wire.is_dead = true;
+        }
+        for (at, is_due) in [
+            (&mut self.turn_at, matches!(what, What::Turn)),
+            (&mut self.wakes_at, matches!(what, What::Wake)),
+        ] {
+            if is_due && *at == Some(now) {
+                *at = Some(until);
+            }
+        }
+        self.at(until, what);
+    }
+
+    fn again(&mut self, now: u64, every_us: Option<u64>, what: What) {
+        if let Some(every_us) = every_us {
+            let pause = self.rng.exponential(every_us);
+            self.at(now + pause, what);
+        }
+    }
+
+    fn break_one(&mut self, now: u64, shared: &Shared) {
+        let conns = self.mortal(now);
+        if !conns.is_empty() {
+            let at = self.rng.below(conns.len() as u64) as usize;
+            self.kill(now, conns[at]);
+        }
+        let every_us = shared.spots[self.index as usize].break_every_us;
+        self.again(now, every_us, What::Break);
+    }
+
+    fn mortal(&self, now: u64) -> Vec<ConnId> {
+        let dies = |(conn, wire): (&ConnId, &Wire)| {
+            (!wire.is_dead && wire.spared_until <= now).then_some(*conn)
+        };
+        self.wires.iter().filter_map(dies).collect()
+    }
+
+    /// A connection dies at both ends.
+    fn kill(&mut self, now: u64, conn: ConnId) {
+        let wire = &self.wires[&conn];
+        let (remote, at) = (wire.remote, now + wire.one_way_us);
+        let dead = What::Dead(wire.remote_conn);
+        self.to(remote, at, dead);
+        self.dead(now, conn);
+    }
+
+    fn dead(&mut self, now: u64, conn: ConnId) {
+        if let Some(wire) = self.wires.get_mut(&conn) {
+            wire.is_dead = true;
+            self.at(now + DEATH_US, What::Cut(conn));
+        }
+    }
+
+    /// One connection outlived the sleep.
+    fn awake(&mut self, now: u64, shared: &Shared) {
+        let mut conns = self.mortal(now);
+        if !conns.is_empty() {
+            let at = self.rng.below(conns.len() as u64) as usize;
+            let kept = conns.remove(at);
+            let wire = self.wires.get_mut(&kept).expect("listed");
+            wire.spared_until = now + SPARED_US;
+            let (remote, at) = (wire.remote, now + wire.one_way_us);
+            let spared = What::Spared(wire.remote_conn);
+            self.to(remote, at, spared);
+        }
+        for conn in conns {
+            self.kill(now, conn);
+        }
+        let every_us = shared.spots[self.index as usize].sleep_every_us;
+        self.again(now, every_us, What::Sleep);
     }
 
     fn join(&mut self, now: u64, shared: &Shared) {
@@ -293,6 +416,8 @@ impl Node {
             let first = self.rng.exponential(every);
             self.at(now + first, What::Seek);
         }
+        self.again(now, spot.break_every_us, What::Break);
+        self.again(now, spot.sleep_every_us, What::Sleep);
         if role == Role::Publisher {
             self.masks.fill(u64::MAX);
             self.input(now, Input::StartSet(film.start_set()), shared);
@@ -522,7 +647,9 @@ impl Node {
         if let Some(wire) = self.wires.remove(&conn) {
             let said = self.up_free_at.max(now) + wire.one_way_us + 1_000;
             let at = shared.after_partition(self.index, wire.remote, said);
-            self.to(wire.remote, at, What::Cut(wire.remote_conn));
+            if !wire.is_dead {
+                self.to(wire.remote, at, What::Cut(wire.remote_conn));
+            }
         }
     }
 
@@ -536,6 +663,9 @@ impl Node {
             (Habit::Poisoner, Channel::Data) => spoil(&bytes),
             _ => bytes,
         };
+        if channel == Channel::Control && is_lost(&bytes, &shared.plan.unheard) {
+            return;
+        }
         let Some(wire) = self.wires.get_mut(&conn) else {
             return;
         };
@@ -623,6 +753,9 @@ impl Node {
         let (remote, remote_conn) = (wire.remote, wire.remote_conn);
         let arrives = shared.after_partition(self.index, remote, arrives);
         let arrives = wire.in_order(channel, arrives);
+        if wire.is_dead {
+            return;
+        }
         self.to(
             remote,
             arrives,
@@ -677,6 +810,7 @@ impl Node {
             let len = bytes.len() as u64;
             let region = |node: u32| CITIES[shared.spots[node as usize].city].region;
             self.counts.received += len;
+            *self.counts.received_from.entry(wire.remote).or_default() += len;
             self.counts.byte_rtt_ms += len * (2 * wire.one_way_us / 1000);
             self.counts.cross_region += if region(wire.remote) == region(self.index) {
                 0
@@ -845,6 +979,16 @@ fn boast(bytes: Bytes, shared: &Shared) -> Bytes {
         Ok(Message::Reject(_)) => Message::Ping(1).encode(),
         _ => bytes,
     }
+}
+
+/// Whether this is a message that nobody hears in this world.
+fn is_lost(bytes: &Bytes, unheard: &[Word]) -> bool {
+    !unheard.is_empty()
+        && match Message::decode(bytes, false) {
+            Ok(Message::Neighbours(_)) => unheard.contains(&Word::Neighbours),
+            Ok(Message::Introduce(_)) => unheard.contains(&Word::Introduce),
+            _ => false,
+        }
 }
 
 fn spoil(bytes: &Bytes) -> Bytes {

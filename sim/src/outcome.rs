@@ -72,6 +72,7 @@ impl Outcome {
         giving(world, &mut metrics);
         metrics.insert("own_queue_p95_ms", own_queue_p95_ms(world));
         nearness(world, &mut metrics);
+        overlay(world, &mut metrics);
         distribution(world, &mut metrics);
         Outcome {
             label: label.into(),
@@ -232,6 +233,7 @@ fn nearness(world: &World, metrics: &mut Metrics) {
     const NEIGHBOURS: usize = 12;
     let shared = &world.shared;
     let (mut received, mut cross, mut rtt, mut oracle, mut random) = (0u64, 0u64, 0u64, 0u64, 0u64);
+    let mut far = 0u64;
     let all: Vec<u32> = viewers(world).map(|node| node.index).collect();
     // Of a crowd of thousands a few hundred say as much.
     let step = all.len().div_ceil(500).max(1);
@@ -246,16 +248,37 @@ fn nearness(world: &World, metrics: &mut Metrics) {
         received += bytes;
         cross += node.counts.cross_region;
         rtt += node.counts.byte_rtt_ms;
+        let half = ways.get(ways.len() / 2).copied().unwrap_or(0);
+        let way = |other: u32| 2 * shared.one_way_us(node.index, other) / 1000;
+        let from = node.counts.received_from.iter();
+        far += from
+            .filter(|(other, _)| way(**other) > half)
+            .map(|(_, bytes)| bytes)
+            .sum::<u64>();
         let near = &ways[..NEIGHBOURS.min(ways.len())];
         oracle += bytes * near.iter().sum::<u64>() / near.len().max(1) as u64;
         random += bytes * ways.iter().sum::<u64>() / ways.len().max(1) as u64;
     }
     metrics.insert("cross_region_percent", share(cross, received) * 100.0);
+    metrics.insert("far_percent", share(far, received) * 100.0);
     metrics.insert("rtt_ms", share(rtt, received));
     metrics.insert("rtt_oracle_ms", share(oracle, received));
     metrics.insert("rtt_random_ms", share(random, received));
     metrics.insert("rtt_over_oracle", share(rtt, oracle));
     metrics.insert("rtt_over_random", share(rtt, random));
+}
+
+/// Whether all hung together, and how many neighbours they had.
+fn overlay(world: &World, metrics: &mut Metrics) {
+    let seen = &world.overlay;
+    let isolated = seen.isolated_s.values().max().copied().unwrap_or(0);
+    metrics.insert("components_max", seen.components_max as f64);
+    metrics.insert("isolated_s", isolated as f64);
+    metrics.insert(
+        "few_neighbours_permille",
+        share(seen.few, seen.settled) * 1000.0,
+    );
+    metrics.insert("neighbours_beyond", seen.beyond_max as f64);
 }
 
 /// What those who have everything, and give on, add to their own uplinks.

@@ -21,6 +21,9 @@ pub struct Scenario {
     pub server: ServerPlan,
     pub crowd: Vec<Group>,
     pub partition: Option<Partition>,
+    /// What gets lost between peers: to see what it is good for.
+    #[serde(default)]
+    pub unheard: Vec<Word>,
     /// Run it once more like this, to compare: metrics named `…_over_baseline`.
     pub baseline: Option<Baseline>,
     /// Metrics (docs/simulation.md) that must not be above.
@@ -126,6 +129,18 @@ pub struct Group {
     pub seek_every_s: Option<u64>,
     /// Peers to look for and to have at most: fewer on phones and TVs.
     pub peers: Option<[u16; 2]>,
+    /// How often one of its connections dies at a random moment; both ends learn it fifteen seconds later.
+    pub break_every_s: Option<u64>,
+    /// How often it sleeps for ten seconds, as a phone in a pocket, and wakes with one connection.
+    pub sleep_every_s: Option<u64>,
+}
+
+/// A message between peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    Neighbours,
+    Introduce,
 }
 
 /// What a peer does to others.

@@ -7,11 +7,13 @@
 use crate::event::{Event, What};
 use crate::film::Film;
 use crate::node::Node;
+use crate::overlay::Overlay;
 use crate::places::{self, CITIES};
 use crate::rng::Rng;
 use crate::scenario::{Group, Habit, Run, Scenario};
 use crate::server::{self, Server};
 use baton_content::{PeerId, PeerKey};
+use baton_swarm::Config;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +43,8 @@ pub struct Spot {
     pub has_all: bool,
     pub seek_every_us: Option<u64>,
     pub peers: Option<[u16; 2]>,
+    pub break_every_us: Option<u64>,
+    pub sleep_every_us: Option<u64>,
 }
 
 /// How a peer's address translates.
@@ -113,6 +117,14 @@ impl Shared {
         relays.then(|| (self.to_server_us(a) + self.to_server_us(b), true))
     }
 
+    /// How many connections it may have.
+    pub fn peers_max(&self, node: u32) -> usize {
+        let peers = self.spots[node as usize].peers;
+        peers
+            .map_or(Config::default().peers_max, |[_, most]| most)
+            .into()
+    }
+
     fn is_split(&self, a: u32, b: u32, now: u64) -> bool {
         self.plan.partition.as_ref().is_some_and(|partition| {
             let inside = |node: u32| {
@@ -172,6 +184,8 @@ fn draw(run: &Run, seed: u64) -> Vec<Spot> {
         has_all: false,
         seek_every_us: None,
         peers: None,
+        break_every_us: None,
+        sleep_every_us: None,
     }];
     for (number, group) in plan.crowd.iter().enumerate() {
         let mut rng = Rng::new(seed, number as u64 + 1);
@@ -215,6 +229,8 @@ fn draw_one(group: &Group, number: usize, rng: &mut Rng, id: PeerId) -> Spot {
         has_all: group.has_all,
         seek_every_us: group.seek_every_s.map(|every| every * SECOND),
         peers: group.peers,
+        break_every_us: group.break_every_s.map(|every| every * SECOND),
+        sleep_every_us: group.sleep_every_s.map(|every| every * SECOND),
     }
 }
 
@@ -293,6 +309,7 @@ impl Part {
 pub struct World {
     pub shared: Shared,
     pub now: u64,
+    pub overlay: Overlay,
     parts: Vec<Part>,
 }
 
@@ -335,6 +352,7 @@ impl World {
         World {
             shared,
             now: 0,
+            overlay: Overlay::default(),
             parts,
         }
     }
@@ -383,6 +401,10 @@ impl World {
             resume_unwind(panic);
         }
         self.now = end;
+        let mut overlay = std::mem::take(&mut self.overlay);
+        let most = |node: &Node| self.shared.peers_max(node.index);
+        overlay.look(end, self.nodes().map(|node| (node, most(node))));
+        self.overlay = overlay;
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {

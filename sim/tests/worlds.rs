@@ -1,7 +1,7 @@
 //! Small worlds, every check after every step: what `cargo xtask test` runs of the simulator. The big ones are `cargo xtask sim`.
 
 use baton_sim::outcome::Outcome;
-use baton_sim::scenario::{Habit, Scenario};
+use baton_sim::scenario::{Habit, Scenario, Word};
 use baton_sim::world::World;
 
 fn scenario(name: &str) -> Scenario {
@@ -65,6 +65,33 @@ fn the_number_of_threads_changes_nothing() {
         run(&zoo, 8, 1).digest,
         "another seed is another run"
     );
+}
+
+/// Ten who lose their connections, one after the other and nearly all at once, when there is no server any more.
+fn overlay_without(unheard: &[Word]) -> Outcome {
+    let mut plan = scenario("tiny");
+    (plan.seconds, plan.until_complete, plan.film.seconds) = (240, false, 2);
+    plan.server.gone_at_s = Some(20);
+    let group = &mut plan.crowd[0];
+    group.count = 10;
+    (group.break_every_s, group.sleep_every_s) = (Some(40), Some(120));
+    plan.unheard = unheard.to_vec();
+    run(&plan, 1, 1)
+}
+
+#[test]
+fn an_overlay_heals_by_what_neighbours_name_and_carry() {
+    let all = overlay_without(&[]).metrics;
+    assert_eq!(
+        (all["components_max"], all["isolated_s"]),
+        (1.0, 0.0),
+        "{all:?}"
+    );
+    for word in [Word::Neighbours, Word::Introduce] {
+        let without = overlay_without(&[word]).metrics;
+        assert!(without["components_max"] > 1.0, "{word:?}: {without:?}");
+        assert!(without["few_neighbours_permille"] > 500.0, "{word:?}");
+    }
 }
 
 #[test]

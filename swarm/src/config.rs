@@ -114,6 +114,9 @@ pub(crate) const RTT_SANE_US: u64 = 1_000_000;
 /// Who was not heard for so long is asked for a sign of life when others are sent to it. Who takes part says something ten times a
 /// second.
 pub(crate) const QUIET_US: u64 = 300_000;
+/// Who owes a sign of life for so long is looked for a replacement for: its connection may be dead, which a browser says only after
+/// fifteen seconds. A page that stands still for longer than this is rare.
+pub(crate) const MISSING_US: u64 = 3_000_000;
 /// Ping is sent this often when nothing else was heard, and measures the round trip.
 pub(crate) const PING_INTERVAL_US: u64 = 5_000_000;
 /// A connection on which nothing was heard for so long is gone: four pings.

@@ -105,6 +105,10 @@ impl Directory {
         self.banned.contains(peer)
     }
 
+    pub(crate) fn is_connecting(&self, peer: &PeerId) -> bool {
+        self.connecting.contains_key(peer)
+    }
+
     pub(crate) fn connecting(&self) -> usize {
         self.connecting.len()
     }

@@ -258,6 +258,12 @@ impl Peer {
         self.mute_at().is_some_and(|at| at <= now)
     }
 
+    /// Whether it owes one for so long that its connection is probably dead.
+    pub(crate) fn is_missing(&self, now: Instant) -> bool {
+        let missing = |since| now.since(since) >= config::MISSING_US;
+        self.waits_since.is_some_and(missing)
+    }
+
     pub(crate) fn is_publisher(&self) -> bool {
         self.role == Some(Role::Publisher)
     }

@@ -248,7 +248,9 @@ impl Swarm {
     fn counted(&self) -> usize {
         let misses = !self.pieces.all_whole();
         let gives = |peer: &&Peer| {
-            !peer.is_local() && (!misses || !peer.is_up() || picker::is_useful(peer))
+            !peer.is_local()
+                && !peer.is_missing(self.now)
+                && (!misses || !peer.is_up() || picker::is_useful(peer))
         };
         self.peers.values().filter(gives).count()
     }
@@ -299,6 +301,9 @@ impl Swarm {
             return self.forget(conn, Some(Reason::Silent));
         }
         let (id, connected_at) = (peer.id, peer.connected_at);
+        if peer.is_missing(self.now) {
+            self.connect_more();
+        }
         if self.now.since(connected_at) >= config::PROVED_US {
             self.directory.proved(id);
         }

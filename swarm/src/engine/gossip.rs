@@ -4,6 +4,7 @@ use super::{Swarm, Timer};
 use crate::config;
 use crate::face::{ConnId, Event, Flood, Output, Reason, Role};
 use crate::have;
+use crate::timer::Instant;
 use crate::wire::{Have, Introduce, Message, Part};
 use baton_content::{PeerId, PieceId, SignedCore, SignedHead, fraud_proof};
 use bytes::Bytes;
@@ -297,15 +298,19 @@ impl Swarm {
             blob: blob.to_vec(),
         });
         let knows = |peer: &&crate::peer::Peer| peer.is_up() && peer.neighbours.contains(&to);
-        // Two, in case one of them is about to go; the receiver takes the second for a repetition.
-        let through: Vec<ConnId> = self
+        // Those heard last, and two, in case one of them is about to go; the receiver takes the second for a repetition.
+        let mut through: Vec<(Instant, ConnId)> = self
             .peers
             .values()
             .filter(knows)
-            .map(|peer| peer.conn)
-            .take(2)
+            .map(|peer| (peer.heard_at, peer.conn))
             .collect();
-        for conn in through {
+        baton_sorted::sort(&mut through);
+        if through.is_empty() && self.directory.is_connecting(&to) {
+            // Nobody can: the next one is tried at once.
+            return self.connect_failed(to);
+        }
+        for &(_, conn) in through.iter().rev().take(2) {
             self.send(conn, &message);
         }
     }
@@ -326,6 +331,11 @@ impl Swarm {
             };
         }
         if to == self.me {
+            // Who brought it can carry the answer, whatever it said last about its neighbours.
+            if from != peer.id && !peer.neighbours.contains(&from) {
+                peer.neighbours.truncate(config::NEIGHBOURS_MAX - 1);
+                peer.neighbours.push(from);
+            }
             self.out.push_back(Output::Signal {
                 from,
                 blob: introduce.blob.into(),
