@@ -56,7 +56,7 @@ test('who passes on is told what others confirmed', async ({ newPeer }) => {
   await second.until('view', (stats) => stats.complete);
   const given = await first.until('view', (stats) => stats.bytes_confirmed > 1_000_000);
   expect([given.confirmed_by, given.bytes_confirmed <= given.bytes_sent + 100_000]).toEqual([1, true]);
-  await expect(first.page.getByTestId('confirmed')).toHaveText(/\d.* of it confirmed by 1 other\.$/);
+  await expect(first.page.getByTestId('confirmed')).toHaveText(/^You passed on \d.*: \d.* confirmed by 1 other\.$/);
 });
 
 test('two viewers with different halves complete each other after the publisher has left', async ({ newPeer }) => {

@@ -33,6 +33,8 @@ export const panelMessages = {
   },
   peerHas: (peer: PeerStats) => (peer.complete >= 1 ? 'has it all' : `has ${percent(peer.complete)}`),
   gave: (received: number) => `${bytes(received)} to you`,
+  confirmed: (count: number, by: number) => `${bytes(count)} confirmed by ${plural(by, 'other', 'others')}`,
+  youGave: (sent: number, confirmed: string) => `You passed on ${bytes(sent)}: ${confirmed}.`,
   took: (sent: number) => `${bytes(sent)} from you`,
 };
 

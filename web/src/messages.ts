@@ -248,7 +248,5 @@ export const messages = {
     all: (n: number) => `Show all ${n}`,
   },
 
-  confirmed: (count: number, by: number) => `${bytes(count)} of it confirmed by ${plural(by, 'other', 'others')}`,
-
   format: { delay, bytes, rate, percent },
 };

@@ -4,6 +4,7 @@ import { render } from 'preact';
 import { list, root, tell, type Listed } from '../folder';
 import { bytes } from '../format';
 import { all as allShares, forget, type Kept } from '../kept';
+import { panelMessages } from '../messages-panels';
 import { libraryMessages as words } from '../messages-storage';
 import { messages } from '../messages';
 import { loadStyle } from '../remote/style';
@@ -190,7 +191,7 @@ function Row({ folder, size, stream, state }: Found['streams'][number]) {
     stream ? words.ofIt(stream.have, stream.size) : '',
     words.onDisk(size),
     stream ? words.given(stream.given) : '',
-    stream?.confirmedBy ? messages.confirmed(stream.confirmed ?? 0, stream.confirmedBy) : '',
+    stream?.confirmedBy ? panelMessages.confirmed(stream.confirmed ?? 0, stream.confirmedBy) : '',
     stream ? words.taken(stream.taken) : '',
   ];
   const drop = async (): Promise<void> => {

@@ -19,6 +19,11 @@ export function Panels({ stats, share = false, film = false }: Props) {
   return (
     <>
     {!share && <Room stats={stats} />}
+    {!share && stats.confirmed_by > 0 && (
+      <p class="hint" data-testid="confirmed" data-value={stats.bytes_confirmed}>
+        {words.youGave(stats.bytes_sent, words.confirmed(stats.bytes_confirmed, stats.confirmed_by))}
+      </p>
+    )}
     <div class="panels">
       <Figures stats={stats} share={share} film={film} />
       <Peers stats={stats} share={share} />
@@ -93,7 +98,7 @@ function Figures({ stats, share, film }: Required<Props>) {
 
 function shareHint(stats: ViewStats | ShareStats): string {
   const copies = stats.bytes_sent > 0 && stats.size > 0 ? words.copies(stats.bytes_sent / stats.size) : '';
-  return stats.confirmed_by > 0 ? `${copies} · ${messages.confirmed(stats.bytes_confirmed, stats.confirmed_by)}` : copies;
+  return stats.confirmed_by > 0 ? `${copies} · ${words.confirmed(stats.bytes_confirmed, stats.confirmed_by)}` : copies;
 }
 
 function Figure({ value, label, hint }: { value: string; label: string; hint?: string }) {

@@ -48,14 +48,7 @@ export function WatchPage() {
       {what?.folder && <Files what={what} />}
       {stats && what && (
         <section class="card pass-on">
-          <p>
-            {passOnSentence(stats.paused, stats.bytes_sent, file)}
-            {stats.confirmed_by > 0 && (
-              <span data-testid="confirmed" data-value={stats.bytes_confirmed}>
-                {` ${messages.confirmed(stats.bytes_confirmed, stats.confirmed_by)}.`}
-              </span>
-            )}
-          </p>
+          <p>{passOnSentence(stats.paused, stats.bytes_sent, file)}</p>
           <PassOnSwitch stream={baton.view} paused={stats.paused} />
         </section>
       )}
