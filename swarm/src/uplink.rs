@@ -146,7 +146,7 @@ impl Uplink {
 }
 
 /// The queue to keep: LEDBAT++'s 60 ms, and a little less because blocks are longer than packets.
-pub(crate) const TARGET_US: u64 = 55_000;
+pub(crate) const TARGET_US: u64 = 50_000;
 /// Such a queue ends the start.
 const START_US: u64 = TARGET_US / 4 * 3;
 /// The uplink must not run dry while an Ack waits for its time at a peer.

