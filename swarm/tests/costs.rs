@@ -3,11 +3,11 @@
 mod common;
 
 use baton_content::{Lane, Mask, PieceId};
-use baton_swarm::wire::{Ack, Have, Introduce, Message, Part, Range, Refusal, Reject, Want};
+use baton_swarm::wire::{Ack, Have, Introduce, Message, Part, Refusal, Reject, Want};
 use baton_swarm::{Channel, Config, Demand, Event, Flood, Input, Instant, Output, Reason, Role};
 use bytes::Bytes;
 use common::film::Film;
-use common::puppet::{Puppet, Stage, dropped, heard};
+use common::puppet::{Puppet, Stage, dropped, heard, pieces};
 use common::{Link, SECOND, World};
 
 /// 20 Mbit/s up, 50 down, 30 ms round trip.
@@ -17,18 +17,6 @@ fn home() -> Link {
 
 fn piece(index: u32) -> PieceId {
     PieceId::new(Lane(1), index)
-}
-
-fn pieces(count: u32) -> Have {
-    let range = |lane, count| Range {
-        lane,
-        first: 0,
-        count,
-    };
-    Have {
-        ranges: vec![range(0, 1), range(1, count)],
-        parts: vec![],
-    }
 }
 
 fn wanted(outputs: &[Output], puppet: &Puppet) -> Vec<Want> {

@@ -4,29 +4,17 @@ mod common;
 
 use baton_content::{Lane, PeerId, PeerKey, PieceId, verify_signature};
 use baton_swarm::wire::{
-    self, Ack, Have, Message, Part, Range, Receipt, Signature, Want, receipt_statement,
+    self, Ack, Have, Message, Part, Receipt, Signature, Want, receipt_statement,
 };
 use baton_swarm::{Channel, Config, Flood, Input, Output, Reason, Role};
 use bytes::Bytes;
 use common::film::Film;
-use common::puppet::{Puppet, Stage, dropped, heard, refused};
+use common::puppet::{Puppet, Stage, dropped, heard, pieces, refused};
 use common::{Link, SECOND, World};
 use std::collections::VecDeque;
 
 const PIECES: u32 = 8;
 const FILM: u64 = (PIECES as u64) << 20;
-
-fn all_of_it() -> Have {
-    let range = |lane, count| Range {
-        lane,
-        first: 0,
-        count,
-    };
-    Have {
-        ranges: vec![range(0, 1), range(1, PIECES)],
-        parts: vec![],
-    }
-}
 
 fn me() -> PeerId {
     PeerKey::from_seed([50; 32]).id()
@@ -87,7 +75,7 @@ fn give_all(stage: &mut Stage, puppet: &Puppet, mut outputs: Vec<Output>) {
 /// A viewer that got everything from `giver`.
 fn seeder(giver: &Puppet) -> Stage {
     let mut stage = Stage::new(Film::new(FILM as usize), Role::Viewer);
-    let outputs = stage.join(giver, all_of_it());
+    let outputs = stage.join(giver, pieces(PIECES));
     give_all(&mut stage, giver, outputs);
     assert_eq!(stage.swarm.stats().completeness_permille, 1000);
     stage
@@ -227,7 +215,7 @@ fn shares(takers: &mut Takers) -> Vec<f64> {
 fn what_came_is_signed_for_whoever_gave_it() {
     let giver = Puppet::new(1);
     let mut stage = Stage::new(Film::new(FILM as usize), Role::Viewer);
-    let outputs = stage.join(&giver, all_of_it());
+    let outputs = stage.join(&giver, pieces(PIECES));
     give_all(&mut stage, &giver, outputs);
     let outputs = stage.wait(6 * SECOND);
     let receipts = receipts(&outputs, &giver);
@@ -346,9 +334,9 @@ fn our_own_experience_has_the_last_word() {
     let (liar, plain) = (Puppet::new(2), Puppet::new(3));
     let mut stage = Stage::new(Film::new(FILM as usize), Role::Viewer);
     // The liar is asked first, owes, and brings nothing.
-    stage.join(&liar, all_of_it());
+    stage.join(&liar, pieces(PIECES));
     stage.wait(4 * SECOND);
-    let outputs = stage.join(&giver, all_of_it());
+    let outputs = stage.join(&giver, pieces(PIECES));
     give_all(&mut stage, &giver, outputs);
     for _ in 0..8 {
         let outputs = stage.wait(SECOND);

@@ -2,7 +2,7 @@
 
 use super::film::Film;
 use baton_content::{PeerId, PeerKey};
-use baton_swarm::wire::{Have, Hello, Message, Signature, hello_statement};
+use baton_swarm::wire::{Have, Hello, Message, Range, Signature, hello_statement};
 use baton_swarm::{
     Binding, Channel, Config, ConnId, Event, Input, Instant, Output, Path, Reason, Role, Stream,
     Swarm,
@@ -16,6 +16,19 @@ pub fn binding(n: u8) -> Binding {
         local_fingerprint: [n + 2; 32],
         remote_fingerprint: [n + 3; 32],
         offerer: false,
+    }
+}
+
+/// The manifest and the first so many pieces of the film.
+pub fn pieces(count: u32) -> Have {
+    let range = |lane, count| Range {
+        lane,
+        first: 0,
+        count,
+    };
+    Have {
+        ranges: vec![range(0, 1), range(1, count)],
+        parts: vec![],
     }
 }
 
